@@ -1,0 +1,73 @@
+"""How commands and stages meet the terminal: exit codes, one-line errors, progress."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from faceemo.errors import FaceemoError
+
+PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with a word on what was kept."""
+
+
+def run(name: str, main: Callable[[], int | None]) -> int:
+    """Call main and turn what a user can cause into one line on stderr and an exit code: 0, 1, or 130 for Ctrl-C.
+
+    dvc caches the outputs of a stage that exits 0, so an interrupted stage must not.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a Korean Windows console is CP949: show what it lacks, never fail on it
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        return main() or 0
+    except FaceemoError as error:
+        say_error(name, str(error))
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(f"{name}: interrupted{f'; {interrupt}' if str(interrupt) else ''}", file=sys.stderr, flush=True)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives until the process ends
+        return 1
+    except OSError as error:  # a full disk, a missing permission
+        say_error(name, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return 1
+
+
+def say_error(name: str, message: str) -> None:
+    print(f"{name}: error: {message}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(total: int, description: str, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
+    """Yield advance(count, **postfix): a tqdm bar on a terminal, a plain line every few seconds elsewhere."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(total=total, initial=done, desc=description, unit=unit, dynamic_ncols=True) as bar:
+
+            def advance(count: int, **postfix: object) -> None:
+                bar.set_postfix(postfix, refresh=False)
+                bar.update(count)
+
+            yield advance
+        return
+
+    start = said = time.monotonic()
+    position = done
+
+    def advance(count: int, **postfix: object) -> None:
+        nonlocal said, position
+        position += count
+        now = time.monotonic()
+        if now - said >= PLAIN_SECONDS:
+            said = now
+            rate = (position - done) / (now - start)
+            extra = "".join(f", {key} {value}" for key, value in postfix.items())
+            print(f"{description}: {position} of {total} {unit}, {rate:.1f} {unit}/s{extra}", flush=True)
+
+    yield advance

@@ -1,0 +1,157 @@
+"""Features to arrays in parts for training, validation and test, split so that nobody is in two of them."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from faceemo.errors import FaceemoError
+from faceemo.facemesh import COORDINATES
+from faceemo.normalize import feature_settings, mean_face
+from faceemo.params import SplitParams
+from faceemo.rows import present_rows
+
+PARTS = ("train", "valid", "test")
+STATUSES = ("ok", "no_face", "decode_error", "read_error", "no_baseline")
+DESCRIPTION = ["image", "emotion", "subject", "sex", "age", "folder", "status", "agreement"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Faces of the chosen emotions.
+
+    rows: every picture of these emotions, found or not, in the order of the files; part: its part, "" for none.
+    features: float32 [N, 1434] and target: int64 [N] of the N rows with features, row_of: int64 [N] their rows.
+    settings: those of `normalize` and `extract` that made the features.
+    face: float64 [478, 3], the mean face behind the features, whatever baseline they have, for drawings.
+    """
+
+    classes: tuple[str, ...]
+    rows: pa.Table
+    part: np.ndarray
+    features: np.ndarray
+    target: np.ndarray
+    row_of: np.ndarray
+    settings: dict
+    face: np.ndarray
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the rows with features, as objects: None for null."""
+        return np.array(self.rows[name].to_pylist(), object)[self.row_of]
+
+    def places(self, part: str) -> np.ndarray:
+        """Indices into features of one part."""
+        return np.flatnonzero(self.part[self.row_of] == part)
+
+
+def load_dataset(folder: Path, classes: tuple[str, ...], split: SplitParams) -> Dataset:
+    """Read data/features/*.parquet; features go straight into one array, so 500,000 faces need their size once.
+
+    Raises FaceemoError if a class has no faces, or a part has nobody of a class.
+    """
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise FaceemoError(f"{folder.as_posix()} holds no features; run 'dvc repro'")
+    tables = [pq.read_table(file, columns=DESCRIPTION) for file in files]
+    wanted = [pc.is_in(table["emotion"], pa.array(classes)) for table in tables]
+    rows = pa.concat_tables(table.filter(mask) for table, mask in zip(tables, wanted, strict=True))
+    ok = np.array(rows["status"].to_pylist(), object) == "ok"
+    emotions = np.array(rows["emotion"].to_pylist(), object)
+    for name in classes:
+        if not np.any(ok & (emotions == name)):
+            raise FaceemoError(f"no faces of {name!r} in data/features; scan its archives or take it out of 'emotions'")
+
+    features = np.empty((int(ok.sum()), COORDINATES), np.float32)
+    filled = 0
+    for file in files:
+        for batch in pq.ParquetFile(file).iter_batches(columns=["emotion", "status", "features"], batch_size=4096):
+            chosen = pc.and_(pc.is_in(batch["emotion"], pa.array(classes)), pc.equal(batch["status"], "ok"))
+            vectors = present_rows(pa.chunked_array([batch["features"].filter(chosen)]), COORDINATES)
+            features[filled : filled + len(vectors)] = vectors
+            filled += len(vectors)
+    dataset = Dataset(
+        classes,
+        rows,
+        part_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), split),
+        features,
+        target=np.array([classes.index(name) for name in emotions[ok]], np.int64),
+        row_of=np.flatnonzero(ok),
+        settings=feature_settings(pq.read_metadata(files[0]).metadata),
+        face=np.mean([mean_face(pq.read_metadata(file).metadata) for file in files], axis=0),
+    )
+    _check_parts(dataset)
+    return dataset
+
+
+def part_of_rows(subjects: list[str | None], folders: list[str], split: SplitParams) -> np.ndarray:
+    """Object array of "train", "valid" or "test", or "" for a row that fits none.
+
+    A person's part follows from a hash of their id alone, so it stays when archives or the seed change. Rows without a
+    subject are for training only. With split.by "folder" the set's Validation folder is the test part.
+    """
+    by_subject = {subject: share_of(subject) for subject in set(subjects) if subject is not None}
+    parts = np.empty(len(subjects), object)
+    for place, (subject, folder) in enumerate(zip(subjects, folders, strict=True)):
+        test = 0.0 if split.by == "folder" else split.test
+        if split.by == "folder" and folder == "validation":
+            parts[place] = "test" if subject is not None else ""
+        elif subject is None or by_subject[subject] >= test + split.valid:
+            parts[place] = "train"
+        else:
+            parts[place] = "test" if by_subject[subject] < test else "valid"
+    return parts
+
+
+def share_of(subject: str) -> float:
+    """A number in [0, 1) that depends on nothing but the subject, evenly spread over subjects."""
+    return int(hashlib.sha256(subject.encode()).hexdigest()[:16], 16) / 16**16
+
+
+def count_subjects(dataset: Dataset) -> dict[str, int]:
+    """People in each part, people of test or valid that training has seen too, and pictures of nobody known."""
+    subject = np.array(dataset.rows["subject"].to_pylist(), object)
+    known = subject != None  # noqa: E711 - elementwise
+    people = {part: set(subject[known & (dataset.part == part)]) for part in PARTS}
+    return {
+        **{part: len(people[part]) for part in PARTS},
+        "overlap": len(people["train"] & (people["valid"] | people["test"]) | people["valid"] & people["test"]),
+        "unknown": int((~known).sum()),
+    }
+
+
+def count_coverage(dataset: Dataset) -> dict:
+    """How many pictures gave features, and why the others did not."""
+    status = dataset.rows["status"].to_pylist()
+    emotion = dataset.rows["emotion"].to_pylist()
+    counts = Counter(status)
+    ok_of = Counter(name for name, found in zip(emotion, status, strict=True) if found == "ok")
+    all_of = Counter(emotion)
+    return {
+        "images": len(status),
+        **{name: counts[name] for name in STATUSES},
+        "per_emotion": {name: ok_of[name] / all_of[name] for name in dataset.classes},
+    }
+
+
+def _check_parts(dataset: Dataset) -> None:
+    subjects = dataset.column("subject")
+    for part in PARTS:
+        places = dataset.places(part)
+        missing = [
+            name
+            for number, name in enumerate(dataset.classes)
+            if not any(
+                subjects[place] is not None or part == "train" for place in places[dataset.target[places] == number]
+            )
+        ]
+        if missing:
+            people = len({subject for subject in subjects if subject is not None})
+            raise FaceemoError(
+                f"the {part} part has nobody with {' or '.join(missing)}: {people} people are too few for this split; "
+                "add archives, raise 'limit', or change 'split'"
+            )

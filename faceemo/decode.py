@@ -1,0 +1,102 @@
+"""Bytes of one picture to upright RGB pixels, at full size or, for a JPEG, at 1/2, 1/4 or 1/8."""
+
+import io
+import warnings
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+EXIF_ORIENTATION = 0x0112
+REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can divide by while it decodes
+
+# Pictures between one and two times Pillow's own bound only warn; `max_pixels` is our bound.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class DecodeError(Exception):
+    """The bytes hold no whole picture; the message says why."""
+
+
+class Picture:
+    """An encoded picture whose header has been read; nothing of its size has been allocated yet.
+
+    width, height: of the upright picture, after EXIF orientation.
+    reductions: what `pixels` may divide the size by; (1,) for anything but a JPEG.
+    Raises DecodeError if the bytes are no picture, or one of more than max_pixels.
+    """
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        if not data:
+            raise DecodeError("empty, 0 bytes")
+        self._data = data
+        try:
+            self._image = Image.open(io.BytesIO(data))
+        except Image.UnidentifiedImageError:
+            raise DecodeError("not a picture in a known format") from None
+        except Image.DecompressionBombError as error:
+            raise DecodeError(str(error)) from None
+        except _PILLOW_ERRORS as error:
+            raise DecodeError(f"broken header: {error}") from None
+        width, height = self._image.size
+        if width * height > max_pixels:
+            raise DecodeError(f"{width} x {height} pixels, above the bound of {max_pixels}")
+        self._is_jpeg = self._image.format in ("JPEG", "MPO")  # MPO: a JPEG with more behind it, as phones write
+        self.reductions = REDUCTIONS if self._is_jpeg else (1,)
+        self._orientation = self._read_orientation()
+        turned = self._orientation >= 5
+        self.width, self.height = (height, width) if turned else (width, height)
+
+    def pixels(self, reduction: int = 1) -> np.ndarray:
+        """uint8 [height / reduction, width / reduction, 3], RGB, upright, sizes rounded up.
+
+        Raises DecodeError if the picture is not whole.
+        """
+        return np.ascontiguousarray(_upright(self._decode(reduction), self._orientation))
+
+    def _decode(self, reduction: int) -> np.ndarray:
+        if self._is_jpeg and self._image.mode in ("RGB", "L"):
+            width, height = (-(-size // reduction) for size in self._image.size)
+            try:
+                return simplejpeg.decode_jpeg(
+                    self._data, "RGB", min_height=height, min_width=width, min_factor=reduction, strict=True
+                )
+            except ValueError as error:
+                if "premature end" in str(error).lower():
+                    raise DecodeError(str(error)) from None
+                # Any other oddity, such as bytes between segments, is Pillow's to judge; it too refuses what is cut.
+        return self._decode_with_pillow(reduction)
+
+    def _decode_with_pillow(self, reduction: int) -> np.ndarray:
+        image = Image.open(io.BytesIO(self._data))
+        try:
+            image.draft(None, tuple(-(-size // reduction) for size in image.size))
+            image.load()
+        except _PILLOW_ERRORS as error:
+            raise DecodeError(str(error)) from None
+        if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+            return np.repeat((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return np.asarray(image.convert("RGB"))
+
+    def _read_orientation(self) -> int:
+        try:
+            exif = self._image.getexif() if self._is_jpeg else self._image.info.get("exif") and self._image.getexif()
+            orientation = exif.get(EXIF_ORIENTATION, 1) if exif else 1
+        except _PILLOW_ERRORS:  # a picture with broken EXIF is shown as it lies, as viewers do
+            return 1
+        return orientation if orientation in range(1, 9) else 1
+
+
+# Pillow's plugins raise any of these for bytes that are not what they claim.
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo EXIF orientation 1 to 8 (Exif 2.32, tag 0x0112)."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels

@@ -1,0 +1,88 @@
+"""One picture to the 478 landmarks of MediaPipe FaceMesh."""
+
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+
+LANDMARKS = 478  # 468 of the mesh and 5 for each iris
+COORDINATES = 3 * LANDMARKS
+
+
+class FaceMesh:
+    """MediaPipe's FaceMesh graph for still pictures, with irises; keep one for the life of a process or thread.
+
+    https://github.com/google-ai-edge/mediapipe/blob/v0.10.21/mediapipe/python/solutions/face_mesh.py
+    """
+
+    def __init__(self, max_faces: int = 1) -> None:
+        self._mesh = _face_mesh_module().FaceMesh(
+            static_image_mode=True, refine_landmarks=True, max_num_faces=max_faces, min_detection_confidence=0.5
+        )
+
+    def find(self, rgb: np.ndarray) -> np.ndarray:
+        """Landmarks of the faces in a picture.
+
+        rgb: uint8 [height, width, 3], upright, C-contiguous.
+        Returns float32 [faces, 478, 3]: x and z in picture widths, y in picture heights, z smaller towards the camera.
+        """
+        faces = self._mesh.process(rgb).multi_face_landmarks or []
+        points = (value for face in faces for p in face.landmark for value in (p.x, p.y, p.z))
+        return np.fromiter(points, np.float32, count=len(faces) * COORDINATES).reshape(len(faces), LANDMARKS, 3)
+
+    def close(self) -> None:
+        self._mesh.close()
+
+
+def mesh_edges() -> np.ndarray:
+    """int64 [edges, 2]: pairs of landmarks that MediaPipe's drawing of the mesh joins."""
+    return np.array(sorted(_face_mesh_module().FACEMESH_TESSELATION), np.int64)
+
+
+def largest_face(faces: np.ndarray, width: int, height: int) -> np.ndarray:
+    """float32 [478, 3]: of [faces, 478, 3] in a picture of width x height the one with the largest box."""
+    extent = np.ptp(faces[:, :, :2], axis=1) * (width, height)
+    return faces[extent.prod(axis=1).argmax()]
+
+
+def face_width(landmarks: np.ndarray, width: int) -> float:
+    """Pixels from the leftmost to the rightmost of landmarks [478, 3] in a picture `width` pixels wide."""
+    return float(np.ptp(landmarks[:, 0]) * width)
+
+
+@functools.cache
+def _face_mesh_module() -> types.ModuleType:
+    """mediapipe.python.solutions.face_mesh, imported without the packages around it.
+
+    Those import every solution and task, with matplotlib and more: 1.7 s a worker instead of 0.2 s. So they stand in
+    sys.modules as empty packages while it is imported, and are removed again.
+    """
+    if "mediapipe" in sys.modules:
+        return importlib.import_module("mediapipe.python.solutions.face_mesh")
+    folder = Path(importlib.util.find_spec("mediapipe").submodule_search_locations[0])
+    for name in ("mediapipe", "mediapipe.python", "mediapipe.python.solutions"):
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__path__ = [str(folder.joinpath(*name.split(".")[1:]))]
+    try:
+        return importlib.import_module("mediapipe.python.solutions.face_mesh")
+    finally:  # whoever imports mediapipe later gets the real packages
+        for name in [name for name in sys.modules if name.partition(".")[0] == "mediapipe"]:
+            if not name.endswith("_pb2") and "._framework_bindings" not in name:  # these must not be loaded twice
+                del sys.modules[name]
+
+
+def silence_native_log() -> None:
+    """From now on drop what native code of this process writes to stderr: MediaPipe greets and warns there at will.
+
+    Python's own sys.stderr still reaches the terminal.
+    """
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

@@ -1,0 +1,81 @@
+"""The network, and the file that holds all that prediction needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from faceemo.durable import written_whole
+from faceemo.errors import FaceemoError
+from faceemo.facemesh import COORDINATES
+
+FORMAT = 1  # of the model file
+
+
+def mlp(classes: int) -> nn.Sequential:
+    """1434-512-256-128-classes, from features [N, 1434] to logits [N, classes]."""
+    return nn.Sequential(
+        nn.Linear(COORDINATES, 512),
+        nn.ReLU(),
+        nn.BatchNorm1d(512),
+        nn.Dropout(0.3),
+        nn.Linear(512, 256),
+        nn.ReLU(),
+        nn.BatchNorm1d(256),
+        nn.Dropout(0.2),
+        nn.Linear(256, 128),
+        nn.ReLU(),
+        nn.Linear(128, classes),
+    )
+
+
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {"mlp": mlp}
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained network with what it was trained on.
+
+    mean, deviation: float32 [1434]; a feature x goes into the network as (x - mean) / deviation.
+    temperature: logits are divided by it, so that probabilities are calibrated on the validation people.
+    settings: those of `normalize` and `extract` behind its features.
+    """
+
+    network: str
+    classes: tuple[str, ...]
+    state_dict: dict[str, torch.Tensor]
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    temperature: float
+    settings: dict
+
+    def build(self) -> nn.Module:
+        """The network with its weights, ready for prediction, on the CPU."""
+        network = NETWORKS[self.network](len(self.classes))
+        network.load_state_dict(self.state_dict)
+        return network.eval()
+
+
+def save_model(path: Path, model: TrainedModel) -> None:
+    """Write models/emotion.pt, whole or not at all."""
+    with written_whole(path) as temporary:
+        torch.save({"faceemo": FORMAT, **vars(model)}, temporary)
+
+
+def load_model(path: Path) -> TrainedModel:
+    """Read a model file; no GPU is needed and no code in it is run.
+
+    Raises FaceemoError if it is missing or not one of this version's.
+    """
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FaceemoError(f"{path}: no such model; train one with 'dvc repro'") from None
+    except Exception as error:  # torch.load raises pickle, zip, runtime and key errors for what is not its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FaceemoError(f"{path}: not a faceemo model ({reason})") from None
+    if not isinstance(values, dict) or values.pop("faceemo", None) != FORMAT:
+        raise FaceemoError(f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'")
+    return TrainedModel(**values)

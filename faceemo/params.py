@@ -1,0 +1,202 @@
+"""Typed parameters: params.yaml read by declared type and checked as a whole before any work.
+
+The values and what they mean stand in params.yaml, nowhere else. dvc checks nothing and writes `lr=1e-5` back as
+`1e-05`, which YAML 1.1 reads as a string, so a number may come as text.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from faceemo.emotions import emotion_name
+from faceemo.errors import FaceemoError
+
+WINDOWS_MAX_WORKERS = 61  # the most handles that one wait takes on Windows; ProcessPoolExecutor refuses more
+PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses larger pictures itself (PIL.Image.MAX_IMAGE_PIXELS * 2)
+
+Parser = Callable[[Any], Any]
+
+
+def parsed_by(parse: Parser) -> Any:
+    return dataclasses.field(metadata={"parse": parse})
+
+
+def integer(at_least: int, at_most: int | None = None) -> Parser:
+    def parse(value: Any) -> int:
+        number = _number(value, "a whole number")
+        if number != int(number):
+            raise ValueError(f"must be a whole number, not {value!r}")
+        return int(_bounded(number, at_least, at_most))
+
+    return parse
+
+
+def real(at_least: float | None = None, above: float | None = None, below: float | None = None) -> Parser:
+    def parse(value: Any) -> float:
+        number = _number(value, "a number")
+        if above is not None and not number > above:
+            raise ValueError(f"must be above {above:g}, not {number:g}")
+        if below is not None and not number < below:
+            raise ValueError(f"must be below {below:g}, not {number:g}")
+        return float(_bounded(number, at_least, None))
+
+    return parse
+
+
+def boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {value!r}")
+    return value
+
+
+def choice(*words: str) -> Parser:
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}, not {value!r}")
+        return value
+
+    return parse
+
+
+def optional(parse: Parser) -> Parser:
+    return lambda value: None if value is None else parse(value)
+
+
+def scheduler_address(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith(("tcp://", "tls://")):
+        raise ValueError(f"must be null or an address like tcp://host:8786, not {value!r}")
+    return value
+
+
+def emotion_list(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"must be a list of emotions, not {value!r}")
+    try:
+        names = tuple(emotion_name(word) for word in value)
+    except FaceemoError as error:
+        raise ValueError(str(error)) from None
+    if len(set(names)) < len(names):
+        raise ValueError(f"names an emotion twice: {', '.join(names)}")
+    if len(names) < 2:
+        raise ValueError("needs at least two emotions to tell apart")
+    return names
+
+
+def _number(value: Any, what: str) -> float | int:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError(f"must be {what}, not {value!r}") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"must be {what}, not {'null' if value is None else repr(value)}")
+    return value
+
+
+def _bounded(number: float, at_least: float | None, at_most: float | None) -> float:
+    if at_least is not None and number < at_least:
+        raise ValueError(f"must be at least {at_least:g}, not {number:g}")
+    if at_most is not None and number > at_most:
+        raise ValueError(f"must be at most {at_most:g}, not {number:g}")
+    return number
+
+
+@dataclass(frozen=True)
+class SplitParams:
+    by: str = parsed_by(choice("person", "folder"))
+    valid: float = parsed_by(real(above=0, below=1))
+    test: float = parsed_by(real(above=0, below=1))
+
+
+@dataclass(frozen=True)
+class ExtractParams:
+    full_resolution: bool = parsed_by(boolean)
+    max_faces: int = parsed_by(integer(1, 127))
+    max_pixels: int = parsed_by(integer(1, PILLOW_MAX_PIXELS))
+    max_bytes: int = parsed_by(integer(1))
+    scheduler: str | None = parsed_by(optional(scheduler_address))
+
+
+@dataclass(frozen=True)
+class NormalizeParams:
+    units: str = parsed_by(choice("equal", "image"))
+    center: str = parsed_by(choice("centroid", "nose_tip"))
+    scale: str = parsed_by(choice("rms", "max_abs"))
+    align: str = parsed_by(choice("none", "roll", "pose"))
+    baseline: str = parsed_by(choice("none", "person"))
+    baseline_min: int = parsed_by(integer(1))
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    network: str = parsed_by(choice("mlp"))
+    optimizer: str = parsed_by(choice("adam", "adamw"))
+    weight_decay: float = parsed_by(real(at_least=0))
+    schedule: str = parsed_by(choice("constant", "cosine"))
+    label_smoothing: float = parsed_by(real(at_least=0, below=1))
+    standardize: bool = parsed_by(boolean)
+    mirror: bool = parsed_by(boolean)
+    class_weights: bool = parsed_by(boolean)
+    best_epoch: bool = parsed_by(boolean)
+    patience: int | None = parsed_by(optional(integer(1)))
+    min_agreement: int = parsed_by(integer(0, 3))
+    recall_target: float = parsed_by(real(above=0, below=1))
+
+
+@dataclass(frozen=True)
+class Params:
+    emotions: tuple[str, ...] = parsed_by(emotion_list)
+    limit: int | None = parsed_by(optional(integer(1)))
+    workers: int | None = parsed_by(optional(integer(1)))
+    seed: int = parsed_by(integer(0, 2**32 - 1))
+    lr: float = parsed_by(real(above=0))
+    epochs: int = parsed_by(integer(1))
+    batch_size: int = parsed_by(integer(2))
+    split: SplitParams
+    extract: ExtractParams
+    normalize: NormalizeParams
+    train: TrainParams
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml. Raises FaceemoError that names the first key that is wrong and what it must be."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FaceemoError(f"{path} is not here; run this in the project's folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FaceemoError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    params = parse_section(Params, values, str(path))
+    if params.split.valid + params.split.test >= 1:
+        raise FaceemoError(f"{path}: split.valid and split.test together must be below 1: people must remain to train")
+    return params
+
+
+def parse_section(section: type, values: Any, where: str, prefix: str = "") -> Any:
+    """A dataclass of this module from a mapping, every key checked.
+
+    Raises FaceemoError for a key that is unknown, missing or of the wrong type or range.
+    """
+    if not isinstance(values, dict):
+        raise FaceemoError(f"{where}: {prefix.rstrip('.') or 'the file'} must be a mapping of keys to values")
+    fields = {field.name: field for field in dataclasses.fields(section)}
+    for key in values:
+        if key not in fields:
+            raise FaceemoError(f"{where}: unknown key {prefix}{key}; known here: {', '.join(fields)}")
+    parsed = {}
+    for name, field in fields.items():
+        if name not in values:
+            raise FaceemoError(f"{where}: key {prefix}{name} is missing")
+        if dataclasses.is_dataclass(field.type):
+            parsed[name] = parse_section(field.type, values[name], where, f"{prefix}{name}.")
+            continue
+        try:
+            parsed[name] = field.metadata["parse"](values[name])
+        except ValueError as error:
+            raise FaceemoError(f"{where}: {prefix}{name} {error}") from None
+    return section(**parsed)

@@ -1,0 +1,21 @@
+"""Stage extract: one archive of data/sources.yaml to data/landmarks/<id>/. `python -m stages.extract ID`"""
+
+import sys
+
+from faceemo.console import run
+from faceemo.errors import FaceemoError
+from faceemo.extract import extract
+from faceemo.params import load_params
+from faceemo.sources import SOURCES_FILE, read_sources
+
+
+def main(key: str) -> None:
+    params = load_params()
+    sources = read_sources()
+    if key not in sources:
+        raise FaceemoError(f"{key} is not in {SOURCES_FILE.as_posix()}; it holds {', '.join(sources)}")
+    extract(key, sources[key], params.extract, params.limit, params.workers)
+
+
+if __name__ == "__main__":
+    sys.exit(run("extract", lambda: main(sys.argv[1])))
