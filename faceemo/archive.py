@@ -1,6 +1,7 @@
 """Members of a ZIP archive: their names as people wrote them, and their bytes."""
 
 import hashlib
+import lzma
 import re
 import unicodedata
 import zipfile
@@ -63,7 +64,7 @@ class Archive:
             raise FaceemoError(f"{path}: no such archive") from None
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
             raise FaceemoError(f"{path}: not a readable ZIP archive ({error}); download or copy it again") from None
-        self.members = [Member(_name(info), info) for info in self._zip.infolist() if not info.is_dir()]
+        self.members = [Member(_name(info), info) for info in self._zip.infolist() if not info.filename.endswith("/")]
 
     @property
     def pictures(self) -> list[Member]:
@@ -87,8 +88,18 @@ class Archive:
         if member.info.flag_bits & ENCRYPTED_FLAG:
             raise ReadError("encrypted")
         try:
-            return self._zip.read(member.info)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+            with self._zip.open(member.info) as file:
+                return file.read(member.size)  # no more than it claims: a bomb ends in a wrong CRC-32
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            lzma.LZMAError,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+            ValueError,
+            OverflowError,
+        ) as error:
             raise ReadError(str(error) or type(error).__name__) from None
         except OSError as error:
             Archive(self.path).close()  # a bad sector is one picture's fault, a drive that has gone is not
@@ -129,13 +140,14 @@ def parse_picture_name(name: str) -> PictureName:
     )
 
 
-def _is_picture(name: str) -> bool:
+def is_macos_extra(name: str) -> bool:
+    """Whether a member is one of the AppleDouble files that macOS adds beside real ones."""
     folders, _, base = name.rpartition("/")
-    return (
-        base.lower().endswith(PICTURE_SUFFIXES)
-        and not base.startswith("._")  # AppleDouble files, which macOS adds beside real ones
-        and "__MACOSX" not in folders.split("/")
-    )
+    return base.startswith("._") or "__MACOSX" in folders.split("/")
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES) and not is_macos_extra(name)
 
 
 def _name(info: zipfile.ZipInfo) -> str:

@@ -11,8 +11,11 @@ from faceemo.sources import SOURCES_FILE, Scan, scan, write_sources
 
 
 def main(arguments: list[str] | None = None) -> int:
-    args = _parser().parse_args(arguments)
-    return run("faceemo", lambda: args.command(args))
+    def command() -> int | None:
+        args = _parser().parse_args(arguments)  # within run: its help holds Hangul
+        return args.command(args)
+
+    return run("faceemo", command)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,7 +23,9 @@ def run(name: str, main: Callable[[], int | None]) -> int:
     for stream in (sys.stdout, sys.stderr):  # a Korean Windows console is CP949: show what it lacks, never fail on it
         stream.reconfigure(errors="backslashreplace")
     try:
-        return main() or 0
+        code = main() or 0
+        sys.stdout.flush()  # here, where a closed pipe or a full disk is still ours to tell
+        return code
     except FaceemoError as error:
         say_error(name, str(error))
         return 1

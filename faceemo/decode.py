@@ -1,6 +1,7 @@
 """Bytes of one picture to upright RGB pixels, at full size or, for a JPEG, at 1/2, 1/4 or 1/8."""
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -8,10 +9,12 @@ import simplejpeg
 from PIL import Image
 
 EXIF_ORIENTATION = 0x0112
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "GIF")  # and never EPS, for which Pillow starts Ghostscript
 REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can divide by while it decodes
 
 # Pictures between one and two times Pillow's own bound only warn; `max_pixels` is our bound.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # broken EXIF, a line a picture
 
 
 class DecodeError(Exception):
@@ -34,10 +37,12 @@ class Picture:
             self._image = Image.open(io.BytesIO(data))
         except Image.UnidentifiedImageError:
             raise DecodeError("not a picture in a known format") from None
-        except Image.DecompressionBombError as error:
-            raise DecodeError(str(error)) from None
+        except Image.DecompressionBombError:
+            raise DecodeError(f"pixels above the bound of {max_pixels}") from None
         except _PILLOW_ERRORS as error:
             raise DecodeError(f"broken header: {error}") from None
+        if self._image.format not in FORMATS:
+            raise DecodeError("not a picture in a known format")
         width, height = self._image.size
         if width * height > max_pixels:
             raise DecodeError(f"{width} x {height} pixels, above the bound of {max_pixels}")
@@ -70,7 +75,7 @@ class Picture:
     def _decode_with_pillow(self, reduction: int) -> np.ndarray:
         image = Image.open(io.BytesIO(self._data))
         try:
-            image.draft(None, tuple(-(-size // reduction) for size in image.size))
+            image.draft(None, tuple(max(1, size // reduction) for size in image.size))
             image.load()
         except _PILLOW_ERRORS as error:
             raise DecodeError(str(error)) from None
@@ -88,7 +93,17 @@ class Picture:
 
 
 # Pillow's plugins raise any of these for bytes that are not what they claim.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError)
+_PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    struct.error,
+)
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceemo.archive import Archive, ReadError
+from faceemo.archive import Archive, ReadError, is_macos_extra
 from faceemo.emotions import KOREAN
 from faceemo.errors import FaceemoError
 
@@ -32,14 +32,14 @@ def read_labels(path: Path, emotion: str) -> dict[str, Label]:
     labels: dict[str, Label] = {}
     with Archive(path) as archive:
         for member in archive.members:
-            if not member.name.lower().endswith(".json"):
+            if not member.name.lower().endswith(".json") or is_macos_extra(member.name):
                 continue
             where = f"{path}: {member.name}"
             try:
                 records = json.loads(_text(archive.read(member, MAX_BYTES), where))
             except ReadError as error:
                 raise FaceemoError(f"{where} cannot be read ({error}); download the archive again") from None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise FaceemoError(f"{where} is broken JSON ({error}); download the archive again") from None
             if not isinstance(records, list):
                 raise FaceemoError(f"{where} is not a list of records as the set's label files are")
@@ -69,6 +69,7 @@ def _text(data: bytes, where: str) -> str:
 
 def _label(record: dict, emotion: str) -> Label:
     ratings = [record[rater] for rater in RATERS if record.get(rater)]
-    agreement = sum(rating.get("faceExp") == KOREAN[emotion] for rating in ratings)
+    answers = [unicodedata.normalize("NFC", str(rating.get("faceExp"))) for rating in ratings]
+    agreement = answers.count(KOREAN[emotion])
     boxes = [[float(rating["boxes"][side]) for side in BOX] for rating in ratings if rating.get("boxes")]
     return Label(agreement, tuple(np.mean(boxes, axis=0).tolist()) if boxes else None)

@@ -5,7 +5,7 @@ The values and what they mean stand in params.yaml, nowhere else. dvc checks not
 """
 
 import dataclasses
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ def _number(value: Any, what: str) -> float | int:
             value = float(value)
         except ValueError:
             raise ValueError(f"must be {what}, not {value!r}") from None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise ValueError(f"must be {what}, not {'null' if value is None else repr(value)}")
     return value
 
@@ -169,7 +169,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FaceemoError(f"{path} is not here; run this in the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise FaceemoError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     params = parse_section(Params, values, str(path))
     if params.split.valid + params.split.test >= 1:

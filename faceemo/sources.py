@@ -20,7 +20,8 @@ HEADER = "# Written by `faceemo scan`: the archives that the pipeline works on. 
 _VALIDATION = re.compile(r"(?<![a-z])val(id(ation)?)?(?![a-z])|검증")
 _TRAINING = re.compile(r"(?<![a-z])train(ing)?(?![a-z])|학습")
 _SAMPLE = re.compile(r"(?<![a-z])sample(?![a-z])|샘플")
-_LABELS = re.compile(r"라벨|label|(?<![a-z])[tv]l(?![a-z])")
+_LABELS = re.compile(r"라벨|(?<![a-z])label(s|l?ing)?(?![a-z])|(?<![a-z])[tv]l(?![a-z])")
+_PICTURES = re.compile(r"원천|(?<![a-z])[tv]s(?![a-z])")
 _PART = re.compile(r"[_\-\s](\d{1,2})$")
 
 
@@ -78,8 +79,8 @@ def scan(folders: list[Path], emotions: tuple[str, ...] | None = None, root: Pat
     pictures: list[_ArchiveName] = []
     labels: list[_ArchiveName] = []
     passed_over: list[tuple[Path, str]] = []
-    for path in _zip_files(folders):
-        name = _read_path(path)
+    for path, top in _zip_files(folders):
+        name = _read_path(path, top)
         if name is None:
             passed_over.append((path, "no emotion of the set in its name"))
         elif emotions is not None and name.emotion not in emotions:
@@ -149,26 +150,30 @@ def locate(written: str, root: Path = Path()) -> Path:
     return path
 
 
-def _zip_files(folders: list[Path]) -> list[Path]:
-    paths: set[Path] = set()
+def _zip_files(folders: list[Path]) -> list[tuple[Path, Path]]:
+    """Archives, and the folder asked for that each was found below."""
+    found: dict[Path, tuple[Path, Path]] = {}  # by resolved path: folders may overlap
     for folder in folders:
         if folder.is_dir():
             for parent, _, files in os.walk(folder):
-                paths.update(Path(parent) / file for file in files if file.lower().endswith(".zip"))
+                paths = (Path(parent) / file for file in files if file.lower().endswith(".zip"))
+                found.update({path.resolve(): (path, folder) for path in paths})
         elif folder.is_file():
-            paths.add(folder)
+            found[folder.resolve()] = (folder, folder.parent)
         else:
             raise FaceemoError(f"{folder}: no such folder or archive")
-    return sorted(paths)
+    return sorted(found.values())
 
 
-def _read_path(path: Path) -> _ArchiveName | None:
+def _read_path(path: Path, top: Path) -> _ArchiveName | None:
+    """What the archive's name says and, where that is silent, the folders above it up to the parent of `top`."""
     stem = unicodedata.normalize("NFC", path.stem)
     words = re.split(r"[\[\]()（）_\-.\s]+", stem)
     emotion = next((ENGLISH[word] for word in words if word in ENGLISH), None)
     if emotion is None:
         return None
-    above = [unicodedata.normalize("NFC", part).lower() for part in reversed(path.resolve().parent.parts)]
+    folders = path.resolve().parent.parts[max(len(top.resolve().parts) - 2, 0) :]
+    above = [unicodedata.normalize("NFC", part).lower() for part in reversed(folders)]
     texts = [stem.lower(), *above]  # the nearest word decides
     folder = next(
         ("validation" if _VALIDATION.search(text) else "training" for text in texts if _names_a_folder(text)),
@@ -181,7 +186,7 @@ def _read_path(path: Path) -> _ArchiveName | None:
         folder,
         set="sample" if _SAMPLE.search(stem.lower()) else folder,
         part=int(part[1]) if part else 1,
-        is_labels=_is_labels(stem.lower(), above[0] if above else ""),
+        is_labels=next((not _PICTURES.search(text) for text in texts if _says_what_it_holds(text)), False),
     )
 
 
@@ -189,11 +194,8 @@ def _names_a_folder(text: str) -> bool:
     return bool(_VALIDATION.search(text) or _TRAINING.search(text))
 
 
-def _is_labels(stem: str, parent: str) -> bool:
-    """By the archive's own name, and where that says nothing, by its folder's."""
-    if "원천" in stem:
-        return False
-    return bool(_LABELS.search(stem) or _LABELS.search(parent))
+def _says_what_it_holds(text: str) -> bool:
+    return bool(_PICTURES.search(text) or _LABELS.search(text))
 
 
 def _labels_of(source: _ArchiveName, labels: list[_ArchiveName], root: Path) -> Labels | None:

@@ -1,0 +1,199 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from faceemo.cli import main
+from faceemo.sources import read_sources
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, make_zip):
+    """A project folder with params.yaml and archives in 내 사진/, as the working directory."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    shutil.copy(REPOSITORY / "params.yaml", folder)
+    for part in (1, 2):
+        name = f"project/내 사진/Training/[원천]EMOIMG_중립_TRAIN_{part:02d}.zip"
+        make_zip(name, *((f"{part}{number}.jpg", b"1" * 250_000) for number in range(part + 3)))
+    make_zip("project/내 사진/Validation/[원천]EMOIMG_불안_VALID.zip", ("a.jpg", b"2"))
+    make_zip("project/내 사진/Training/[라벨]EMOIMG_중립_TRAIN.zip", ("a.json", b"[]"))
+    make_zip("project/내 사진/휴가.zip", ("b.jpg", b"3"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def command(*arguments, **environment):
+    """Run `faceemo` in a process of its own and give its exit code and its two outputs as bytes."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON") or key == "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, "-m", "faceemo.cli", *arguments], capture_output=True, env={**clean, **environment}, timeout=60
+    )
+
+
+def error_line(capsys):
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("faceemo: error: ") and err.count("\n") == 1
+    return err
+
+
+def test_scan_writes_the_sources_and_prints_a_table_and_what_it_passed_over(project, capsys):
+    assert main(["scan", "내 사진"]) == 0
+    sources = read_sources(project / "data/sources.yaml")
+    assert {key: source.images for key, source in sources.items()} == {
+        "anxious-validation-01": 1,
+        "neutral-training-01": 4,
+        "neutral-training-02": 5,
+    }
+    assert sources["neutral-training-01"].zip == "내 사진/Training/[원천]EMOIMG_중립_TRAIN_01.zip"
+    out, err = capsys.readouterr()
+    assert err == ""
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert rows["neutral-training-01"][:3] == ["4", "1.0", "yes"]
+    assert rows["anxious-validation-01"][:3] == ["1", "0.0", "no"]
+    assert rows["together"] == ["10", "2.3"]
+    assert f"passed over: {Path('내 사진/휴가.zip')} (no emotion of the set in its name)" in out
+    assert out.splitlines()[-1].startswith("wrote data/sources.yaml")
+
+
+def test_scan_leaves_params_yaml_alone(project):
+    before = (project / "params.yaml").read_bytes()
+    assert main(["scan", "내 사진"]) == 0
+    assert (project / "params.yaml").read_bytes() == before
+
+
+def test_a_second_scan_writes_the_same_bytes(project):
+    assert main(["scan", "내 사진"]) == 0
+    first = (project / "data/sources.yaml").read_bytes()
+    assert main(["scan", "내 사진/Validation", "내 사진/Training"]) == 0
+    assert (project / "data/sources.yaml").read_bytes() == first
+
+
+@pytest.mark.parametrize("words", [["neutral"], ["중립"], ["중립", "happy"]])
+def test_scan_takes_emotions_in_english_and_korean(project, words):
+    assert main(["scan", "내 사진", "--emotions", *words]) == 0
+    assert {source.emotion for source in read_sources().values()} == {"neutral"}
+
+
+def test_an_unknown_emotion_is_one_line(project, capsys):
+    assert main(["scan", "내 사진", "--emotions", "joy"]) == 1
+    assert "unknown emotion 'joy'" in error_line(capsys)
+    assert not (project / "data").exists()
+
+
+def damage_an_archive(project):
+    path = project / "내 사진/Training/[원천]EMOIMG_중립_TRAIN_02.zip"
+    path.write_bytes(path.read_bytes()[:-100])
+    return str(path.name)
+
+
+def copy_an_archive(project):
+    path = project / "내 사진/Training/[원천]EMOIMG_중립_TRAIN_02.zip"
+    shutil.copy(path, path.with_name("[원천]EMOIMG_중립_TRAIN_03.zip"))
+    return "hold the same pictures"
+
+
+def drop_the_archives(project):
+    shutil.rmtree(project / "내 사진")
+    (project / "내 사진").mkdir()
+    return "no source archive"
+
+
+def drop_the_folder(project):
+    shutil.rmtree(project / "내 사진")
+    return "no such folder"
+
+
+def break_params(project):
+    text = (project / "params.yaml").read_text(encoding="utf-8")
+    (project / "params.yaml").write_text(text.replace("lr: 0.001", "lr: abc"), encoding="utf-8")
+    return "params.yaml: lr must be a number, not 'abc'"
+
+
+def drop_params(project):
+    (project / "params.yaml").unlink()
+    return "params.yaml is not here"
+
+
+@pytest.mark.parametrize(
+    "cause", [damage_an_archive, copy_an_archive, drop_the_archives, drop_the_folder, break_params, drop_params]
+)
+def test_a_scan_that_fails_is_one_line_and_leaves_the_old_sources(project, capsys, cause):
+    assert main(["scan", "내 사진"]) == 0
+    before = (project / "data/sources.yaml").read_bytes()
+    capsys.readouterr()
+    words = cause(project)
+    assert main(["scan", "내 사진"]) == 1
+    assert words in error_line(capsys)
+    assert (project / "data/sources.yaml").read_bytes() == before
+    assert [path.name for path in (project / "data").iterdir()] == ["sources.yaml"]
+
+
+def test_a_data_folder_that_cannot_be_made_is_one_line(project, capsys):
+    (project / "data").write_text("a file where the folder should be")
+    assert main(["scan", "내 사진"]) == 1
+    assert "data" in error_line(capsys)
+
+
+def test_the_command_fits_a_korean_windows_console(project):
+    photos = project / "내 사진"
+    (photos / "휴가.zip").rename(photos / "휴가 é \N{GRINNING FACE}.zip")
+    done = command("scan", "내 사진", PYTHONUTF8="0", PYTHONIOENCODING="cp949")
+    out = done.stdout.decode("cp949")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "내 사진/Training/[원천]EMOIMG_중립_TRAIN_01.zip" in out
+    assert "휴가 \\xe9 \\U0001f600.zip" in out
+    assert "중립_TRAIN_01.zip" in (project / "data/sources.yaml").read_text(encoding="utf-8")
+
+
+def test_an_error_in_a_process_of_its_own_is_one_line_without_a_traceback(project):
+    damage_an_archive(project)
+    done = command("scan", "내 사진", PYTHONUTF8="0", PYTHONIOENCODING="cp949")
+    message = done.stderr.decode("cp949")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert message.startswith("faceemo: error: ") and message.count("\n") == 1
+    assert "[원천]EMOIMG_중립_TRAIN_02.zip" in message
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "cp1252"])
+@pytest.mark.parametrize("arguments", [["--help"], ["scan", "--help"]])
+def test_help_can_be_shown_on_every_windows_console(arguments, encoding):
+    done = command(*arguments, PYTHONUTF8="0", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"scan" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["scan"], ["scan", "--emotion"], ["train"]])
+def test_a_command_line_that_is_none_exits_2_with_the_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: faceemo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_went_away_is_no_traceback(project, unbuffered):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "faceemo.cli", "scan", "내 사진"],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        timeout=60,
+    )
+    os.close(write_end)
+    assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
+    assert done.returncode == 1
+    assert len(read_sources()) == 3
+
+
+def test_the_command_imports_nothing_heavy_before_it_knows_what_to_do():
+    code = "import sys, faceemo.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not {"torch", "mediapipe", "cv2", "matplotlib", "dvc", "pyarrow"} & set(done.stdout.split())

@@ -1,0 +1,119 @@
+import io
+import sys
+import time
+
+import pytest
+
+from faceemo import console
+from faceemo.console import Interrupted, progress, run
+from faceemo.errors import FaceemoError
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (3, 3)])
+def test_a_command_that_ends_well_exits_with_its_own_code_and_says_nothing(capsys, result, code):
+    assert run("extract", lambda: result) == code
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_error_that_a_user_can_mend_is_one_line_and_exit_1(capsys):
+    assert run("extract", raising(FaceemoError("중립.zip changed; run 'faceemo scan'"))) == 1
+    assert capsys.readouterr() == ("", "extract: error: 중립.zip changed; run 'faceemo scan'\n")
+
+
+def test_ctrl_c_is_one_line_and_exit_130_so_that_dvc_caches_nothing(capsys):
+    assert run("train", raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr() == ("", "train: interrupted\n")
+
+
+def test_ctrl_c_says_what_was_kept(capsys):
+    assert run("extract", raising(Interrupted("2 shards kept in data/.partial"))) == 130
+    assert capsys.readouterr() == ("", "extract: interrupted; 2 shards kept in data/.partial\n")
+
+
+def test_a_missing_permission_is_one_line_with_the_files_name(capsys, tmp_path):
+    folder = tmp_path / "결과 폴더"
+    assert run("train", lambda: folder.read_text()) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith("train: error: ") and str(folder) in err and "No such file" in err
+
+
+def test_an_os_error_without_a_file_is_one_line(capsys):
+    assert run("train", raising(OSError("the drive has gone"))) == 1
+    assert run("train", raising(OSError(28, "No space left on device"))) == 1
+    assert capsys.readouterr().err == "train: error: the drive has gone\ntrain: error: No space left on device\n"
+
+
+def test_a_fault_of_our_own_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        run("train", lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "cp1252", "ascii"])
+def test_output_that_the_console_cannot_encode_is_shown_escaped(monkeypatch, encoding):
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+
+    def main():
+        print("중립 × é \N{GRINNING FACE} \udcff")
+        raise FaceemoError("é \N{GRINNING FACE} is no archive")
+
+    assert run("extract", main) == 1
+    shown = {}
+    for name, stream in streams.items():
+        stream.flush()
+        shown[name] = stream.buffer.getvalue().decode(encoding)
+    assert "\\U0001f600" in shown["stdout"] and "\\udcff" in shown["stdout"]
+    assert ("중립" in shown["stdout"]) == (encoding == "cp949")
+    assert shown["stderr"].endswith("\\U0001f600 is no archive" + ("\r\n" if sys.platform == "win32" else "\n"))
+
+
+def test_progress_without_a_terminal_is_plain_lines_with_count_rate_and_extras(capsys, monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.01)
+    with progress(200, "neutral-training-01", "pictures", done=100) as advance:
+        time.sleep(0.05)
+        advance(50, no_face=3)
+        advance(10)
+        time.sleep(0.05)
+        advance(40, no_face=4)
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == "" and "\r" not in out
+    assert len(lines) == 2  # the second call came too soon after the first for a line of its own
+    assert lines[0].startswith("neutral-training-01: 150 of 200 pictures, ") and lines[0].endswith(", no_face 3")
+    assert lines[1].startswith("neutral-training-01: 200 of 200 pictures, ") and lines[1].endswith(", no_face 4")
+    rate = float(lines[0].partition("pictures, ")[2].partition(" ")[0])
+    assert 0 < rate <= 50 / 0.05  # the 100 done before are not this run's speed
+
+
+def test_quick_work_without_a_terminal_prints_nothing(capsys):
+    with progress(10, "a", "pictures") as advance:
+        for _ in range(10):
+            advance(1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_on_a_terminal_is_a_bar_that_goes_on_where_it_was(capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress(200, "neutral-training-01", "pictures", done=150) as advance:
+        advance(50, no_face=3)
+    shown = sys.stderr.getvalue()
+    assert "150/200" in shown and "200/200" in shown and "no_face=3" in shown and "neutral-training-01" in shown
+    assert capsys.readouterr().out == ""
+
+
+def test_an_exception_within_progress_goes_on(capsys):
+    with pytest.raises(ValueError, match="mine"), progress(10, "a", "pictures"):
+        raise ValueError("mine")
