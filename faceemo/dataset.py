@@ -74,6 +74,7 @@ def load_dataset(folder: Path, classes: tuple[str, ...], split: SplitParams) -> 
             vectors = present_rows(pa.chunked_array([batch["features"].filter(chosen)]), COORDINATES)
             features[filled : filled + len(vectors)] = vectors
             filled += len(vectors)
+    faces = [mean_face(pq.read_metadata(file).metadata) for file in files]  # all zeros where no face was found
     dataset = Dataset(
         classes,
         rows,
@@ -82,7 +83,7 @@ def load_dataset(folder: Path, classes: tuple[str, ...], split: SplitParams) -> 
         target=np.array([classes.index(name) for name in emotions[ok]], np.int64),
         row_of=np.flatnonzero(ok),
         settings=feature_settings(pq.read_metadata(files[0]).metadata),
-        face=np.mean([mean_face(pq.read_metadata(file).metadata) for file in files], axis=0),
+        face=np.mean([face for face in faces if face.any()] or faces[:1], axis=0),
     )
     _check_parts(dataset)
     return dataset

@@ -53,11 +53,13 @@ class Picture:
         self.width, self.height = (height, width) if turned else (width, height)
 
     def pixels(self, reduction: int = 1) -> np.ndarray:
-        """uint8 [height / reduction, width / reduction, 3], RGB, upright, sizes rounded up.
+        """uint8 [height / reduction, width / reduction, 3], RGB, upright, sizes rounded up, read-only.
 
         Raises DecodeError if the picture is not whole.
         """
-        return np.ascontiguousarray(_upright(self._decode(reduction), self._orientation))
+        upright = np.ascontiguousarray(_upright(self._decode(reduction), self._orientation))
+        upright.flags.writeable = False  # MediaPipe copies what could still change
+        return upright
 
     def _decode(self, reduction: int) -> np.ndarray:
         if self._is_jpeg and self._image.mode in ("RGB", "L"):
@@ -84,9 +86,10 @@ class Picture:
         return np.asarray(image.convert("RGB"))
 
     def _read_orientation(self) -> int:
+        if "exif" not in self._image.info:
+            return 1
         try:
-            exif = self._image.getexif() if self._is_jpeg else self._image.info.get("exif") and self._image.getexif()
-            orientation = exif.get(EXIF_ORIENTATION, 1) if exif else 1
+            orientation = self._image.getexif().get(EXIF_ORIENTATION, 1)
         except _PILLOW_ERRORS:  # a picture with broken EXIF is shown as it lies, as viewers do
             return 1
         return orientation if orientation in range(1, 9) else 1

@@ -159,7 +159,7 @@ def recall_threshold(
 ) -> dict:
     """The threshold on the second class's probability that reaches the wanted recall on valid; its worth on test."""
     positives = np.sort(valid_score[valid_target == 1])[::-1]
-    threshold = positives[math.ceil(wanted * len(positives)) - 1]
+    threshold = positives[math.ceil(wanted * len(positives) - 1e-9) - 1]
 
     def reached(score: np.ndarray, target: np.ndarray) -> dict:
         chosen, truth = score >= threshold, target == 1

@@ -76,6 +76,10 @@ def load_model(path: Path) -> TrainedModel:
     except Exception as error:  # torch.load raises pickle, zip, runtime and key errors for what is not its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FaceemoError(f"{path}: not a faceemo model ({reason})") from None
-    if not isinstance(values, dict) or values.pop("faceemo", None) != FORMAT:
-        raise FaceemoError(f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'")
-    return TrainedModel(**values)
+    other = FaceemoError(f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'")
+    if not isinstance(values, dict) or values.pop("faceemo", None) != FORMAT or values.get("network") not in NETWORKS:
+        raise other
+    try:
+        return TrainedModel(**values)
+    except TypeError:
+        raise other from None

@@ -64,12 +64,13 @@ def normalize(
     """
     equal = equal_units(landmarks, width, height)
     frames = head_frames(equal)
-    points = equal if settings.units == "equal" else landmarks.astype(np.float64)
-    points = points - centers(points, settings.center)
+    points = equal - centers(equal, settings.center)
     if settings.align == "roll":
         points = points @ roll_rotations(equal)
     elif settings.align == "pose":
         points = points @ frames
+    if settings.units == "image":  # only now: a squeezed face cannot be turned
+        points = equal_units(points, height, width)
     points = points / scales(points, settings.scale)
     return points.reshape(len(points), COORDINATES).astype(np.float32), pose_angles(frames)
 

@@ -19,7 +19,7 @@ from faceemo.model import NETWORKS, TrainedModel, save_model
 from faceemo.params import Params
 
 EVALUATION_ROWS = 8192
-DEVIATION_FLOOR = 1e-6
+DEVIATION_FLOOR = 1e-3  # of features of size 1; a coordinate that never moved in training must not decide alone
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,20 @@ def train(dataset: Dataset, params: Params, interrupted_path: Path) -> Training:
 
     history: list[Epoch] = []
     best: dict[str, torch.Tensor] = {}
-    best_epoch = 0
+    best_epoch = peak = 0  # the epoch that is kept, and the one with the best score
     try:
         with progress(params.epochs, "train", "epochs") as advance:
             for number in range(1, params.epochs + 1):
                 loss, accuracy = run_epoch(parallel, x, y, rows, sizes, optimizer, schedule, loss_of, mirror)
                 epoch = _measured(number, loss, accuracy, predict_logits(parallel, x, valid_rows), y[valid_rows])
                 history.append(epoch)
-                if not best or not params.train.best_epoch or epoch.score > history[best_epoch - 1].score:
+                better = not best or epoch.score > history[peak - 1].score
+                if better:
+                    peak = number
+                if better or not params.train.best_epoch:
                     best, best_epoch = copy.deepcopy(network.state_dict()), number
                 advance(1, loss=f"{loss:.3f}", valid_macro_f1=f"{epoch.valid_macro_f1:.3f}")
-                if params.train.patience is not None and number - best_epoch >= params.train.patience:
+                if params.train.patience is not None and number - peak >= params.train.patience:
                     break
         interrupted = False
     except KeyboardInterrupt:

@@ -4,12 +4,13 @@ import sys
 
 from faceemo.console import run
 from faceemo.errors import FaceemoError
-from faceemo.extract import extract
 from faceemo.params import load_params
 from faceemo.sources import SOURCES_FILE, read_sources
 
 
 def main(key: str) -> None:
+    from faceemo.extract import extract  # here, because every worker imports this module and needs no Parquet
+
     params = load_params()
     sources = read_sources()
     if key not in sources:

@@ -34,9 +34,8 @@ def main() -> None:
     valid = dataset.places("valid")
     temperature = fit_temperature(training.logits[valid], dataset.target[valid])
     model = dataclasses.replace(training.model, temperature=temperature)
-    metrics = evaluate(dataset, training.logits, temperature, params.train.recall_target)
-
     save_model(MODEL, model)
+    metrics = evaluate(dataset, training.logits, temperature, params.train.recall_target)
     write_text_whole(METRICS, json.dumps(metrics, indent=2) + "\n")
     write_run(PLOTS, dataset, training, softmax(training.logits / temperature, axis=1))
     result = metrics["test"]

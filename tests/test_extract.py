@@ -27,12 +27,13 @@ from extraction import (
 from PIL import Image
 from skimage.data import astronaut
 
-from faceemo import extract as extraction
+from faceemo import reading
 from faceemo.archive import Archive, first_by_hash
 from faceemo.decode import Picture
 from faceemo.errors import FaceemoError
-from faceemo.extract import extract, measure
+from faceemo.extract import extract
 from faceemo.facemesh import FaceMesh, face_width
+from faceemo.reading import FACE_WIDTH, measure
 
 needs_signals = pytest.mark.skipif(not POSIX, reason="kills processes with POSIX signals")
 
@@ -239,12 +240,12 @@ def test_a_face_too_small_at_a_reduced_scale_is_decoded_again_larger(mesh):
     picture[600:1300, 600:1300] = enlarged(700)
     data = encoded(picture, quality=92)
     exact = measure(data, mesh, type(SETTINGS)(**{**vars(SETTINGS), "full_resolution": True}))
-    assert face_width(np.reshape(exact.landmarks, (478, 3)), 2000) / 4 < extraction.FACE_WIDTH / 2
+    assert face_width(np.reshape(exact.landmarks, (478, 3)), 2000) / 4 < FACE_WIDTH / 2
     assert distance_percent(measure(data, mesh, SETTINGS), exact) < 1.0
 
 
 def test_no_face_is_lost_to_speed(mesh, monkeypatch):
-    monkeypatch.setattr(extraction, "FIRST_SIDE", 900)  # a picture of 2000 x 2000 is first tried at 1/2
+    monkeypatch.setattr(reading, "FIRST_SIDE", 900)  # a picture of 2000 x 2000 is first tried at 1/2
     picture = np.full((2000, 2000, 3), 180, np.uint8)
     picture[300:816, 300:816] = enlarged(516)  # at the limit of what is detected
     data = encoded(picture, quality=92)
@@ -382,9 +383,9 @@ def test_leftovers_of_other_settings_are_not_mixed_in_and_removed(tmp_path, undi
 
 def test_a_worker_imports_neither_torch_nor_dvc_nor_matplotlib(tmp_path):
     code = (
-        "import sys; from extraction import *; from faceemo.extract import Chunk, read_chunk;"
+        "import sys; from extraction import *; from faceemo.reading import Chunk, read_chunk;"
         f"read_chunk(Chunk({str(ANXIOUS)!r}, SETTINGS, [0]));"
-        "print([name for name in ('torch', 'dvc', 'matplotlib', 'scipy', 'sklearn') if name in sys.modules])"
+        "print([name for name in ('torch', 'dvc', 'matplotlib', 'scipy', 'sklearn', 'cv2') if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,0 +1,96 @@
+"""What a worker does: read a picture from the archive, decode it, find the face. Imports only what that needs."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faceemo.archive import Archive, Member, ReadError
+from faceemo.decode import DecodeError, Picture
+from faceemo.facemesh import FaceMesh, face_width, largest_face
+from faceemo.params import ExtractParams
+
+# FaceMesh looks at a 128 x 128 view to find a face and at a 192 x 192 crop to place its points, so a larger picture
+# only costs. Decode so that the short side stays above FIRST_SIDE; if the face then is narrower than FACE_WIDTH, again
+# larger. Mean distance to the landmarks of the full picture, in % of the distance between the irises, on 120 photos of
+# 3088 x 2316: faces 160 to 190 px wide at 1/4: 0.99, 190 to 230 px: 0.90, the same faces at 1/2: 0.64. Shifting the
+# full picture by three pixels moves them by 0.59.
+FIRST_SIDE = 480
+FACE_WIDTH = 160
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a worker found in one picture: sizes of the upright picture, landmarks float32 [1434] if status is ok."""
+
+    status: str
+    error: str | None = None
+    width: int | None = None
+    height: int | None = None
+    faces: int | None = None
+    landmarks: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A task for a worker: some pictures of an archive, by their place in Archive.pictures."""
+
+    zip: str
+    settings: ExtractParams
+    pictures: list[int]
+
+
+_worker = threading.local()
+
+
+def read_chunk(chunk: Chunk) -> list[Reading]:
+    """Read, decode and measure the pictures of a chunk; the archive and FaceMesh stay open for the next one."""
+    wanted = (chunk.zip, chunk.settings.max_faces)
+    if getattr(_worker, "opened", None) != wanted:
+        _worker.archive = Archive(Path(chunk.zip))
+        _worker.pictures = _worker.archive.pictures
+        _worker.mesh = FaceMesh(chunk.settings.max_faces)
+        _worker.opened = wanted
+    return [
+        read_picture(_worker.archive, _worker.pictures[place], _worker.mesh, chunk.settings) for place in chunk.pictures
+    ]
+
+
+def read_picture(archive: Archive, member: Member, mesh: FaceMesh, settings: ExtractParams) -> Reading:
+    """A reading of one member, whatever it holds: a bad picture is a status, never an exception."""
+    try:
+        data = archive.read(member, settings.max_bytes)
+    except ReadError as error:
+        return Reading("read_error", str(error))
+    return measure(data, mesh, settings)
+
+
+def measure(data: bytes, mesh: FaceMesh, settings: ExtractParams) -> Reading:
+    """The landmarks of the largest face in one encoded picture."""
+    try:
+        picture = Picture(data, settings.max_pixels)
+        faces = _find_faces(picture, mesh, settings.full_resolution)
+    except DecodeError as error:
+        return Reading("decode_error", str(error))
+    if not len(faces):
+        return Reading("no_face", None, picture.width, picture.height, 0)
+    landmarks = largest_face(faces, picture.width, picture.height)
+    return Reading("ok", None, picture.width, picture.height, len(faces), landmarks.reshape(-1))
+
+
+def _find_faces(picture: Picture, mesh: FaceMesh, full_resolution: bool) -> np.ndarray:
+    """float32 [faces, 478, 3], looked for at the smallest scale that leaves the largest face large enough."""
+    side = min(picture.width, picture.height)
+    first = 1 if full_resolution else max(r for r in picture.reductions if r == 1 or side / r >= FIRST_SIDE)
+    faces = mesh.find(picture.pixels(first))
+    if first == 1:
+        return faces
+    if not len(faces):
+        return mesh.find(picture.pixels())
+    width = face_width(largest_face(faces, picture.width, picture.height), picture.width)
+    again = max(r for r in picture.reductions if r == 1 or width / r >= FACE_WIDTH)
+    if again >= first:
+        return faces
+    larger = mesh.find(picture.pixels(again))
+    return larger if len(larger) else faces

@@ -1,0 +1,139 @@
+"""How fast extraction is, beside the ways people really do it and the floor that JPEG decoding sets, in one run.
+
+    python -m tests.benchmarks.extraction ARCHIVE.zip [--workers N] [--limit N]
+
+script   a process pool over pictures; each task opens the archive, decodes at full size and builds a FaceMesh
+sound    the same with the archive and FaceMesh kept for the life of a worker
+floor    read and decode alone, at 1/8: no extractor that decodes every JPEG on the CPU goes below it
+faceemo  this project's stage, Parquet shards and start-up included
+
+Prints pictures/s and ratios, then how far faceemo's landmarks lie from sound's (mean distance in the picture plane in %
+of the distance between the irises) and how many faces either missed. `script` runs on an eighth of the pictures.
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import tempfile
+import time
+import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+
+from faceemo.archive import Archive, first_by_hash
+from faceemo.executors import default_workers
+from faceemo.extract import extract
+from faceemo.facemesh import silence_native_log
+from faceemo.params import ExtractParams
+from faceemo.sources import Source
+
+_kept: dict = {}
+
+
+def build_mesh():
+    from mediapipe.python.solutions.face_mesh import FaceMesh
+
+    return FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=1, min_detection_confidence=0.5)
+
+
+def landmarks_of(mesh, data):
+    """float32 [478, 3] at full size, NaN where no face is found."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    found = mesh.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).multi_face_landmarks
+    if not found:
+        return np.full((478, 3), np.nan, np.float32)
+    return np.array([(p.x, p.y, p.z) for p in found[0].landmark], np.float32)
+
+
+def script(task):
+    path, name = task
+    with zipfile.ZipFile(path) as archive, build_mesh() as mesh:
+        return landmarks_of(mesh, archive.read(name))
+
+
+def keep(path, with_mesh):
+    silence_native_log()
+    cv2.setNumThreads(1)
+    _kept["archive"] = zipfile.ZipFile(path)
+    if with_mesh:
+        _kept["mesh"] = build_mesh()
+
+
+def sound(task):
+    return landmarks_of(_kept["mesh"], _kept["archive"].read(task[1]))
+
+
+def floor(task):
+    data = np.frombuffer(_kept["archive"].read(task[1]), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_8).shape
+
+
+def pool_rate(function, path, names, workers, initializer, initargs, chunk):
+    """Pictures a second, start-up included, and results."""
+    begin = time.perf_counter()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=initializer, initargs=initargs) as pool:
+        results = list(pool.map(function, [(path, name) for name in names], chunksize=chunk))
+    return len(names) / (time.perf_counter() - begin), results
+
+
+def faceemo_rate(path, source, limit, workers):
+    settings = ExtractParams(
+        full_resolution=False, max_faces=1, max_pixels=120_000_000, max_bytes=200_000_000, scheduler=None
+    )
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        begin = time.perf_counter()
+        made = extract("benchmark", source, settings, limit, workers)
+        seconds = time.perf_counter() - begin
+        rows = pq.read_table(made, columns=["landmarks"])["landmarks"].to_pylist()
+    points = [np.full((478, 3), np.nan) if row is None else np.reshape(row, (478, 3)) for row in rows]
+    return len(rows) / seconds, np.array(points, np.float32)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--workers", type=int, default=default_workers())
+    parser.add_argument("--limit", type=int)
+    args = parser.parse_args()
+    path = args.archive.resolve()
+    with Archive(path) as archive:
+        pictures = archive.pictures
+        source = Source(str(path), "neutral", "training", len(pictures), archive.digest(), None)
+        first = archive.read(pictures[0], 10**9)
+    names = [pictures[place].info.filename for place in first_by_hash(pictures, args.limit)]
+    height, width = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR).shape[:2]
+    print(
+        f"{len(names)} pictures, the first {width}x{height} and {len(first) / 1e6:.1f} MB; {args.workers} workers",
+        flush=True,
+    )
+
+    rates = {}
+    eighth = names[: max(24, len(names) // 8)]
+    rates["script"], _ = pool_rate(script, path, eighth, args.workers, silence_native_log, (), 1)
+    rates["sound"], exact = pool_rate(sound, path, names, args.workers, keep, (path, True), 4)
+    rates["faceemo"], found = faceemo_rate(path, source, args.limit, args.workers)
+    rates["floor"], _ = pool_rate(floor, path, names, args.workers, keep, (path, False), 4)
+    for way, rate in rates.items():
+        ratios = "   ".join(f"{rate / rates[other]:5.2f} x {other}" for other in ("script", "sound"))
+        print(f"{way:8} {rate:7.1f} pictures/s   {ratios}")
+    print(f"faceemo reaches {rates['faceemo'] / rates['floor']:.0%} of the floor")
+
+    exact = np.array(exact)
+    both = ~np.isnan(exact[:, 0, 0]) & ~np.isnan(found[:, 0, 0])
+    size = np.array([width, height])
+    distance = np.linalg.norm((exact - found)[both, :, :2] * size, axis=2).mean(axis=1)
+    irises = np.linalg.norm((exact[both, 468] - exact[both, 473])[:, :2] * size, axis=1)
+    lost = int((np.isnan(found[:, 0, 0]) & ~np.isnan(exact[:, 0, 0])).sum())
+    print(f"mean distance to sound's landmarks {100 * (distance / irises).mean():.2f} %; faces lost {lost}, ", end="")
+    print(f"found besides {int((~np.isnan(found[:, 0, 0]) & np.isnan(exact[:, 0, 0])).sum())}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    main()

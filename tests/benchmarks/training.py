@@ -1,0 +1,123 @@
+"""How fast an epoch is, beside a DataLoader over a per-sample Dataset and beside the network alone, in one run.
+
+    python -m tests.benchmarks.training [--rows 16384] [--batch-size 128]
+
+faceemo      faceemo.train.run_epoch: features as one tensor on the device, batches by index (no mirror, constant rate)
+loader       torch.utils.data.DataLoader over a Dataset that returns one row; the best of several num_workers, pinned
+             memory on a GPU
+fixed batch  forward, backward and optimizer step on one batch again and again: what no loop can beat
+
+Same network, optimizer and batch size; best of three each, taken in turns. Prints samples/s and ratios.
+"""
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from faceemo.facemesh import COORDINATES
+from faceemo.model import mlp
+from faceemo.params import load_params
+from faceemo.train import batch_sizes, describe_devices, find_devices, make_optimizer, run_epoch
+
+ROUNDS = 3
+CLASSES = 2
+LOADER_WORKERS = (0, 1, 2)
+
+
+class Faces(Dataset):
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, row):
+        return self.x[row], self.y[row]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=16384)
+    parser.add_argument("--batch-size", type=int, default=128)
+    args = parser.parse_args()
+    device = find_devices()[0]
+    print(describe_devices([device]))
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    params = dataclasses.replace(params, train=dataclasses.replace(params.train, schedule="constant"))
+    torch.manual_seed(0)
+    x, y = torch.randn(args.rows, COORDINATES), torch.randint(CLASSES, (args.rows,))
+    x_device, y_device, rows = x.to(device), y.to(device), torch.arange(args.rows, device=device)
+    sizes = batch_sizes(args.rows, args.batch_size, 1)
+    loss_of = nn.CrossEntropyLoss()
+
+    def fresh():
+        network = mlp(CLASSES).to(device).train()
+        return network, *make_optimizer(network, params, len(sizes))
+
+    def faceemo():
+        network, optimizer, schedule = fresh()
+        return lambda: run_epoch(network, x_device, y_device, rows, sizes, optimizer, schedule, loss_of, None)
+
+    def step(network, optimizer, features, target):
+        loss = loss_of(network(features), target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def loader(workers):
+        network, optimizer, _ = fresh()
+        pinned = device.type == "cuda"
+        batches = DataLoader(
+            Faces(x, y),
+            args.batch_size,
+            shuffle=True,
+            num_workers=workers,
+            pin_memory=pinned,
+            persistent_workers=workers > 0,
+        )
+
+        def epoch():
+            for features, target in batches:
+                step(
+                    network, optimizer, features.to(device, non_blocking=pinned), target.to(device, non_blocking=pinned)
+                )
+
+        return epoch
+
+    def fixed():
+        network, optimizer, _ = fresh()
+        features, target = x_device[: args.batch_size], y_device[: args.batch_size]
+
+        def epoch():
+            for _ in sizes:
+                step(network, optimizer, features, target)
+
+        return epoch
+
+    ways = {"faceemo": faceemo(), "fixed batch": fixed()}
+    ways |= {f"loader, {workers} workers": loader(workers) for workers in LOADER_WORKERS}
+    best = dict.fromkeys(ways, float("inf"))
+    for way in ways.values():
+        way()  # warm up; starts the loader's processes
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            begin = time.perf_counter()
+            way()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            best[name] = min(best[name], time.perf_counter() - begin)
+    for name, seconds in best.items():
+        print(f"{name:18} {args.rows / seconds:9.0f} samples/s   {best['faceemo'] / seconds:5.2f} x faceemo")
+    loaders = min(seconds for name, seconds in best.items() if name.startswith("loader"))
+    speed, share = loaders / best["faceemo"], best["fixed batch"] / best["faceemo"]
+    print(f"faceemo is {speed:.2f} times the best loader and {share:.0%} of the fixed batch")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from faceemo.facemesh import COORDINATES, LANDMARKS, FaceMesh, face_width, largest_face, mesh_edges
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    mesh = FaceMesh()
+    yield mesh
+    mesh.close()
+
+
+def in_fresh_python(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_one_face_gives_478_points_where_the_face_is(mesh):
+    faces = mesh.find(astronaut())
+    assert faces.shape == (1, LANDMARKS, 3) == (1, 478, 3)
+    assert faces.dtype == np.float32
+    assert COORDINATES == 1434
+    left, top = faces[0, :, :2].min(axis=0) * 512
+    right, bottom = faces[0, :, :2].max(axis=0) * 512
+    assert 160 < left < 200 and 250 < right < 290  # the face in the portrait
+    assert 50 < top < 100 and 170 < bottom < 210
+    assert faces[0, 33, 0] < faces[0, 263, 0]  # eyes: left and right are the picture's
+    assert faces[0, 10, 1] < faces[0, 1, 1] < faces[0, 152, 1]  # forehead, nose, chin: y grows downwards
+    assert faces[0, 1, 2] < faces[0, 234, 2]  # the nose is nearer to the camera than the cheek
+
+
+def test_x_is_in_picture_widths_and_y_in_picture_heights(mesh):
+    square = mesh.find(astronaut())[0] * (512, 512, 512)
+    taller = np.zeros((768, 512, 3), np.uint8)
+    taller[:512] = astronaut()
+    found = mesh.find(taller)[0] * (512, 768, 512)
+    assert np.abs(found - square)[:, :2].max() < 6  # pixels
+
+
+def test_a_picture_without_a_face_gives_none(mesh):
+    assert mesh.find(np.full((240, 320, 3), 128, np.uint8)).shape == (0, 478, 3)
+
+
+def test_the_same_picture_gives_the_same_bits_whatever_was_seen_before(mesh):
+    picture = astronaut()
+    first = mesh.find(picture)
+    mesh.find(np.ascontiguousarray(picture[:, ::-1]))
+    mesh.find(np.zeros((64, 64, 3), np.uint8))
+    np.testing.assert_array_equal(mesh.find(picture), first)
+    another = FaceMesh()
+    np.testing.assert_array_equal(another.find(picture), first)
+    another.close()
+
+
+def test_more_faces_are_found_when_asked_for_and_the_largest_is_chosen():
+    head = astronaut()[:280, 80:360]
+    picture = np.full((420, 700, 3), 90, np.uint8)
+    picture[:280, :280] = head
+    picture[:, 280:] = head[np.arange(420) * 2 // 3][:, np.arange(420) * 2 // 3]  # half as large again
+    mesh = FaceMesh(max_faces=2)
+    faces = mesh.find(picture)
+    mesh.close()
+    assert faces.shape == (2, 478, 3)
+    for order in (faces, faces[::-1]):
+        largest = largest_face(order, 700, 420)
+        assert largest[1, 0] > 0.5
+        assert largest.shape == (478, 3)
+
+
+def test_the_largest_face_has_the_largest_box_in_pixels():
+    random = np.random.default_rng(0)
+    small, large = (random.random((478, 3)).astype(np.float32) * size for size in (0.2, 0.4))
+    flat = random.random((478, 3)).astype(np.float32) * (0.9, 0.05, 0.9)
+    np.testing.assert_array_equal(largest_face(np.stack([small, large, flat]), 640, 480), large)
+
+
+def test_the_width_of_a_face_is_in_pixels():
+    face = np.full((478, 3), 0.5, np.float32)
+    face[7, 0], face[9, 0] = 0.25, 0.75
+    assert face_width(face, 640) == pytest.approx(320)
+
+
+def test_the_edges_of_the_mesh_join_its_468_points():
+    edges = mesh_edges()
+    assert edges.dtype == np.int64
+    assert edges.shape[1] == 2
+    assert set(edges.ravel()) == set(range(468))
+    assert (edges[:, 0] != edges[:, 1]).all()
+
+
+def test_a_worker_loads_no_torch_no_dvc_no_matplotlib():
+    code = """
+import sys
+from faceemo.facemesh import FaceMesh
+FaceMesh().close()
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "dvc", "matplotlib", "sklearn"}))
+"""
+    assert in_fresh_python(code).splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_mediapipe_itself_works_in_the_same_process_before_and_after(first):
+    ours = "from faceemo.facemesh import FaceMesh, mesh_edges; mesh = FaceMesh()"
+    theirs = "import mediapipe; their = mediapipe.solutions.face_mesh.FaceMesh(static_image_mode=True)"
+    code = f"""
+import numpy as np
+from skimage.data import astronaut
+{ours if first == "ours" else theirs}
+{theirs if first == "ours" else ours}
+faces = mesh.find(astronaut())
+points = their.process(astronaut()).multi_face_landmarks[0]
+canvas = np.zeros((512, 512, 3), np.uint8)
+mediapipe.solutions.drawing_utils.draw_landmarks(canvas, points)
+edges = mediapipe.solutions.face_mesh.FACEMESH_TESSELATION
+print(faces.shape, len(points.landmark), canvas.any(), len(edges) == len(mesh_edges()))
+"""
+    assert in_fresh_python(code).splitlines()[-1] == "(1, 478, 3) 468 True True"

@@ -1,0 +1,426 @@
+"""The pipeline as its users run it: through dvc, in a git repository whose path has spaces and Hangul.
+
+The tests of this module run in order and share one project; each says which stages dvc ran.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from benchmarks.people import PUBLISHED, with_settings
+
+from faceemo.model import load_model
+from faceemo.params import load_params
+from faceemo.train import make_optimizer
+
+ROOT = Path(__file__).parents[1]
+PARTS = [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml", "faceemo", "stages"]
+SOURCES = ["anxious-training-01", "anxious-validation-01", "happy-training-01", "neutral-training-01"]
+EXTRACTS = {f"extract@{key}" for key in SOURCES}
+EXTRACT = "extract@anxious-training-01"
+EVERYTHING = EXTRACTS | {"normalize", "train"}
+
+
+class Project:
+    """A copy of the project with the sample, in a git repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        for part in PARTS:
+            source, target = ROOT / part, folder / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        self.change_text("faceemo/extract.py", "SHARD_ROWS = 1000", "SHARD_ROWS = 16")
+        self.change_text("params.yaml", "epochs: 30 ", "epochs: 3 ")
+        shutil.copytree(
+            ROOT / "data/sample", folder / "data/sample", ignore=shutil.ignore_patterns("*[기중]*_VALID.zip")
+        )
+        folders = (f"{scripts}{os.pathsep}" for scripts in [Path(sys.executable).parent])
+        self.environment = {
+            **os.environ,
+            "PATH": "".join(folders) + os.environ["PATH"],
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            **{
+                f"GIT_{who}_{what}": "test@example.invalid"
+                for who in ("AUTHOR", "COMMITTER")
+                for what in ("NAME", "EMAIL")
+            },
+        }
+        self.environment.pop("PYTHONPATH", None)
+        self.faceemo("scan", "data/sample")
+        self.run("git", "init", "--quiet")
+        self.commit()
+
+    def run(self, *command: str, code: int | None = 0, **environment: str) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=300,
+        )
+        output = done.stdout + done.stderr
+        assert code is None or done.returncode == code, output
+        return output
+
+    def dvc(self, *arguments: str, code: int | None = 0) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, code=code)
+
+    def faceemo(self, *arguments: str, code: int = 0, **environment: str) -> str:
+        return self.run(sys.executable, "-m", "faceemo.cli", *arguments, code=code, **environment)
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "as it is")
+
+    def change_text(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def experiment(self, *settings: str) -> set[str]:
+        """Stages that `dvc exp run -S ...` ran; the workspace is put back to what is committed."""
+        output = self.dvc("exp", "run", *(word for setting in settings for word in ("-S", setting)))
+        return stages_run(output)
+
+    def restore(self) -> None:
+        self.run("git", "checkout", "--quiet", ".")
+        self.dvc("checkout", "--force")
+
+    def metrics(self) -> dict:
+        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return Project(tmp_path_factory.mktemp("pipeline") / "내 연구 프로젝트")
+
+
+def test_repro_runs_every_stage_and_then_nothing(project):
+    output = project.dvc("repro")
+    assert stages_run(output) == EVERYTHING
+    assert "Traceback" not in output
+    assert project.metrics()["subjects"]["overlap"] == 0
+    assert project.metrics()["coverage"]["images"] == 48 + 12 + 50  # neutral and anxious alone
+    for name in ("history.png", "confusion.png", "reliability.png", "classes.png", "importance.png", "history.csv"):
+        assert (project.folder / "plots" / name).stat().st_size > 0
+    assert stages_run(project.dvc("repro")) == set()
+    project.run("git", "add", "dvc.lock", "metrics.json", "plots")  # the README's second step
+    project.commit()
+
+
+def test_every_picture_of_every_archive_is_a_row_of_features(project):
+    sources = yaml.safe_load((project.folder / "data/sources.yaml").read_text(encoding="utf-8"))["sources"]
+    assert set(sources) == set(SOURCES)
+    for key, source in sources.items():
+        landmarks = pq.read_table(project.folder / "data/landmarks" / key)
+        features = pq.read_table(project.folder / "data/features" / f"{key}.parquet")
+        assert landmarks.num_rows == features.num_rows == source["images"]
+        assert landmarks["image"].to_pylist() == features["image"].to_pylist()
+    assert not list((project.folder / "data/.partial").iterdir())
+
+
+@pytest.mark.parametrize("setting", ["lr=1e-5", "seed=2", "emotions=[neutral,happy]"])
+def test_a_training_parameter_trains_alone(project, setting):
+    assert project.experiment(setting) == {"train"}
+    if setting == "lr=1e-5":
+        assert project.metrics() != json.loads(project.run("git", "show", "HEAD:metrics.json"))
+        difference = project.dvc("metrics", "diff")
+        assert "test.accuracy" in difference
+        assert "lr: 1e-05" in (project.folder / "params.yaml").read_text(encoding="utf-8")
+    if setting.startswith("emotions"):
+        assert "happy" in project.metrics()["test"]["per_class"]
+    project.restore()
+
+
+def test_normalize_parameter_extracts_nothing(project):
+    assert project.experiment("normalize.align=pose") == {"normalize", "train"}
+    project.restore()
+
+
+def test_readme_line_runs_the_published_recipe(project):
+    """Nose tip (point 1), largest absolute coordinate, Adam at 1e-3, batches of 128, cross entropy, last epoch."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = next(line for line in readme.splitlines() if line.startswith("dvc exp run -n published"))
+    assert line in (ROOT / "README.ko.md").read_text(encoding="utf-8")
+    words = line.replace("epochs=50", "epochs=2").split()
+    assert stages_run(project.dvc(*words[1:])) == {"normalize", "train"}
+
+    key = "anxious-training-01"
+    features = pq.read_table(project.folder / "data/features" / f"{key}.parquet")["features"].to_pylist()
+    rows = pq.read_table(project.folder / "data/landmarks" / key)["landmarks"].to_pylist()
+    points = np.array([row for row in rows if row], np.float32).reshape(-1, 478, 3)
+    centred = points - points[:, 1:2]
+    expected = (centred / np.abs(centred).max((1, 2), keepdims=True)).reshape(len(points), -1)
+    np.testing.assert_allclose([row for row in features if row], expected, atol=1e-5)
+
+    model = load_model(project.folder / "models/emotion.pt")
+    assert [type(layer).__name__ for layer in model.build()] == (
+        ["Linear", "ReLU", "BatchNorm1d", "Dropout"] * 2 + ["Linear", "ReLU", "Linear"]
+    )
+    assert not model.mean.any()
+    assert (model.deviation == 1).all()
+    params = load_params(project.folder / "params.yaml")
+    optimizer, schedule = make_optimizer(model.build(), params, 10)
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.defaults["lr"] == 1e-3
+    assert optimizer.defaults["weight_decay"] == 0
+    optimizer.step()
+    schedule.step()
+    assert schedule.get_last_lr() == [1e-3]
+    assert (params.batch_size, params.train.label_smoothing, params.train.class_weights) == (128, 0, False)
+    assert (params.train.mirror, params.train.best_epoch) == (False, False)
+    published = with_settings(load_params(ROOT / "params.yaml"), PUBLISHED)
+    assert dataclasses.replace(params, epochs=50) == published
+    project.restore()
+
+
+def test_workers_change_nothing(project):
+    assert project.experiment("workers=1") == set()
+    project.restore()
+
+
+def test_plots_are_shown(project):
+    output = project.dvc("plots", "show")
+    page = project.folder / "dvc_plots" / "index.html"
+    assert "index.html" in output
+    assert "confusion on unseen people" in page.read_text(encoding="utf-8")
+    shutil.rmtree(page.parent)
+
+
+def test_moved_archives_scanned_again_are_not_extracted(project, tmp_path):
+    moved = tmp_path / "다른 곳"
+    shutil.move(project.folder / "data/sample", moved)
+    project.faceemo("scan", str(moved))
+    assert stages_run(project.dvc("repro")) & EXTRACTS == set()
+    shutil.move(moved, project.folder / "data/sample")
+    project.faceemo("scan", "data/sample")
+    assert stages_run(project.dvc("repro")) & EXTRACTS == set()
+    project.restore()
+
+
+BAD_PARAMS = [
+    ("lr=abc", "lr must be a number"),
+    ("lr=null", "lr must be a number, not null"),
+    ("lr=-1", "lr must be above 0"),
+    ("+lrr=1", "unknown key lrr"),
+    ("emotions=[neutral,sleepy]", "unknown emotion 'sleepy'"),
+    ("emotions=[neutral]", "at least two emotions"),
+    ("emotions=[neutral,sad]", "no faces of 'sad'"),
+    ("split.test=0.01", "the test part has nobody with"),
+]
+
+
+@pytest.mark.parametrize(("setting", "line"), BAD_PARAMS)
+def test_a_bad_parameter_is_one_clear_line(project, setting, line):
+    key, _, value = setting.lstrip("+").partition("=")
+    path = project.folder / "params.yaml"
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    *sections, leaf = key.split(".")
+    target = values
+    for section in sections:
+        target = target[section]
+    target[leaf] = yaml.safe_load(value)
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    needs_data = "no faces" in line or "nobody" in line
+    commands = [("stages.train",)] if needs_data else [("stages.normalize",)]
+    if setting == "lr=abc":  # every stage and command checks all of params.yaml
+        commands += [("stages.train",), ("stages.extract", SOURCES[0]), ("faceemo.cli", "scan", "data/sample")]
+    for command in commands:
+        output = project.run(sys.executable, "-m", *command, code=1)
+        errors = [text for text in output.splitlines() if "error" in text]
+        assert len(errors) == 1
+        assert line in errors[0]
+        assert "Traceback" not in output
+    project.restore()
+
+
+def test_bad_parameter_fails_repro(project):
+    project.change_text("params.yaml", "lr: 0.001", "lr: abc")
+    output = project.dvc("repro", code=255)
+    assert "lr must be a number, not 'abc'" in output
+    assert "Traceback" not in output
+    project.restore()
+
+
+def test_a_changed_archive_is_extracted_alone(project):
+    changed = project.folder / "data/sample/Training/[원천]EMOIMG_불안_TRAIN_01.zip"
+    with zipfile.ZipFile(project.folder / "data/sample/Training/[원천]EMOIMG_기쁨_TRAIN_01.zip") as other:
+        name = next(name for name in other.namelist() if name.endswith(".jpg"))
+        picture = other.read(name)
+    with zipfile.ZipFile(changed, "a") as archive:
+        archive.writestr(name.replace("기쁨", "불안"), picture)
+    output = project.run(sys.executable, "-m", "stages.extract", "anxious-training-01", code=1)
+    assert "archive changed since the last scan; run 'faceemo scan'" in output
+    project.faceemo("scan", "data/sample")
+    assert stages_run(project.dvc("repro")) == {"extract@anxious-training-01", "normalize", "train"}
+    assert project.metrics()["coverage"]["images"] == 49 + 12 + 50
+
+
+def test_a_dropped_archive_leaves_no_rows(project):
+    (project.folder / "data/sample/Validation/[원천]EMOIMG_불안_VALID.zip").unlink()
+    output = project.faceemo("scan", "data/sample")
+    assert "labels without a source archive" in output
+    assert stages_run(project.dvc("repro")) == {"normalize", "train"}
+    assert not (project.folder / "data/features/anxious-validation-01.parquet").exists()
+    assert project.metrics()["coverage"]["images"] == 49 + 50
+    project.restore()
+
+
+def interrupted_repro(project, stage: str, moment: str) -> str:
+    """Run `dvc repro STAGE` and press Ctrl-C when its output contains `moment`; returns the rest of what it says."""
+    log = project.folder / "interrupted.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", stage],
+            cwd=project.folder,
+            env={**project.environment, "PYTHONUNBUFFERED": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        deadline = time.monotonic() + 60
+        while moment not in log.read_text(encoding="utf-8"):
+            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
+        assert process.wait(30) != 0
+    text = log.read_text(encoding="utf-8")
+    log.unlink()
+    return text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+class TestCtrlC:
+    """One line, no traceback, exit 130, through dvc repro."""
+
+    def test_in_extract_keeps_finished_shards(self, project):
+        project.change_text("params.yaml", "max_bytes: 200000000", "max_bytes: 100000000")
+        project.change_text(
+            "faceemo/extract.py",
+            "                kept += 1\n",
+            "                kept += 1\n                print('shard written', flush=True)\n"
+            "                time.sleep(1)\n",
+        )
+        output = interrupted_repro(project, EXTRACT, "shard written")
+        self.check(output, "extract")
+        assert re.search(r"[1-3] of [34] shards are kept", output)
+        project.run("git", "checkout", "--quiet", "faceemo")
+        again = project.dvc("repro", EXTRACT)
+        assert re.search(r"[1-3] of [34] shards kept from an earlier run", again)
+        project.restore()
+
+    def test_in_normalize(self, project):
+        project.change_text("params.yaml", "align: none", "align: roll")
+        project.change_text(
+            "stages/normalize.py",
+            "    normalize_sources",
+            "    import time\n\n    print('here', flush=True)\n    time.sleep(20)\n    normalize_sources",
+        )
+        self.check(interrupted_repro(project, "normalize", "here"), "normalize")
+        project.restore()
+
+    def test_in_train_leaves_the_best_model_so_far(self, project):
+        project.change_text("params.yaml", "epochs: 3 ", "epochs: 100000 ")
+        project.change_text("faceemo/console.py", "PLAIN_SECONDS = 10.0", "PLAIN_SECONDS = 0.1")
+        project.change_text("params.yaml", "seed: 1", "seed: 7")
+        output = interrupted_repro(project, "train", "of 100000 epochs")
+        self.check(output, "train")
+        assert "is in models/interrupted.pt" in output
+        assert load_model(project.folder / "models/interrupted.pt").classes == ("neutral", "anxious")
+        project.restore()
+
+    def check(self, output: str, stage: str) -> None:
+        assert "Traceback" not in output
+        assert len(re.findall(f"^{stage}: interrupted", output, re.MULTILINE)) == 1
+        assert "exited with 130" in output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+@pytest.mark.parametrize("command", [("repro",), ("exp", "run")])
+def test_shards_survive_kill_9_of_dvc_and_its_stage(project, command):
+    project.change_text("params.yaml", "max_bytes: 200000000", f"max_bytes: 20000{len(command)}000")
+    project.change_text(
+        "faceemo/extract.py",
+        "                kept += 1\n",
+        "                kept += 1\n                if number == 1:\n                    os.killpg(0, 9)\n",
+    )
+    subprocess.run(
+        [sys.executable, "-m", "dvc", *command, EXTRACT],
+        cwd=project.folder,
+        env=project.environment,
+        start_new_session=True,
+        capture_output=True,
+        timeout=120,
+    )
+    project.run("git", "checkout", "--quiet", "faceemo")
+    output = project.dvc(*command, EXTRACT)
+    assert re.search(r"2 of 3 shards kept from an earlier run", output)
+    assert stages_run(output) == {EXTRACT}
+    project.restore()
+
+
+def test_everything_runs_in_a_console_of_korean_windows(project):
+    """CP949 in and out, no UTF-8 mode, as PowerShell on a Korean Windows gives it."""
+    korean = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "cp949"}
+    assert "error" not in project.faceemo("scan", "data/sample", **korean)
+    for stage in (("extract", SOURCES[0]), ("normalize",), ("train",)):
+        assert "Traceback" not in project.run(sys.executable, "-m", f"stages.{stage[0]}", *stage[1:], **korean)
+    project.restore()
+
+
+def test_stages_depend_on_the_modules_that_decide_their_output():
+    """dvc follows no imports; what a stage imports is a dep, or cannot change its output and is listed here."""
+    free = {"console", "durable", "emotions", "errors", "executors", "params", "sources"}
+    other_stages = {
+        "train": {"normalize", "labels", "archive", "rows", "facemesh"},
+        "normalize": {"archive", "facemesh"},
+    }
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for name in ("extract", "normalize", "train"):
+        stage = pipeline[name].get("do", pipeline[name])
+        deps = {Path(dep).stem for dep in stage["deps"] if dep.startswith("faceemo/")}
+        needed = imported_modules(f"stages/{name}.py") - free - other_stages.get(name, set())
+        if name == "normalize":
+            needed -= {"extract", "decode", "reading"}  # for the folder's name, and to clean up
+        assert needed <= deps, name
+        assert f"stages/{name}.py" in stage["deps"]
+
+
+def imported_modules(path: str) -> set[str]:
+    """Names of faceemo's modules that a file imports, directly or not."""
+    found: set[str] = set()
+    todo = [ROOT / path]
+    while todo:
+        text = todo.pop().read_text(encoding="utf-8")
+        for name in re.findall(r"^ *from faceemo\.(\w+) import", text, re.MULTILINE):
+            if name not in found:
+                found.add(name)
+                todo.append(ROOT / "faceemo" / f"{name}.py")
+    return found
