@@ -68,10 +68,11 @@ def load_dataset(folder: Path, classes: tuple[str, ...], split: SplitParams) -> 
 
     features = np.empty((int(ok.sum()), COORDINATES), np.float32)
     filled = 0
-    for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(columns=["emotion", "status", "features"], batch_size=4096):
-            chosen = pc.and_(pc.is_in(batch["emotion"], pa.array(classes)), pc.equal(batch["status"], "ok"))
-            vectors = present_rows(pa.chunked_array([batch["features"].filter(chosen)]), COORDINATES)
+    for file in map(pq.ParquetFile, files):
+        for number in range(file.num_row_groups):  # one at a time: iter_batches would buffer the whole file
+            group = file.read_row_group(number, columns=["emotion", "status", "features"])
+            chosen = pc.and_(pc.is_in(group["emotion"], pa.array(classes)), pc.equal(group["status"], "ok"))
+            vectors = present_rows(group["features"].filter(chosen), COORDINATES)
             features[filled : filled + len(vectors)] = vectors
             filled += len(vectors)
     faces = [mean_face(pq.read_metadata(file).metadata) for file in files]  # all zeros where no face was found

@@ -136,15 +136,22 @@ def plot_importance(path: Path, face: np.ndarray, importance: np.ndarray) -> Non
     order = importance.argsort()
     share = importance / importance.max()
     points = axes.scatter(
-        face[order, 0], face[order, 1], c=share[order], s=6 + 70 * share[order] ** 2, cmap="YlOrRd", vmin=0, vmax=1
+        face[order, 0],
+        face[order, 1],
+        c=share[order],
+        s=6 + 70 * share[order] ** 2,
+        cmap="YlOrRd",
+        vmin=0,
+        vmax=1,
+        zorder=2,
     )
     figure.colorbar(points, shrink=0.7, label="importance, largest = 1")
-    axes.set_title("landmarks that matter (mean gradient, unseen people)")
+    axes.set_title("landmarks that matter, unseen people")
     _save(figure, path)
 
 
 def _draw_mesh(axes: Axes, face: np.ndarray) -> None:
-    axes.add_collection(LineCollection(face[mesh_edges()][:, :, :2], colors="#c9ced6", linewidths=0.4))
+    axes.add_collection(LineCollection(face[mesh_edges()][:, :, :2], colors="#c9ced6", linewidths=0.4, zorder=1))
     axes.set_aspect("equal")
     axes.invert_yaxis()
     axes.axis("off")

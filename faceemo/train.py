@@ -174,7 +174,7 @@ def run_epoch(
     loss_sum = torch.zeros((), device=x.device)
     hits = torch.zeros((), device=x.device, dtype=torch.long)
     for batch in order[: sum(sizes)].split(sizes):
-        features, target = x[batch], y[batch]
+        features, target = x.index_select(0, batch), y.index_select(0, batch)
         if mirror is not None:  # the order is random, so the first half is a random half
             half = len(batch) // 2
             features[:half] = mirror(features[:half])
@@ -234,7 +234,8 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Adam or AdamW, and a learning rate that stays or falls to zero along a cosine over `steps`."""
     kind = torch.optim.AdamW if params.train.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(network.parameters(), params.lr, weight_decay=params.train.weight_decay)
+    # fused: a fifth of the default's time on a CPU, where it is otherwise a third of the whole step
+    optimizer = kind(network.parameters(), params.lr, weight_decay=params.train.weight_decay, fused=True)
     if params.train.schedule == "cosine":
         return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
