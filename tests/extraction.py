@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -103,3 +104,8 @@ def children_of(pid: int) -> list[int]:
 
 
 POSIX = os.name == "posix"
+
+
+def heed_ctrl_c() -> None:
+    """preexec_fn for a process that is to be interrupted: shells start background jobs with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -19,6 +19,7 @@ from extraction import (
     children_of,
     driver,
     encoded,
+    heed_ctrl_c,
     make_zip,
     run_driver,
     shard_bytes,
@@ -355,7 +356,13 @@ def test_ctrl_c_is_one_line_and_keeps_finished_shards(tmp_path, undisturbed):
     slow = "import time\nreal = extract._write_shard\ndef slowly(*args):\n    real(*args)\n    time.sleep(60)\n"
     command = driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=slow + "extract._write_shard = slowly")
     with subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     ) as process:
         _wait_for(lambda: list(tmp_path.rglob("part-00000.parquet")))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too

@@ -21,6 +21,7 @@ import pytest
 import torch
 import yaml
 from benchmarks.people import PUBLISHED, with_settings
+from extraction import heed_ctrl_c
 
 from faceemo.model import load_model
 from faceemo.params import load_params
@@ -303,6 +304,7 @@ def interrupted_repro(project, stage: str, moment: str) -> str:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=heed_ctrl_c,
         ) as process,
     ):
         deadline = time.monotonic() + 60
