@@ -21,16 +21,13 @@ import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
-import pyarrow.parquet as pq
 
 from faceemo.archive import Archive, first_by_hash
 from faceemo.executors import default_workers
-from faceemo.extract import extract
 from faceemo.facemesh import silence_native_log
-from faceemo.params import ExtractParams
-from faceemo.sources import Source
+
+# Other imports stand where they are used: every worker imports this module, and each way pays for its own alone.
 
 _kept: dict = {}
 
@@ -43,6 +40,8 @@ def build_mesh():
 
 def landmarks_of(mesh, data):
     """float32 [478, 3] at full size, NaN where no face is found."""
+    import cv2
+
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     found = mesh.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).multi_face_landmarks
     if not found:
@@ -57,6 +56,8 @@ def script(task):
 
 
 def keep(path, with_mesh):
+    import cv2
+
     silence_native_log()
     cv2.setNumThreads(1)
     _kept["archive"] = zipfile.ZipFile(path)
@@ -69,6 +70,8 @@ def sound(task):
 
 
 def floor(task):
+    import cv2
+
     data = np.frombuffer(_kept["archive"].read(task[1]), np.uint8)
     return cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_8).shape
 
@@ -83,6 +86,11 @@ def pool_rate(function, path, names, workers, initializer, initargs, chunk):
 
 
 def faceemo_rate(path, source, limit, workers):
+    import pyarrow.parquet as pq
+
+    from faceemo.extract import extract
+    from faceemo.params import ExtractParams
+
     settings = ExtractParams(
         full_resolution=False, max_faces=1, max_pixels=120_000_000, max_bytes=200_000_000, scheduler=None
     )
@@ -96,6 +104,10 @@ def faceemo_rate(path, source, limit, workers):
 
 
 def main():
+    import cv2
+
+    from faceemo.sources import Source
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--workers", type=int, default=default_workers())
