@@ -6,12 +6,15 @@ import importlib.util
 import os
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 LANDMARKS = 478  # 468 of the mesh and 5 for each iris
 COORDINATES = 3 * LANDMARKS
+
+warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype", category=UserWarning)  # mediapipe 0.10.14
 
 
 class FaceMesh:
