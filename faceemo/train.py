@@ -57,7 +57,6 @@ def train(dataset: Dataset, params: Params, interrupted_path: Path) -> Training:
     """
     torch.manual_seed(params.seed)
     devices = find_devices()
-    print(describe_devices(devices), flush=True)
     places = training_places(dataset, params.train.min_agreement)
     mean, deviation = np.zeros(COORDINATES, np.float32), np.ones(COORDINATES, np.float32)
     if params.train.standardize:

@@ -11,7 +11,10 @@ from faceemo.sources import read_sources
 
 def main() -> None:
     params = load_params()
-    normalize_sources(read_sources(), LANDMARKS_FOLDER, params.normalize)
+    sources = read_sources()
+    normalize_sources(sources, LANDMARKS_FOLDER, params.normalize)
+    if any(source.zip.startswith("data/sample/") for source in sources.values()):
+        print("data/sample is synthetic, all of it made from two portraits: it proves the plumbing, not accuracy")
     remove_partials()  # by now dvc has stored every extraction
 
 

@@ -15,7 +15,7 @@ from faceemo.model import save_model
 from faceemo.normalize import FEATURES_FOLDER
 from faceemo.params import load_params
 from faceemo.plots import write_run
-from faceemo.train import train
+from faceemo.train import describe_devices, find_devices, train
 
 MODEL = Path("models/emotion.pt")
 INTERRUPTED_MODEL = Path("models/interrupted.pt")
@@ -25,6 +25,7 @@ PLOTS = Path("plots")
 
 def main() -> None:
     params = load_params()
+    print(describe_devices(find_devices()), flush=True)
     dataset = load_dataset(FEATURES_FOLDER, params.emotions, params.split)
     for part in ("train", "valid", "test"):
         people = len({subject for subject in dataset.column("subject")[dataset.places(part)] if subject is not None})

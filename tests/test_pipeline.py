@@ -125,6 +125,8 @@ def test_repro_runs_every_stage_and_then_nothing(project):
     output = project.dvc("repro")
     assert stages_run(output) == EVERYTHING
     assert "Traceback" not in output
+    assert "data/sample is synthetic" in output
+    assert "> python -m stages.train\ntraining on " in output  # the first line names the devices
     assert project.metrics()["subjects"]["overlap"] == 0
     assert project.metrics()["coverage"]["images"] == 48 + 12 + 50  # neutral and anxious alone
     for name in ("history.png", "confusion.png", "reliability.png", "classes.png", "importance.png", "history.csv"):
