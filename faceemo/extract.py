@@ -83,7 +83,9 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
 
     started = time.monotonic()
     chunks = [
-        Chunk(str(path), settings, places) for number in missing for places in _batches(shards[number], CHUNK_PICTURES)
+        Chunk(str(path), source.digest, settings, places)
+        for number in missing
+        for places in _batches(shards[number], CHUNK_PICTURES)
     ]
     todo = sum(len(shards[number]) for number in missing)
     total = sum(map(len, shards))

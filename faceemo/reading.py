@@ -34,9 +34,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A task for a worker: some pictures of an archive, by their place in Archive.pictures."""
+    """A task for a worker: some pictures of an archive of this digest, by their place in Archive.pictures."""
 
     zip: str
+    digest: str
     settings: ExtractParams
     pictures: list[int]
 
@@ -46,7 +47,7 @@ _worker = threading.local()
 
 def read_chunk(chunk: Chunk) -> list[Reading]:
     """Read, decode and measure the pictures of a chunk; the archive and FaceMesh stay open for the next one."""
-    wanted = (chunk.zip, chunk.settings.max_faces)
+    wanted = (chunk.zip, chunk.digest, chunk.settings.max_faces)  # a cluster's worker outlives a changed archive
     if getattr(_worker, "opened", None) != wanted:
         _worker.archive = Archive(Path(chunk.zip))
         _worker.pictures = _worker.archive.pictures

@@ -34,7 +34,7 @@ from faceemo.decode import Picture
 from faceemo.errors import FaceemoError
 from faceemo.extract import extract
 from faceemo.facemesh import FaceMesh, face_width
-from faceemo.reading import FACE_WIDTH, measure
+from faceemo.reading import FACE_WIDTH, Chunk, measure, read_chunk
 
 needs_signals = pytest.mark.skipif(not POSIX, reason="kills processes with POSIX signals")
 
@@ -391,7 +391,7 @@ def test_leftovers_of_other_settings_are_not_mixed_in_and_removed(tmp_path, undi
 def test_a_worker_imports_neither_torch_nor_dvc_nor_matplotlib(tmp_path):
     code = (
         "import sys; from extraction import *; from faceemo.reading import Chunk, read_chunk;"
-        f"read_chunk(Chunk({str(ANXIOUS)!r}, SETTINGS, [0]));"
+        f"read_chunk(Chunk({str(ANXIOUS)!r}, '', SETTINGS, [0]));"
         "print([name for name in ('torch', 'dvc', 'matplotlib', 'scipy', 'sklearn', 'cv2') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -401,6 +401,13 @@ def test_a_worker_imports_neither_torch_nor_dvc_nor_matplotlib(tmp_path):
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_worker_reads_an_archive_anew_that_changed_at_its_path(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.png": encoded(enlarged(300), "PNG")})
+    assert [r.status for r in read_chunk(Chunk(str(path), source_of(path).digest, SETTINGS, [0]))] == ["ok"]
+    make_zip(path, {"b.png": encoded(np.zeros((300, 300, 3), np.uint8), "PNG")})
+    assert [r.status for r in read_chunk(Chunk(str(path), source_of(path).digest, SETTINGS, [0]))] == ["no_face"]
 
 
 def test_summary_counts_what_became_of_the_pictures(capfd):
