@@ -322,7 +322,10 @@ def interrupted_repro(project, stage: str, moment: str) -> str:
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 class TestCtrlC:
-    """One line, no traceback, exit 130, through dvc repro."""
+    """One line, no traceback, exit 130, through dvc repro.
+
+    dvc starts the stage in a shell: bash passes the 130 on, dash dies of the same Ctrl-C after the stage (-2).
+    """
 
     def test_in_extract_keeps_finished_shards(self, project):
         project.change_text("params.yaml", "max_bytes: 200000000", "max_bytes: 100000000")
@@ -363,7 +366,7 @@ class TestCtrlC:
     def check(self, output: str, stage: str) -> None:
         assert "Traceback" not in output
         assert len(re.findall(f"^{stage}: interrupted", output, re.MULTILINE)) == 1
-        assert "exited with 130" in output
+        assert re.search(r"exited with (130|-2)\n", output)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
