@@ -42,20 +42,56 @@ class Chunk:
     pictures: list[int]
 
 
+@dataclass(frozen=True)
+class FileChunk:
+    """A task for a worker: some picture files."""
+
+    paths: list[str]
+    settings: ExtractParams
+
+
 _worker = threading.local()
+
+
+def read_task(task: Chunk | FileChunk) -> list[Reading]:
+    """A reading of each picture of either kind of task, in its order."""
+    return read_chunk(task) if isinstance(task, Chunk) else read_files(task)
+
+
+def read_files(chunk: FileChunk) -> list[Reading]:
+    """Read, decode and measure picture files; a file that cannot be read is a read_error, as a member would be."""
+    mesh = worker_mesh(chunk.settings.max_faces)
+    return [_read_file(Path(path), mesh, chunk.settings) for path in chunk.paths]
+
+
+def _read_file(path: Path, mesh: FaceMesh, settings: ExtractParams) -> Reading:
+    try:
+        size = path.stat().st_size
+        if size > settings.max_bytes:
+            return Reading("read_error", f"{size} bytes, above the bound of {settings.max_bytes}")
+        data = path.read_bytes()
+    except OSError as error:
+        return Reading("read_error", error.strerror or str(error))
+    return measure(data, mesh, settings)
+
+
+def worker_mesh(max_faces: int) -> FaceMesh:
+    """This thread's FaceMesh, built on first use and kept."""
+    if getattr(_worker, "mesh_faces", None) != max_faces:
+        _worker.mesh = FaceMesh(max_faces)
+        _worker.mesh_faces = max_faces
+    return _worker.mesh
 
 
 def read_chunk(chunk: Chunk) -> list[Reading]:
     """Read, decode and measure the pictures of a chunk; the archive and FaceMesh stay open for the next one."""
-    wanted = (chunk.zip, chunk.digest, chunk.settings.max_faces)  # a cluster's worker outlives a changed archive
+    wanted = (chunk.zip, chunk.digest)  # a cluster's worker outlives a changed archive
     if getattr(_worker, "opened", None) != wanted:
         _worker.archive = Archive(Path(chunk.zip))
         _worker.pictures = _worker.archive.pictures
-        _worker.mesh = FaceMesh(chunk.settings.max_faces)
         _worker.opened = wanted
-    return [
-        read_picture(_worker.archive, _worker.pictures[place], _worker.mesh, chunk.settings) for place in chunk.pictures
-    ]
+    mesh = worker_mesh(chunk.settings.max_faces)
+    return [read_picture(_worker.archive, _worker.pictures[place], mesh, chunk.settings) for place in chunk.pictures]
 
 
 def read_picture(archive: Archive, member: Member, mesh: FaceMesh, settings: ExtractParams) -> Reading:
@@ -74,10 +110,19 @@ def measure(data: bytes, mesh: FaceMesh, settings: ExtractParams) -> Reading:
         faces = _find_faces(picture, mesh, settings.full_resolution)
     except DecodeError as error:
         return Reading("decode_error", str(error))
+    return _reading(faces, picture.width, picture.height)
+
+
+def measure_pixels(rgb: np.ndarray, mesh: FaceMesh) -> Reading:
+    """The landmarks of the largest face in uint8 [height, width, 3], upright, C-contiguous: a frame of a video."""
+    height, width, _ = rgb.shape
+    return _reading(mesh.find(rgb), width, height)
+
+
+def _reading(faces: np.ndarray, width: int, height: int) -> Reading:
     if not len(faces):
-        return Reading("no_face", None, picture.width, picture.height, 0)
-    landmarks = largest_face(faces, picture.width, picture.height)
-    return Reading("ok", None, picture.width, picture.height, len(faces), landmarks.reshape(-1))
+        return Reading("no_face", None, width, height, 0)
+    return Reading("ok", None, width, height, len(faces), largest_face(faces, width, height).reshape(-1))
 
 
 def _find_faces(picture: Picture, mesh: FaceMesh, full_resolution: bool) -> np.ndarray:

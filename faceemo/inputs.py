@@ -1,0 +1,182 @@
+"""What people hand to `faceemo predict`: pictures, folders, archives and videos, read as one stream.
+
+Pictures go the way of the pipeline, in parallel processes. Frames of a video are decoded here, one after another, and
+looked at in parallel threads.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceemo.archive import PICTURE_SUFFIXES, Archive, is_macos_extra, parse_picture_name
+from faceemo.decode import Picture
+from faceemo.errors import FaceemoError
+from faceemo.executors import TASKS_AHEAD, default_workers, in_order, open_executor
+from faceemo.params import ExtractParams
+from faceemo.reading import Chunk, FileChunk, Reading, measure_pixels, read_task, worker_mesh
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
+CHUNK_PICTURES = 8
+SHORT_OF_FRAMES = 0.95  # a video that gives less of the frames it claims was cut; some containers only estimate
+
+
+@dataclass(frozen=True)
+class Input:
+    """One picture or frame and what was found in it.
+
+    path: a file, or `archive.zip/member`. seconds: from the start of a video, None for a picture.
+    subject: the person that a picture's name tells, if it does.
+    pixels: gives uint8 [height, width, 3], RGB, upright, full size; only for a reading that decoded.
+    """
+
+    path: str
+    seconds: float | None
+    subject: str | None
+    reading: Reading
+    pixels: Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """A run of pictures that one task reads: names as shown, and how to get each one's bytes again."""
+
+    names: list[str]
+    task: Chunk | FileChunk
+    data: Callable[[int], bytes]
+
+
+def find_inputs(paths: list[Path]) -> list[Path]:
+    """The files to read: folders become the pictures, archives and videos below them, in the order of their names.
+
+    Raises FaceemoError for a path that is not there and for a folder without any of these.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            known = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".zip")
+            below = [
+                file
+                for file in sorted(path.rglob("*"))
+                if file.suffix.lower() in known and file.is_file() and not is_macos_extra(file.as_posix())
+            ]
+            if not below:
+                raise FaceemoError(f"{path}: no pictures, archives or videos below this folder ({' '.join(known)})")
+            files += below
+        elif path.exists():
+            files.append(path)
+        else:
+            raise FaceemoError(f"{path}: no such file or folder")
+    return files
+
+
+def count_pictures(files: list[Path]) -> int | None:
+    """How many inputs the files hold, or None if there is a video, whose length is an estimate."""
+    if any(map(_is_video, files)):
+        return None
+    return sum(len(_open_archive(file)[1]) if _is_archive(file) else 1 for file in files)
+
+
+def read_inputs(files: list[Path], settings: ExtractParams, workers: int | None = None) -> Iterator[Input]:
+    """A reading of every picture and frame in the files, in their order.
+
+    Raises FaceemoError for an archive that cannot be read, WorkerDiedError when a worker dies.
+    """
+    for is_video, group in itertools.groupby(files, _is_video):
+        if is_video:
+            for path in group:
+                yield from _read_video(path, settings, workers)
+        else:
+            yield from _read_pictures(list(group), settings, workers)
+
+
+def _read_pictures(files: list[Path], settings: ExtractParams, workers: int | None) -> Iterator[Input]:
+    runs = list(_runs(files, settings))
+    with open_executor(None, workers, len(runs)) as (executor, window):
+        results = in_order(executor, read_task, [run.task for run in runs], window)
+        for run, readings in zip(runs, results, strict=True):
+            for place, (name, reading) in enumerate(zip(run.names, readings, strict=True)):
+
+                def pixels(run: _Pictures = run, place: int = place) -> np.ndarray:
+                    return Picture(run.data(place), settings.max_pixels).pixels()
+
+                yield Input(name, None, parse_picture_name(name).subject, reading, pixels)
+
+
+def _runs(files: list[Path], settings: ExtractParams) -> Iterator[_Pictures]:
+    for is_archive, group in itertools.groupby(files, _is_archive):
+        if is_archive:
+            for path in group:
+                yield from _archive_runs(path, settings)
+        else:
+            for paths in _batches(list(group)):
+
+                def file_data(place: int, paths: list[Path] = paths) -> bytes:
+                    return paths[place].read_bytes()
+
+                yield _Pictures([str(path) for path in paths], FileChunk(list(map(str, paths)), settings), file_data)
+
+
+def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:
+    digest, names = _open_archive(path)
+
+    for places in _batches(list(range(len(names)))):
+
+        def member_data(place: int, places: list[int] = places) -> bytes:
+            with Archive(path) as archive:
+                return archive.read(archive.pictures[places[place]], settings.max_bytes)
+
+        shown = [f"{path}/{names[place]}" for place in places]
+        yield _Pictures(shown, Chunk(str(path), digest, settings, places), member_data)
+
+
+def _open_archive(path: Path) -> tuple[str, list[str]]:
+    """The digest of an archive and the names of its pictures."""
+    with Archive(path) as archive:
+        return archive.digest(), [member.name for member in archive.pictures]
+
+
+def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Iterator[Input]:
+    video = cv2.VideoCapture(str(path))
+    claimed = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    count = 0
+
+    def frames() -> Iterator[tuple[float, np.ndarray]]:
+        while True:
+            there, bgr = video.read()
+            if not there:
+                return
+            yield video.get(cv2.CAP_PROP_POS_MSEC) / 1000, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+    def look(frame: tuple[float, np.ndarray]) -> Input:
+        seconds, rgb = frame
+        reading = measure_pixels(rgb, worker_mesh(settings.max_faces))
+        return Input(str(path), seconds, None, reading, lambda: rgb)
+
+    threads = workers or default_workers()
+    try:
+        with ThreadPoolExecutor(threads) as executor:
+            for found in in_order(executor, look, frames(), TASKS_AHEAD * threads):
+                count += 1
+                yield found
+    finally:
+        video.release()
+    if count < SHORT_OF_FRAMES * claimed or not count:
+        why = f"ended after {count} of {claimed:.0f} frames" if count else "no video in a known format"
+        yield Input(str(path), None, None, Reading("decode_error", why), lambda: np.zeros((0, 0, 3), np.uint8))
+
+
+def _batches(items: list) -> Iterator[list]:
+    return (items[start : start + CHUNK_PICTURES] for start in range(0, len(items), CHUNK_PICTURES))
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
