@@ -1,18 +1,33 @@
 """The `faceemo` command."""
 
 import argparse
+import contextlib
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from faceemo.console import run
+from faceemo.console import progress, run
 from faceemo.emotions import emotion_name
+from faceemo.errors import FaceemoError
 from faceemo.params import load_params
 from faceemo.sources import SOURCES_FILE, Scan, scan, write_sources
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from faceemo.predict import EmotionModel, Prediction
+
+MODEL = Path("models/emotion.pt")
+PARAMS = Path("params.yaml")
 
 
 def main(arguments: list[str] | None = None) -> int:
     def command() -> int | None:
         args = _parser().parse_args(arguments)  # within run: its help holds Hangul
+        if args.needs_project or PARAMS.exists():
+            load_params(PARAMS)
         return args.command(args)
 
     return run("faceemo", command)
@@ -20,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="faceemo", description="Emotion from face landmarks: archives of photos to a model."
+        prog="faceemo", description="Emotion from face landmarks: archives of photos to a model, and the model in use."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -34,12 +49,74 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--emotions", nargs="+", metavar="EMOTION", help="only these, in English or Korean: neutral anxious, 중립 불안"
     )
-    command.set_defaults(command=_scan)
+    command.set_defaults(command=_scan, needs_project=True)
+
+    command = commands.add_parser(
+        "predict",
+        help="the emotion of pictures, folders, archives and videos",
+        description="Judge pictures, folders, ZIP archives (not unpacked) and videos: a row a picture or frame.",
+    )
+    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture, folder, archive or video")
+    _add_model(command)
+    command.add_argument(
+        "--format",
+        choices=("table", "csv", "jsonl", "parquet"),
+        help="default: what the suffix of --out tells, else table",
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal")
+    command.add_argument(
+        "--annotate", type=Path, metavar="DIR", help="write pictures and videos with mesh, label and bars there"
+    )
+    command.add_argument(
+        "--neutral",
+        nargs="+",
+        type=Path,
+        metavar="PICTURE",
+        help="pictures of the person's neutral face, for a model trained with normalize.baseline: person",
+    )
+    command.add_argument("--workers", type=_count, metavar="N", help="processes; default: one a core")
+    command.set_defaults(command=_predict, needs_project=False)
+
+    command = commands.add_parser(
+        "serve",
+        help="a page with your camera, on this machine alone",
+        description="Open a page on this machine that judges your camera's picture. Nothing is stored or sent on.",
+    )
+    _add_model(command)
+    command.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any that is free")
+    command.set_defaults(command=_serve, needs_project=False)
+
+    command = commands.add_parser(
+        "export",
+        help="the model as ONNX, for other runtimes",
+        description="Write normalisation and network as one ONNX file: raw landmarks in, probabilities out.",
+    )
+    _add_model(command)
+    command.add_argument("--out", type=Path, default=Path("models/emotion.onnx"), metavar="FILE")
+    command.set_defaults(command=_export, needs_project=False)
+
+    command = commands.add_parser(
+        "report",
+        help="the last run as one HTML file",
+        description="Write what the last run was trained on and how it holds on unseen people, as one HTML file.",
+    )
+    command.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
+    command.set_defaults(command=_report, needs_project=True)
     return parser
 
 
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"default: {MODEL.as_posix()}")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
 def _scan(args: argparse.Namespace) -> None:
-    load_params()
     emotions = tuple(emotion_name(word) for word in args.emotions) if args.emotions else None
     result = scan(args.folders, emotions)
     write_sources(result.sources)
@@ -58,6 +135,86 @@ def _print_scan(result: Scan) -> None:
     for path, reason in result.passed_over:
         print(f"passed over: {path} ({reason})")
     print(f"wrote {SOURCES_FILE.as_posix()}; next: dvc repro")
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from faceemo.annotate import annotate
+    from faceemo.executors import WorkerDiedError
+    from faceemo.facemesh import silence_native_log
+    from faceemo.formats import format_of, write_predictions
+    from faceemo.inputs import count_inputs, find_inputs, read_inputs
+    from faceemo.predict import EmotionModel, predict_inputs
+
+    silence_native_log()
+    name = format_of(args.format, args.out)
+    files = find_inputs(args.paths)
+    model = EmotionModel.load(args.model)
+    classes = model.classes_.tolist()
+    inputs = read_inputs(files, model.extract_settings, args.workers)
+    predictions = predict_inputs(model, inputs, _baseline(model, args))
+    if args.annotate:
+        predictions = annotate(predictions, classes, args.annotate)
+    statuses: Counter[str] = Counter()
+    total = count_inputs(files)
+    try:
+        with progress(total, "predict", "pictures") if args.out else contextlib.nullcontext() as advance:
+            write_predictions(_counted(predictions, statuses, advance), classes, name, args.out)
+    except WorkerDiedError as error:
+        raise FaceemoError(str(error)) from None
+    if not statuses["ok"]:
+        found = ", ".join(f"{count} {status}" for status, count in statuses.items()) or "no pictures"
+        raise FaceemoError(f"no face to judge: {found}")
+    if args.out:
+        print(f"wrote {args.out}: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
+
+
+def _counted(
+    predictions: Iterable["Prediction"], statuses: Counter[str], advance: Callable[[int], None] | None
+) -> Iterator["Prediction"]:
+    for prediction in predictions:
+        statuses[prediction.input.reading.status] += 1
+        if advance:
+            advance(1)
+        yield prediction
+
+
+def _baseline(model: "EmotionModel", args: argparse.Namespace) -> "np.ndarray | None":
+    """The person's mean face from --neutral, None without; says what a model that needs one assumes then."""
+    from faceemo.inputs import find_inputs, read_inputs
+    from faceemo.predict import mean_features
+
+    if args.neutral and not model.judges_change:
+        raise FaceemoError(
+            f"--neutral is for a model trained with normalize.baseline: person; {args.model} judges single pictures"
+        )
+    if args.neutral:
+        return mean_features(model, read_inputs(find_inputs(args.neutral), model.extract_settings, args.workers))
+    if model.judges_change:
+        print(
+            f"note: {args.model} judges how a face differs from the same person's mean face. Without --neutral the "
+            "mean of the input so far stands in: it should show one person, or tell in its names who is who",
+            file=sys.stderr,
+            flush=True,
+        )
+    return None
+
+
+def _serve(args: argparse.Namespace) -> None:
+    from faceemo.serve import serve
+
+    serve(args.model, args.port)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from faceemo.export import export_onnx
+
+    export_onnx(args.model, args.out)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from faceemo.report import write_report
+
+    write_report(args.out)
 
 
 if __name__ == "__main__":

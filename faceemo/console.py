@@ -45,8 +45,11 @@ def say_error(name: str, message: str) -> None:
 
 
 @contextmanager
-def progress(total: int, description: str, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
-    """Yield advance(count, **postfix): a tqdm bar on a terminal, a plain line every few seconds elsewhere."""
+def progress(total: int | None, description: str, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
+    """Yield advance(count, **postfix): a tqdm bar on a terminal, a plain line every few seconds elsewhere.
+
+    total: None where it is not known.
+    """
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -70,6 +73,7 @@ def progress(total: int, description: str, unit: str, done: int = 0) -> Iterator
             said = now
             rate = (position - done) / (now - start)
             extra = "".join(f", {key} {value}" for key, value in postfix.items())
-            print(f"{description}: {position} of {total} {unit}, {rate:.1f} {unit}/s{extra}", flush=True)
+            reached = position if total is None else f"{position} of {total}"
+            print(f"{description}: {reached} {unit}, {rate:.1f} {unit}/s{extra}", flush=True)
 
     yield advance

@@ -92,10 +92,14 @@ def _face_mesh_module() -> types.ModuleType:
 def silence_native_log() -> None:
     """From now on drop what native code of this process writes to stderr: MediaPipe greets and warns there at will.
 
-    Python's own sys.stderr still reaches the terminal.
+    Python's own sys.stderr still reaches the terminal. A second call changes nothing.
     """
     sys.stderr.flush()
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    try:
+        terminal = sys.stderr.fileno()
+    except OSError:  # a notebook's
+        terminal = 2
+    sys.stderr = os.fdopen(os.dup(terminal), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)

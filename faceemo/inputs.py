@@ -5,6 +5,7 @@ looked at in parallel threads.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from faceemo.reading import Chunk, FileChunk, Reading, measure_pixels, read_task
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 CHUNK_PICTURES = 8
+FRAMES_PER_SECOND = 30.0  # of a video that does not tell
 SHORT_OF_FRAMES = 0.95  # a video that gives less of the frames it claims was cut; some containers only estimate
 
 
@@ -74,7 +76,7 @@ def find_inputs(paths: list[Path]) -> list[Path]:
     return files
 
 
-def count_pictures(files: list[Path]) -> int | None:
+def count_inputs(files: list[Path]) -> int | None:
     """How many inputs the files hold, or None if there is a video, whose length is an estimate."""
     if any(map(_is_video, files)):
         return None
@@ -118,7 +120,7 @@ def _runs(files: list[Path], settings: ExtractParams) -> Iterator[_Pictures]:
                 def file_data(place: int, paths: list[Path] = paths) -> bytes:
                     return paths[place].read_bytes()
 
-                yield _Pictures([str(path) for path in paths], FileChunk(list(map(str, paths)), settings), file_data)
+                yield _Pictures([_shown(path) for path in paths], FileChunk(list(map(str, paths)), settings), file_data)
 
 
 def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:
@@ -130,7 +132,7 @@ def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:
             with Archive(path) as archive:
                 return archive.read(archive.pictures[places[place]], settings.max_bytes)
 
-        shown = [f"{path}/{names[place]}" for place in places]
+        shown = [f"{_shown(path)}/{names[place]}" for place in places]
         yield _Pictures(shown, Chunk(str(path), digest, settings, places), member_data)
 
 
@@ -146,16 +148,22 @@ def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Ite
     count = 0
 
     def frames() -> Iterator[tuple[float, np.ndarray]]:
+        rate = video.get(cv2.CAP_PROP_FPS) or FRAMES_PER_SECOND
+        before = -math.inf
         while True:
             there, bgr = video.read()
             if not there:
                 return
-            yield video.get(cv2.CAP_PROP_POS_MSEC) / 1000, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            seconds = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if seconds <= before:  # a stream that has no clock
+                seconds = before + 1 / rate
+            before = seconds
+            yield seconds, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
     def look(frame: tuple[float, np.ndarray]) -> Input:
         seconds, rgb = frame
         reading = measure_pixels(rgb, worker_mesh(settings.max_faces))
-        return Input(str(path), seconds, None, reading, lambda: rgb)
+        return Input(_shown(path), seconds, None, reading, lambda: rgb)
 
     threads = workers or default_workers()
     try:
@@ -167,11 +175,16 @@ def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Ite
         video.release()
     if count < SHORT_OF_FRAMES * claimed or not count:
         why = f"ended after {count} of {claimed:.0f} frames" if count else "no video in a known format"
-        yield Input(str(path), None, None, Reading("decode_error", why), lambda: np.zeros((0, 0, 3), np.uint8))
+        yield Input(_shown(path), None, None, Reading("decode_error", why), lambda: np.zeros((0, 0, 3), np.uint8))
 
 
 def _batches(items: list) -> Iterator[list]:
     return (items[start : start + CHUNK_PICTURES] for start in range(0, len(items), CHUNK_PICTURES))
+
+
+def _shown(path: Path) -> str:
+    """The path as text that any file can hold: bytes that are no UTF-8, which POSIX allows in names, are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _is_video(path: Path) -> bool:

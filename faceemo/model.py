@@ -74,7 +74,7 @@ def load_model(path: Path) -> TrainedModel:
     except FileNotFoundError:
         raise FaceemoError(f"{path}: no such model; train one with 'dvc repro'") from None
     except Exception as error:  # torch.load raises pickle, zip, runtime and key errors for what is not its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).partition(". ")[0].splitlines()[0] if str(error) else type(error).__name__
         raise FaceemoError(f"{path}: not a faceemo model ({reason})") from None
     other = FaceemoError(f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'")
     if not isinstance(values, dict) or values.pop("faceemo", None) != FORMAT or values.get("network") not in NETWORKS:

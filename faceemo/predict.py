@@ -25,6 +25,7 @@ from faceemo.params import ExtractParams, NormalizeParams, parse_section
 from faceemo.reading import Reading, measure_pixels, worker_mesh
 
 BATCH = 16  # faces that go through the network together
+NO_NEUTRAL_FACE = "no face found in the pictures of the neutral face; take others, lit from the front"
 
 Pictures = np.ndarray | Sequence[np.ndarray]
 
@@ -98,7 +99,7 @@ class EmotionModel:
         readings = [self.find_face(picture) for picture in ([pictures] if _is_one(pictures) else pictures)]
         features = [self.features(reading) for reading in readings if reading.status == "ok"]
         if not features:
-            raise FaceemoError("no face found in the pictures of the neutral face; take others, lit from the front")
+            raise FaceemoError(NO_NEUTRAL_FACE)
         return np.concatenate(features).mean(axis=0)
 
     def find_face(self, rgb: np.ndarray) -> Reading:
@@ -177,6 +178,22 @@ def predict_inputs(
                 yield Prediction(entry, model.label(probability), probability)
             else:
                 yield Prediction(entry)
+
+
+def mean_features(model: EmotionModel, inputs: Iterable[Input]) -> np.ndarray:
+    """The baseline of one person from inputs that show them, float32 [1434].
+
+    Raises FaceemoError for a picture that cannot be read, and if there is no face in any.
+    """
+    features = []
+    for entry in inputs:
+        if entry.reading.error:
+            raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
+        if entry.reading.status == "ok":
+            features.append(model.features(entry.reading))
+    if not features:
+        raise FaceemoError(NO_NEUTRAL_FACE)
+    return np.concatenate(features).mean(axis=0)
 
 
 class RunningMean:

@@ -1,10 +1,15 @@
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from extraction import ANXIOUS, heed_ctrl_c
+from models import model_file
 
 from faceemo.cli import main
 from faceemo.sources import read_sources
@@ -197,3 +202,101 @@ def test_the_command_imports_nothing_heavy_before_it_knows_what_to_do():
     code = "import sys, faceemo.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not {"torch", "mediapipe", "cv2", "matplotlib", "dvc", "pyarrow"} & set(done.stdout.split())
+
+
+class TestPredict:
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        """A folder with a model, and no project around it: two faces and a text in 사진/."""
+        model_file(tmp_path)
+        (tmp_path / "사진").mkdir()
+        with zipfile.ZipFile(ANXIOUS) as archive:
+            for name, info in zip(("가.jpg", "나.jpg"), archive.infolist(), strict=False):
+                (tmp_path / "사진" / name).write_bytes(archive.read(info))
+        (tmp_path / "사진" / "cut.jpg").write_bytes(b"no picture")
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    def predict(self, *arguments, **environment):
+        done = command("predict", *arguments, **environment)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def test_prints_a_line_a_picture_and_nothing_else(self, folder):
+        code, out, err = self.predict("사진")
+        assert (code, err) == (0, "")
+        assert [line.split()[0] for line in out.splitlines()] == ["status", "decode_error", "ok", "ok"]
+        assert out.splitlines()[2].endswith(f"사진{os.sep}가.jpg")
+
+    def test_writes_a_file_and_says_so(self, folder):
+        code, out, err = self.predict("사진", "--out", "deep/결과.jsonl", "--annotate", "drawn")
+        assert (code, err) == (0, "")
+        assert out == f"wrote {Path('deep/결과.jsonl')}: 2 ok, 1 decode_error\n"
+        rows = [json.loads(line) for line in (folder / "deep/결과.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert [row["status"] for row in rows] == ["decode_error", "ok", "ok"]
+        assert sorted(path.name for path in (folder / "drawn").iterdir()) == ["가.jpg", "나.jpg"]
+
+    def test_a_neutral_face_is_a_baseline(self, folder):
+        model_file(folder, baseline="person")
+        _, own, err = self.predict("사진/가.jpg", "사진/나.jpg", "--neutral", "사진/가.jpg", "--format", "csv")
+        assert err == ""
+        code, running, err = self.predict("사진/가.jpg", "사진/나.jpg", "--format", "csv")
+        assert code == 0
+        assert "Without --neutral the mean of the input so far stands in" in err and err.count("\n") == 1
+        assert own.splitlines()[1] == running.splitlines()[1]  # the first face is its own mean
+        assert own.splitlines()[2] != running.splitlines()[2]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["none.jpg"], "none.jpg: no such file or folder"),
+            (["사진", "--model", "other.pt"], "other.pt: no such model; train one with 'dvc repro'"),
+            (["사진", "--model", "사진/cut.jpg"], "cut.jpg: not a faceemo model"),
+            (["사진/cut.jpg"], "no face to judge: 1 decode_error"),
+            (["사진", "--format", "parquet"], "name a file with --out"),
+            (["사진", "--neutral", "사진/가.jpg"], "judges single pictures"),
+        ],
+    )
+    def test_a_users_mistake_is_one_line_and_exit_1(self, folder, arguments, message):
+        code, _, err = self.predict(*arguments)
+        assert code == 1
+        assert err.startswith("faceemo: error: ") and message in err and err.count("\n") == 1
+
+    def test_a_broken_params_file_is_named_where_there_is_one(self, folder):
+        (folder / "params.yaml").write_text("lr: fast\n", encoding="utf-8")
+        code, out, err = self.predict("사진")
+        assert code == 1 and out == "" and err.startswith("faceemo: error: params.yaml: ")
+
+    def test_a_reader_that_goes_away_is_no_traceback(self, folder):
+        with subprocess.Popen(
+            [sys.executable, "-m", "faceemo.cli", "predict", str(ANXIOUS)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            process.stdout.readline()
+            process.stdout.close()
+            errors = process.stderr.read()
+        assert process.returncode == 1 and errors == b""
+
+    @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+    def test_ctrl_c_is_one_line_and_leaves_no_half_file(self, folder):
+        shutil.copytree(folder / "사진", folder / "더")
+        for number in range(2000):
+            os.link(folder / "사진/가.jpg", folder / f"더/{number:04d}.jpg")
+        with subprocess.Popen(
+            [sys.executable, "-m", "faceemo.cli", "predict", "더", "--annotate", "drawn", "--out", "a.csv"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=heed_ctrl_c,
+        ) as process:
+            while not list(folder.glob("drawn/*.jpg")):
+                assert process.poll() is None
+            os.killpg(process.pid, signal.SIGINT)
+            errors = process.stderr.read()
+        assert process.returncode == 130 and errors == b"faceemo: interrupted\n"
+        assert not list(folder.glob("a.csv*"))
+
+    def test_a_console_of_korean_windows_shows_what_it_can(self, folder):
+        done = command("predict", "사진", PYTHONUTF8="0", PYTHONIOENCODING="cp949")
+        assert done.returncode == 0
+        assert "가.jpg" in done.stdout.decode("cp949")

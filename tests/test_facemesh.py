@@ -121,3 +121,12 @@ edges = mediapipe.solutions.face_mesh.FACEMESH_TESSELATION
 print(faces.shape, len(points.landmark), canvas.any(), len(edges) == len(mesh_edges()))
 """
     assert in_fresh_python(code).splitlines()[-1] == "(1, 478, 3) 468 True True"
+
+
+def test_native_log_is_silenced_and_pythons_own_words_are_not_however_often():
+    code = (
+        "import os, sys; from faceemo.facemesh import silence_native_log;"
+        "silence_native_log(); silence_native_log(); os.write(2, b'native'); print('ours', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "ours\n"
