@@ -14,17 +14,31 @@ from faceemo.facemesh import COORDINATES
 FORMAT = 1  # of the model file
 
 
+class Dropout(nn.Dropout):
+    """nn.Dropout whose mask takes a quarter of the time on a CPU, where it is otherwise a sixth of a training step.
+
+    Four elements share one random int64, so the rate is right to 1/65536.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or x.device.type != "cpu":
+            return super().forward(x)
+        words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 4),))
+        kept = words.view(torch.int16)[: x.numel()].view_as(x) >= round(self.p * 2**16) - 2**15
+        return x * (kept / (1 - self.p))
+
+
 def mlp(classes: int) -> nn.Sequential:
     """1434-512-256-128-classes, from features [N, 1434] to logits [N, classes]."""
     return nn.Sequential(
         nn.Linear(COORDINATES, 512),
         nn.ReLU(),
         nn.BatchNorm1d(512),
-        nn.Dropout(0.3),
+        Dropout(0.3),
         nn.Linear(512, 256),
         nn.ReLU(),
         nn.BatchNorm1d(256),
-        nn.Dropout(0.2),
+        Dropout(0.2),
         nn.Linear(256, 128),
         nn.ReLU(),
         nn.Linear(128, classes),

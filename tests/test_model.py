@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from faceemo.errors import FaceemoError
-from faceemo.model import FORMAT, TrainedModel, load_model, mlp, save_model
+from faceemo.model import FORMAT, Dropout, TrainedModel, load_model, mlp, save_model
 
 CLASSES = ("neutral", "anxious", "happy")
 
@@ -136,3 +136,32 @@ def test_a_model_with_other_fields_is_one_clear_line(tmp_path):
     for changed in ({**values, "later": 1}, {name: value for name, value in values.items() if name != "mean"}):
         torch.save({"faceemo": FORMAT, **changed}, tmp_path / "emotion.pt")
         assert "not a model of this version of faceemo" in error_of(tmp_path / "emotion.pt")
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.3, 0.9])
+def test_dropout_drops_its_share_anew_each_time_and_keeps_the_mean(rate):
+    torch.manual_seed(0)
+    layer = Dropout(rate).train()
+    ones = torch.ones(333, 1001, requires_grad=True)
+    dropped = layer(ones)
+    values = dropped.detach().unique()
+    assert torch.allclose(values, torch.tensor([0, 1 / (1 - rate)]))
+    share = (dropped == 0).float()
+    deviation = (rate * (1 - rate)) ** 0.5
+    assert abs(share.mean() - rate) < 5 * deviation / ones.numel() ** 0.5
+    assert abs(share.mean(0) - rate).max() < 6 * deviation / 333**0.5  # no element is favoured
+    assert abs(share.mean(1) - rate).max() < 6 * deviation / 1001**0.5
+    neighbours = torch.corrcoef(torch.stack([share[:, :-1].flatten(), share[:, 1:].flatten()]))[0, 1]
+    assert abs(neighbours) < 5 / ones.numel() ** 0.5
+    assert not torch.equal(layer(ones), dropped)
+    dropped.sum().backward()
+    assert torch.equal(ones.grad, dropped.detach())
+    assert torch.equal(layer.eval()(ones), ones)
+
+
+def test_dropout_repeats_itself_from_the_same_seed():
+    layer = Dropout(0.3).train()
+    torch.manual_seed(3)
+    first = layer(torch.ones(7, 5))
+    torch.manual_seed(3)
+    assert torch.equal(layer(torch.ones(7, 5)), first)

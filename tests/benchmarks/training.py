@@ -3,12 +3,13 @@
     python -m tests.benchmarks.training [--rows 16384] [--batch-size 128]
 
 faceemo      faceemo.train.run_epoch: features as one tensor on the device, batches by index (no mirror, constant rate)
-loader       the usual loop: torch.utils.data.DataLoader over a Dataset that returns one row, the optimizer as PyTorch
-             makes it, loss and accuracy summed up with item(); the best of several num_workers, pinned memory on a GPU
-loader+fused the same with faceemo's optimizer (fused), to tell the loader's share from the optimizer's
+loader       the usual loop: torch.utils.data.DataLoader over a Dataset that returns one row, dropout and optimizer as
+             PyTorch makes them, loss and accuracy summed up with item(); the best of several num_workers, pinned
+             memory on a GPU
+loader+ours  the same with faceemo's dropout and fused optimizer, to tell the loader's share from theirs
 fixed batch  forward, backward and optimizer step on one batch again and again: what no loop can beat
 
-Same network and batch size, AdamW; best of three each, taken in turns. Prints samples/s and ratios.
+Same layers and batch size, AdamW; best of three each, taken in turns. Prints samples/s and ratios.
 """
 
 import argparse
@@ -72,9 +73,10 @@ def main():
         optimizer.step()
         return loss, logits
 
-    def loader(workers, fused=None):
+    def loader(workers, ours=False):
         network, optimizer, _ = fresh()
-        if not fused:
+        if not ours:
+            network = nn.Sequential(*(nn.Dropout(at.p) if isinstance(at, nn.Dropout) else at for at in network))
             optimizer = torch.optim.AdamW(network.parameters(), params.lr, weight_decay=params.train.weight_decay)
         pinned = device.type == "cuda"
         batches = DataLoader(
@@ -108,7 +110,7 @@ def main():
 
     ways = {"faceemo": faceemo(), "fixed batch": fixed()}
     ways |= {f"loader, {workers} workers": loader(workers) for workers in LOADER_WORKERS}
-    ways |= {f"loader+fused, {workers} workers": loader(workers, fused=True) for workers in LOADER_WORKERS}
+    ways |= {f"loader+ours, {workers} workers": loader(workers, ours=True) for workers in LOADER_WORKERS}
     best = dict.fromkeys(ways, float("inf"))
     for way in ways.values():
         way()  # warm up; starts the loader's processes
