@@ -46,6 +46,12 @@ def mesh_edges() -> np.ndarray:
     return np.array(sorted(_face_mesh_module().FACEMESH_TESSELATION), np.int64)
 
 
+def contour_edges() -> np.ndarray:
+    """int64 [edges, 2]: those that outline the face, its eyes, irises, brows and lips."""
+    module = _face_mesh_module()
+    return np.array(sorted(module.FACEMESH_CONTOURS | module.FACEMESH_IRISES), np.int64)
+
+
 def largest_face(faces: np.ndarray, width: int, height: int) -> np.ndarray:
     """float32 [478, 3]: of [faces, 478, 3] in a picture of width x height the one with the largest box."""
     extent = np.ptp(faces[:, :, :2], axis=1) * (width, height)

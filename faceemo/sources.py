@@ -14,6 +14,8 @@ from faceemo.emotions import ENGLISH
 from faceemo.errors import FaceemoError
 
 SOURCES_FILE = Path("data/sources.yaml")
+SAMPLE_FOLDER = "data/sample/"
+SAMPLE_NOTE = "data/sample is synthetic, all of it made from two portraits: it proves the plumbing, not accuracy"
 HEADER = "# Written by `faceemo scan`: the archives that the pipeline works on. Scan again when one changes or moves.\n"
 
 # Folder names as they stand on AI-Hub, in its mirrors and in people's own copies; matched against lower-case text.
@@ -133,6 +135,11 @@ def read_sources(path: Path = SOURCES_FILE) -> dict[str, Source]:
         raise FaceemoError(f"{path} is not here; run 'faceemo scan' on the folders with your archives") from None
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
         raise FaceemoError(f"{path} is not what 'faceemo scan' writes; run it again") from None
+
+
+def holds_sample(sources: dict[str, Source]) -> bool:
+    """Whether archives of the project's own sample are among the sources; SAMPLE_NOTE says what that means."""
+    return any(source.zip.startswith(SAMPLE_FOLDER) for source in sources.values())
 
 
 def locate(written: str, root: Path = Path()) -> Path:

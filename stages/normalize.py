@@ -6,15 +6,15 @@ from faceemo.console import run
 from faceemo.extract import LANDMARKS_FOLDER, remove_partials
 from faceemo.normalize import normalize_sources
 from faceemo.params import load_params
-from faceemo.sources import read_sources
+from faceemo.sources import SAMPLE_NOTE, holds_sample, read_sources
 
 
 def main() -> None:
     params = load_params()
     sources = read_sources()
     normalize_sources(sources, LANDMARKS_FOLDER, params.normalize)
-    if any(source.zip.startswith("data/sample/") for source in sources.values()):
-        print("data/sample is synthetic, all of it made from two portraits: it proves the plumbing, not accuracy")
+    if holds_sample(sources):
+        print(SAMPLE_NOTE)
     remove_partials()  # by now dvc has stored every extraction
 
 
