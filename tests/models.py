@@ -1,11 +1,20 @@
-"""Models that tests of prediction share: real files, random weights."""
+"""Models that tests of prediction share: one of random weights, and one that is trained."""
 
+import contextlib
+import dataclasses
 from pathlib import Path
 
 import torch
-from extraction import SETTINGS
+from extraction import ANXIOUS, NEUTRAL, SETTINGS, source_of
 
+from faceemo.dataset import load_dataset
+from faceemo.extract import LANDMARKS_FOLDER, extract
 from faceemo.model import TrainedModel, mlp, save_model
+from faceemo.normalize import FEATURES_FOLDER, normalize_sources
+from faceemo.params import load_params
+from faceemo.train import train
+
+ROOT = Path(__file__).parents[1]
 
 EXTRACT = {"settings": {**vars(SETTINGS)}}
 NORMALIZE = {
@@ -39,3 +48,18 @@ def model_file(folder: Path, **options: str) -> Path:
     path = folder / "models" / "emotion.pt"
     save_model(path, random_model(**options))
     return path
+
+
+def trained_model(folder: Path, **normalize: str) -> Path:
+    """Train on the sample's training archives, neutral and anxious, and return the path of the model."""
+    params = load_params(ROOT / "params.yaml")
+    settings = dataclasses.replace(params.normalize, **normalize)
+    sources = {"anxious-training-01": source_of(ANXIOUS), "neutral-training-01": source_of(NEUTRAL, "neutral")}
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(folder):
+        for key, source in sources.items():
+            extract(key, source, params.extract, None, workers=1)
+        normalize_sources(sources, LANDMARKS_FOLDER, settings)
+        training = train(load_dataset(FEATURES_FOLDER, params.emotions, params.split), params, Path("interrupted.pt"))
+        save_model(Path("models/emotion.pt"), training.model)
+    return folder / "models" / "emotion.pt"

@@ -1,0 +1,191 @@
+"""The page of `faceemo serve` as people see it, with a made-up person before the camera whom training has not seen."""
+
+import re
+
+import pytest
+from browser import browser, missing_browser, served
+from models import trained_model
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+from video import camera_frames, portrait, write_mjpeg
+
+pytestmark = pytest.mark.skipif(missing_browser() is not None, reason=str(missing_browser()))
+
+SECONDS = 30  # for a page to get somewhere on a busy machine
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def videos(folder):
+    return {name: write_mjpeg(folder / f"{name}.mjpeg", camera_frames(name)) for name in ("neutral", "anxious")}
+
+
+@pytest.fixture(scope="module")
+def url(folder):
+    with served(trained_model(folder / "single")) as address:
+        yield address
+
+
+def element(driver, name):
+    return driver.find_element(By.ID, name)
+
+
+def wait(driver, condition):
+    return WebDriverWait(driver, SECONDS, poll_frequency=0.1).until(condition)
+
+
+def shares(driver):
+    """What the bars show, in percent, or None while they show nothing."""
+    texts = [one.text for one in driver.find_elements(By.CSS_SELECTOR, "#bars .percent")]
+    return [int(text.rstrip("%")) for text in texts] if texts and all("%" in text for text in texts) else None
+
+
+def settled(driver, label):
+    """Whether the label has stood for a second, in which it is also spoken."""
+    return element(driver, "spoken").get_attribute("textContent") == label == element(driver, "label").text
+
+
+def console(driver):
+    return [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+@pytest.mark.parametrize("emotion", ["neutral", "anxious"])
+def test_the_camera_is_judged_frame_by_frame(url, videos, emotion):
+    with browser(videos[emotion]) as driver:
+        driver.get(url)
+        wait(driver, lambda driver: settled(driver, emotion))
+        wait(driver, lambda driver: element(driver, "rate").text != "–")
+        assert float(element(driver, "rate").text) > 0
+        assert abs(sum(shares(driver)) - 100) <= 1
+        assert shares(driver)[["neutral", "anxious"].index(emotion)] > 50
+        wait(driver, lambda driver: f"{emotion} " in (element(driver, "timeline").get_attribute("aria-label") or ""))
+        assert painted(driver, "mesh") > 500 and painted(driver, "timeline") > 500
+        assert not element(driver, "notice").is_displayed()
+        assert console(driver) == []
+        assert requested(driver) == {url.rstrip("/").removeprefix("http://")}
+
+
+def painted(driver, canvas):
+    """Pixels of a canvas that are not transparent."""
+    script = """
+        const canvas = document.getElementById(arguments[0]);
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return data.filter((value, place) => place % 4 === 3 && value > 0).length;
+    """
+    return driver.execute_script(script, canvas)
+
+
+def requested(driver):
+    """Hosts that the page asked for anything."""
+    messages = [entry["message"] for entry in driver.get_log("performance")]
+    found = re.findall(r'"(?:url|documentURL)":"(?:https?|wss?)://([^/"]+)', "".join(messages))
+    return set(found)
+
+
+def test_the_page_speaks_korean_where_the_browser_does_and_english_at_a_click(url, videos):
+    with browser(videos["anxious"], "ko-KR") as driver:
+        driver.get(url)
+        wait(driver, lambda driver: settled(driver, "불안"))
+        root = driver.find_element(By.TAG_NAME, "html")
+        assert root.get_attribute("lang") == "ko"
+        assert "중립" in element(driver, "bars").text and "프레임" in driver.find_element(By.CLASS_NAME, "rate").text
+        element(driver, "language").click()
+        assert root.get_attribute("lang") == "en"
+        wait(driver, lambda driver: settled(driver, "anxious"))
+        assert element(driver, "neutral").text == "This is my neutral face"
+
+
+def test_a_picture_is_judged_without_a_camera_and_by_keyboard_alone(url, folder):
+    picture = folder / "anxious.jpg"
+    Image.fromarray(portrait("anxious")).save(picture, quality=92)
+    text = folder / "notes.jpg"
+    text.write_text("no picture")
+    with browser(None) as driver:
+        driver.get(url)
+        wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
+        assert reached_by_tab(driver) == ["language", "neutral", "choose"]
+        element(driver, "file").send_keys(str(picture))
+        wait(driver, lambda driver: settled(driver, "anxious"))
+        assert not element(driver, "notice").is_displayed() and painted(driver, "mesh") > 500
+        assert element(driver, "still").get_attribute("alt") == "anxious.jpg"
+        assert reached_by_tab(driver) == ["language", "neutral", "choose", "back"]
+        element(driver, "back").send_keys(Keys.ENTER)
+        wait(driver, lambda driver: element(driver, "label").text == "no face")
+        assert not element(driver, "still").is_displayed()
+        element(driver, "file").send_keys(str(text))
+        wait(driver, lambda driver: "cannot be read as a picture: notes.jpg" in element(driver, "note").text)
+
+
+def reached_by_tab(driver):
+    """Ids that Tab reaches, in order, from the top of the page."""
+    driver.execute_script("document.activeElement.blur()")
+    reached = []
+    for _ in range(10):
+        ActionChains(driver).send_keys(Keys.TAB).perform()
+        name = driver.switch_to.active_element.get_attribute("id")
+        if not name or name in reached:
+            break
+        reached.append(name)
+    return reached
+
+
+def test_a_dropped_picture_is_judged(url, videos):
+    script = """
+        const done = arguments[arguments.length - 1];
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [64, 48];
+        canvas.toBlob((blob) => {
+          const data = new DataTransfer();
+          data.items.add(new File([blob], "blank.png", { type: "image/png" }));
+          document.getElementById("view").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+          done();
+        });
+    """
+    with browser(videos["neutral"]) as driver:
+        driver.get(url)
+        wait(driver, lambda driver: settled(driver, "neutral"))
+        driver.execute_async_script(script)
+        wait(driver, lambda driver: settled(driver, "no face"))
+        assert element(driver, "still").is_displayed() and shares(driver) is None
+
+
+def test_a_model_of_single_pictures_says_that_it_needs_no_neutral_face(url, videos):
+    with browser(videos["neutral"]) as driver:
+        driver.get(url)
+        wait(driver, lambda driver: settled(driver, "neutral"))
+        element(driver, "neutral").click()
+        assert not element(driver, "neutral").is_enabled()
+        wait(driver, lambda driver: "needs no neutral face" in element(driver, "note").text)
+        assert element(driver, "neutral").is_enabled()
+        assert re.search(r"neutral \d+%, anxious \d+%$", element(driver, "note").text)
+
+
+def test_a_neutral_face_becomes_the_baseline_of_a_model_that_judges_change(folder, videos):
+    picture = folder / "worried.jpg"
+    Image.fromarray(portrait("anxious")).save(picture, quality=92)
+    model = trained_model(folder / "person", baseline="person", baseline_min=2)
+    with served(model) as address, browser(videos["neutral"]) as driver:
+        driver.get(address)
+        wait(driver, lambda driver: "it takes your average" in element(driver, "note").text)
+        element(driver, "file").send_keys(str(picture))
+        wait(driver, lambda driver: "First set your neutral face" in element(driver, "note").text)
+        element(driver, "neutral").click()
+        wait(driver, lambda driver: "Your neutral face is set" in element(driver, "note").text)
+        element(driver, "file").send_keys(str(picture))
+        wait(driver, lambda driver: settled(driver, "anxious"))
+
+
+def test_a_lost_server_is_said_and_the_page_waits_for_it(folder, url, videos):
+    with browser(videos["neutral"]) as driver:
+        with served(folder / "single" / "models" / "emotion.pt") as address:
+            driver.get(address)
+            wait(driver, lambda driver: settled(driver, "neutral"))
+        wait(driver, lambda driver: "connection to faceemo is lost" in element(driver, "notice").text)
+        wait(driver, lambda driver: shares(driver) is None and element(driver, "label").text == "no face")

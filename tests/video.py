@@ -1,0 +1,69 @@
+"""What a camera would see: a made-up person whom training has not seen, as a video that Chromium takes for a camera."""
+
+import functools
+import importlib.util
+import io
+import sys
+import types
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+WIDTH, HEIGHT = 640, 480
+PERSON = 30  # the archives end with 29
+FRAMES = 40  # until the person is back where they began
+MAKE_SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "make_sample.py"
+
+
+def camera_frames(emotion: str, person: int = PERSON) -> list[np.ndarray]:
+    """uint8 [480, 640, 3] each: the person keeps one expression, "neutral" or "anxious", and sways a little."""
+    still = _framed(portrait(emotion, person))
+    frames = []
+    for turn in np.linspace(0, 2 * np.pi, FRAMES, endpoint=False):
+        sway = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 2 * np.sin(turn), 1.04 + 0.03 * np.cos(turn))
+        sway[:, 2] += (9 * np.sin(turn), 4 * np.sin(2 * turn))
+        frames.append(cv2.warpAffine(still, sway, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE))
+    return frames
+
+
+def portrait(emotion: str, person: int = PERSON) -> np.ndarray:
+    """uint8 [512, 384, 3] of the person."""
+    sample = _make_sample()
+    names = {"neutral": (sample.NEUTRAL, 0.0), "anxious": (sample.ANXIOUS, 1.0)}
+    return sample.render(sample.Person.made_up(person), *names[emotion], sample.Shot())
+
+
+def jpeg(rgb: np.ndarray, quality: int = 85) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def write_mjpeg(path: Path, frames: list[np.ndarray]) -> Path:
+    """For `--use-file-for-fake-video-capture`, which plays it again and again at 30 frames a second."""
+    path.write_bytes(b"".join(map(jpeg, frames)))
+    return path
+
+
+def _framed(picture: np.ndarray) -> np.ndarray:
+    """A portrait in the middle of a wide picture whose sides are out of focus."""
+    height, width = picture.shape[:2]
+    width = round(width * HEIGHT / height)
+    picture = cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)
+    side = (WIDTH - width) // 2
+    wide = cv2.copyMakeBorder(picture, 0, 0, side, WIDTH - width - side, cv2.BORDER_REPLICATE)
+    share = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    share[:, side + 24 : side + width - 24] = 1
+    share = cv2.GaussianBlur(share, (0, 0), 12)[..., None]
+    return np.round(wide * share + cv2.GaussianBlur(wide, (0, 0), 16) * (1 - share)).astype(np.uint8)
+
+
+@functools.cache
+def _make_sample() -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("make_sample", MAKE_SAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
