@@ -138,6 +138,8 @@ def _print_scan(result: Scan) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
+    import torch
+
     from faceemo.annotate import annotate
     from faceemo.executors import WorkerDiedError
     from faceemo.facemesh import silence_native_log
@@ -146,6 +148,7 @@ def _predict(args: argparse.Namespace) -> None:
     from faceemo.predict import EmotionModel, predict_inputs
 
     silence_native_log()
+    torch.set_num_threads(1)  # the cores are busy reading
     name = format_of(args.format, args.out)
     files = find_inputs(args.paths)
     model = EmotionModel.load(args.model)

@@ -87,8 +87,7 @@ class EmotionModel:
         probability = np.full((len(several), len(self.classes_)), np.nan, np.float32)
         found = [place for place, reading in enumerate(readings) if reading.status == "ok"]
         if found:
-            features = np.concatenate([self.features(readings[place]) for place in found])
-            probability[found] = self.judge(features, baseline)
+            probability[found] = self.judge(self.features(*(readings[place] for place in found)), baseline)
         return probability[0] if _is_one(pictures) else probability
 
     def mean_face(self, pictures: Pictures) -> np.ndarray:
@@ -97,10 +96,10 @@ class EmotionModel:
         Raises FaceemoError if no face is found in any of them.
         """
         readings = [self.find_face(picture) for picture in ([pictures] if _is_one(pictures) else pictures)]
-        features = [self.features(reading) for reading in readings if reading.status == "ok"]
-        if not features:
+        found = [reading for reading in readings if reading.status == "ok"]
+        if not found:
             raise FaceemoError(NO_NEUTRAL_FACE)
-        return np.concatenate(features).mean(axis=0)
+        return self.features(*found).mean(axis=0)
 
     def find_face(self, rgb: np.ndarray) -> Reading:
         """The landmarks of the largest face in uint8 [height, width, 3]."""
@@ -108,13 +107,11 @@ class EmotionModel:
             raise FaceemoError(f"a picture must be uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}")
         return measure_pixels(np.ascontiguousarray(rgb), worker_mesh(self.extract_settings.max_faces))
 
-    def features(self, reading: Reading) -> np.ndarray:
-        """float32 [1, 1434] of a reading whose status is ok, without a baseline: those of the pipeline, bit for bit."""
-        landmarks = reading.landmarks.reshape(1, LANDMARKS, 3)
-        features, _ = normalize(
-            landmarks, np.array([reading.width]), np.array([reading.height]), self.normalize_settings
-        )
-        return features
+    def features(self, *readings: Reading) -> np.ndarray:
+        """float32 [readings, 1434] of readings whose status is ok, without a baseline: the pipeline's, bit for bit."""
+        landmarks = np.stack([reading.landmarks.reshape(LANDMARKS, 3) for reading in readings])
+        width, height = np.array([(reading.width, reading.height) for reading in readings]).T
+        return normalize(landmarks, width, height, self.normalize_settings)[0]
 
     def judge(self, features: np.ndarray, baseline: np.ndarray | None = None) -> np.ndarray:
         """Probabilities float32 [N, classes] of features [N, 1434] without a baseline.
@@ -167,7 +164,7 @@ def predict_inputs(
         found = [entry for entry in batch if entry.reading.status == "ok"]
         judged: Iterator[np.ndarray] = iter(())
         if found:
-            features = np.concatenate([model.features(entry.reading) for entry in found])
+            features = model.features(*(entry.reading for entry in found))
             own = baseline
             if model.judges_change and baseline is None:
                 own = np.stack([running.add(entry.subject, row) for entry, row in zip(found, features, strict=True)])
@@ -185,15 +182,15 @@ def mean_features(model: EmotionModel, inputs: Iterable[Input]) -> np.ndarray:
 
     Raises FaceemoError for a picture that cannot be read, and if there is no face in any.
     """
-    features = []
+    found = []
     for entry in inputs:
         if entry.reading.error:
             raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
         if entry.reading.status == "ok":
-            features.append(model.features(entry.reading))
-    if not features:
+            found.append(entry.reading)
+    if not found:
         raise FaceemoError(NO_NEUTRAL_FACE)
-    return np.concatenate(features).mean(axis=0)
+    return model.features(*found).mean(axis=0)
 
 
 class RunningMean:

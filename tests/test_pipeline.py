@@ -399,6 +399,12 @@ def test_everything_runs_in_a_console_of_korean_windows(project):
     assert "error" not in project.faceemo("scan", "data/sample", **korean)
     for stage in (("extract", SOURCES[0]), ("normalize",), ("train",)):
         assert "Traceback" not in project.run(sys.executable, "-m", f"stages.{stage[0]}", *stage[1:], **korean)
+    archive = next((project.folder / "data/sample/Validation").glob("*원천*불안*.zip"))
+    table = project.faceemo("predict", str(archive), **korean)
+    assert table.count("\nok ") == 12
+    assert "wrote" in project.faceemo("predict", str(archive), "--out", "행.csv", "--annotate", "그림", **korean)
+    assert "classes neutral, anxious" in project.faceemo("export", **korean)
+    assert "wrote" in project.faceemo("report", **korean)
     project.restore()
 
 
