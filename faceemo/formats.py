@@ -18,6 +18,7 @@ from faceemo.predict import Prediction
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 PARQUET_ROWS = 1000  # in memory at once
 
+BOX_WIDTH = 19  # in a table: left,top,right,bottom of four digits each
 BOX = ("left", "top", "right", "bottom")
 FIXED = ("path", "seconds", "status", "error", *BOX, "label")  # and one column a class
 
@@ -74,17 +75,21 @@ def _write_table(predictions: Iterable[Prediction], classes: list[str], file: Te
     label_width = max(map(len, ("label", *classes)))
     widths = [max(len(name), 5) for name in classes]
     heads = "  ".join(f"{name:>{width}}" for name, width in zip(classes, widths, strict=True))
-    file.write(f"{'status':12}  {'label':{label_width}}  {heads}  {'seconds':>8}  path\n")
+    file.write(f"{'status':12}  {'label':{label_width}}  {heads}  {'box':{BOX_WIDTH}}  {'seconds':>8}  path\n")
     for prediction in predictions:
         found, probability = prediction.input, prediction.probability
         numbers = "  ".join(
             f"{'' if probability is None else f'{probability[place]:.3f}':>{width}}"
             for place, width in enumerate(widths)
         )
+        box = ",".join(f"{edge:.0f}" for edge in prediction.box or ())
         seconds = "" if found.seconds is None else f"{found.seconds:.3f}"
         error = f" ({found.reading.error})" if found.reading.error else ""
         label = prediction.label or ""
-        file.write(f"{found.reading.status:12}  {label:{label_width}}  {numbers}  {seconds:>8}  {found.path}{error}\n")
+        file.write(
+            f"{found.reading.status:12}  {label:{label_width}}  {numbers}  {box:{BOX_WIDTH}}  {seconds:>8}  "
+            f"{found.path}{error}\n"
+        )
         file.flush()
 
 

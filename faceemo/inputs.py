@@ -4,6 +4,7 @@ Pictures go the way of the pipeline, in parallel processes. Frames of a video ar
 looked at in parallel threads.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -14,16 +15,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceemo.archive import PICTURE_SUFFIXES, Archive, is_macos_extra, parse_picture_name
+from faceemo.archive import PICTURE_SUFFIXES, Archive, Member, is_macos_extra, parse_picture_name
 from faceemo.decode import Picture
 from faceemo.errors import FaceemoError
-from faceemo.executors import TASKS_AHEAD, default_workers, in_order, open_executor
+from faceemo.executors import default_workers, in_order, open_executor
 from faceemo.params import ExtractParams
 from faceemo.reading import Chunk, FileChunk, Reading, measure_pixels, read_task, worker_mesh
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 CHUNK_PICTURES = 8
 FRAMES_PER_SECOND = 30.0  # of a video that does not tell
+FRAMES_AHEAD = 2  # decoded and not yet looked at: a frame of 4K has 25 MB
 SHORT_OF_FRAMES = 0.95  # a video that gives less of the frames it claims was cut; some containers only estimate
 
 
@@ -129,8 +131,8 @@ def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:
     for places in _batches(list(range(len(names)))):
 
         def member_data(place: int, places: list[int] = places) -> bytes:
-            with Archive(path) as archive:
-                return archive.read(archive.pictures[places[place]], settings.max_bytes)
+            archive, pictures = _kept_open(path)
+            return archive.read(pictures[places[place]], settings.max_bytes)
 
         shown = [f"{_shown(path)}/{names[place]}" for place in places]
         yield _Pictures(shown, Chunk(str(path), digest, settings, places), member_data)
@@ -140,6 +142,13 @@ def _open_archive(path: Path) -> tuple[str, list[str]]:
     """The digest of an archive and the names of its pictures."""
     with Archive(path) as archive:
         return archive.digest(), [member.name for member in archive.pictures]
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_open(path: Path) -> tuple[Archive, list[Member]]:
+    """An archive and its pictures, open until another is asked for."""
+    archive = Archive(path)
+    return archive, archive.pictures
 
 
 def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Iterator[Input]:
@@ -168,7 +177,7 @@ def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Ite
     threads = workers or default_workers()
     try:
         with ThreadPoolExecutor(threads) as executor:
-            for found in in_order(executor, look, frames(), TASKS_AHEAD * threads):
+            for found in in_order(executor, look, frames(), threads + FRAMES_AHEAD):
                 count += 1
                 yield found
     finally:

@@ -45,9 +45,9 @@ def test_the_format_is_what_was_asked_for_or_what_the_suffix_tells(name, out, ex
 def test_the_table_has_a_line_a_picture_with_the_path_last(capsys):
     write_predictions(predictions(), CLASSES, "table", None)
     head, face, frame, cut = capsys.readouterr().out.splitlines()
-    assert head.split() == ["status", "label", "neutral", "anxious", "seconds", "path"]
-    assert face.split() == ["ok", "anxious", "0.125", "0.875", "사진", "1.jpg"]
-    assert frame.split() == ["ok", "neutral", "0.750", "0.250", "1.500", "a.mp4"]
+    assert head.split() == ["status", "label", "neutral", "anxious", "box", "seconds", "path"]
+    assert face.split() == ["ok", "anxious", "0.125", "0.875", "50,200,150,400", "사진", "1.jpg"]
+    assert frame.split() == ["ok", "neutral", "0.750", "0.250", "50,200,150,400", "1.500", "a.mp4"]
     assert cut.split(maxsplit=1) == ["decode_error", cut[cut.index("b,c.jpg") :]]
     assert len({line.rindex(word) for line, word in ((head, "path"), (face, "사진"), (frame, "a.mp4"))}) == 1
 
