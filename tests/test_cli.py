@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from extraction import ANXIOUS, heed_ctrl_c
-from models import model_file
+from made_models import model_file
 
 from faceemo.cli import main
 from faceemo.sources import read_sources

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from extraction import ANXIOUS, NEUTRAL, SETTINGS
-from models import model_file, random_model
+from made_models import model_file, random_model
 from test_normalize import ALIGNS, CENTERS, SCALES, UNITS, frontal_face, photo, rotation, settings
 
 import faceemo

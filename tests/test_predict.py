@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from extraction import ANXIOUS, NEUTRAL, SETTINGS, source_of
-from models import model_file, random_model
+from made_models import model_file, random_model
 
 import faceemo
 from faceemo import EmotionModel

@@ -21,7 +21,7 @@ import pytest
 import websockets
 from browser import ROOT
 from extraction import heed_ctrl_c
-from models import random_model
+from made_models import random_model
 from PIL import Image
 from video import camera_frames, jpeg
 

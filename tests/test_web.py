@@ -4,7 +4,7 @@ import re
 
 import pytest
 from browser import browser, missing_browser, served
-from models import trained_model
+from made_models import trained_model
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
