@@ -45,7 +45,8 @@ class Guard:
         if error and scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": error})
             return
-        headers = {**HEADERS, "Content-Security-Policy": _policy(scope)}
+        policy = DOCS_POLICY if scope["path"] == DOCS else POLICY.format(host="" if error else _host(scope))
+        headers = {**HEADERS, "Content-Security-Policy": policy}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -60,7 +61,7 @@ def why_refused(scope: Scope) -> str | None:
     """Why a request or WebSocket handshake is not one of ours; None if it is."""
     headers = Headers(scope=scope)
     port = scope["server"][1]
-    host = headers.get("host", "").lower()
+    host = _host(scope)
     if host not in allowed_hosts(port):
         return f"not served under this name; open http://{NAMES[0]}:{port}/"
     origin = headers.get("origin")
@@ -79,5 +80,5 @@ def allowed_hosts(port: int) -> list[str]:
     return [f"{name}:{port}" for name in NAMES] + (list(NAMES) if port == 80 else [])
 
 
-def _policy(scope: Scope) -> str:
-    return DOCS_POLICY if scope["path"] == DOCS else POLICY.format(host=Headers(scope=scope).get("host", NAMES[0]))
+def _host(scope: Scope) -> str:
+    return Headers(scope=scope).get("host", "").lower()

@@ -39,6 +39,7 @@ def serve(model_path: Path, port: int) -> None:
         port = listener.getsockname()[1]
         print(f"http://{HOST}:{port}/  (open it in a browser; Ctrl-C ends it)", flush=True)
         Server(app).run(sockets=[listener])
+    raise KeyboardInterrupt  # it ends by nothing else, and uvicorn passes that on only where Ctrl-C was not ignored
 
 
 def listen(port: int) -> socket.socket:

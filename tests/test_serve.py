@@ -25,7 +25,7 @@ from made_models import random_model
 from PIL import Image
 from video import camera_frames, jpeg
 
-from faceemo import api
+from faceemo import api, service
 from faceemo.errors import FaceemoError
 from faceemo.model import save_model
 from faceemo.predict import EmotionModel
@@ -62,6 +62,16 @@ def host():
 def person_host():
     with running(baseline="person") as address:
         yield address
+
+
+def png(width, height):
+    """A PNG of a few bytes that claims this size."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(bytes(1000)))
 
 
 def connected(host, **options):
@@ -185,15 +195,15 @@ class TestPost:
 
     @pytest.mark.parametrize("name", ["empty", "text", "cut", "huge"])
     def test_what_is_no_picture_says_why(self, host, face, name):
-        size = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-        header = struct.pack(">I", 13) + b"IHDR" + size + struct.pack(">I", zlib.crc32(b"IHDR" + size))
-        data = {"empty": b"", "text": b"not at all", "cut": face[:3000], "huge": b"\x89PNG\r\n\x1a\n" + header}[name]
+        huge = png(60_000, 60_000)
+        data = {"empty": b"", "text": b"not at all", "cut": face[:3000], "huge": huge}[name]
         answer = httpx.post(f"http://{host}/predict", content=data)
         assert answer.status_code == 400
         assert answer.json()["status"] == "decode_error" and answer.json()["error"]
+        assert name != "huge" or "above the bound" in answer.json()["error"]
 
     def test_too_many_bytes_are_refused_before_they_are_taken(self, host, monkeypatch):
-        monkeypatch.setattr(api, "MAX_PICTURE_BYTES", 100_000)
+        monkeypatch.setattr(service, "MAX_PICTURE_BYTES", 100_000)
         assert httpx.post(f"http://{host}/predict", content=bytes(100_001)).status_code == 413
 
         def endless():
@@ -204,12 +214,29 @@ class TestPost:
             assert httpx.post(f"http://{host}/predict", content=endless()).status_code == 413
 
     def test_a_picture_that_never_comes_is_given_up(self, host, monkeypatch):
-        monkeypatch.setattr(api, "UPLOAD_SECONDS", 0.2)
+        monkeypatch.setattr(service, "UPLOAD_SECONDS", 0.2)
         name, port = host.split(":")
         with socket.create_connection((name, int(port)), timeout=20) as connection:
             head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5000\r\n\r\nonly this"
             connection.sendall(head.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+    def test_pictures_that_never_come_do_not_hold_up_another(self, host, face):
+        name, port = host.split(":")
+        with contextlib.ExitStack() as open_:
+            for _ in range(20):
+                connection = open_.enter_context(socket.create_connection((name, int(port)), timeout=20))
+                head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5000000\r\n\r\n"
+                connection.sendall(head.encode() + bytes(50_000))
+            for _ in range(3):
+                assert httpx.post(f"http://{host}/predict", content=face).json()["status"] == "ok"
+
+    def test_pictures_on_their_way_are_bounded_together(self, host, face, monkeypatch):
+        monkeypatch.setattr(service, "MAX_HELD_BYTES", 50_000)
+        assert len(face) < 50_000
+        assert httpx.post(f"http://{host}/predict", content=bytes(50_001)).status_code == 503
+        for _ in range(3):  # what was held is given back, whatever the answer
+            assert httpx.post(f"http://{host}/predict", content=face).status_code == 200
 
     def test_a_model_that_judges_change_wants_a_neutral_face(self, person_host, face):
         refused = httpx.post(f"http://{person_host}/predict", content=face)
@@ -257,7 +284,7 @@ class TestLive:
         assert closed.value.rcvd.code == 1009
 
     def test_one_page_too_many_is_told_so_and_comes_in_when_another_has_gone(self, host, face, monkeypatch):
-        monkeypatch.setattr(api, "MAX_CLIENTS", 2)
+        monkeypatch.setattr(service, "MAX_CLIENTS", 2)
 
         async def talk():
             async with connected(host) as first:
@@ -294,8 +321,8 @@ class TestLive:
         assert all(answer["status"] == "ok" for answer in asyncio.run(talk()))
 
     def test_a_client_is_held_to_a_pace(self, host, monkeypatch):
-        monkeypatch.setattr(api, "FRAMES_PER_SECOND", 20)
-        monkeypatch.setattr(api, "BURST", 2)
+        monkeypatch.setattr(service, "FRAMES_PER_SECOND", 20)
+        monkeypatch.setattr(service, "BURST", 2)
 
         async def talk():
             async with connected(host) as client:
@@ -306,15 +333,39 @@ class TestLive:
 
         assert asyncio.run(talk()) > 9 / 20 * 0.9  # a bound from below: no machine is too slow for it
 
-    def test_an_idle_client_is_let_go(self, host, monkeypatch):
-        monkeypatch.setattr(api, "IDLE_SECONDS", 0.2)
+    def test_an_idle_client_is_let_go_and_told_that_it_is_no_failure(self, host, monkeypatch):
+        monkeypatch.setattr(service, "IDLE_SECONDS", 0.2)
 
         async def talk():
             async with connected(host) as client:
                 await asyncio.wait_for(client.recv(), 20)
 
-        with pytest.raises(websockets.exceptions.ConnectionClosed):
+        with pytest.raises(websockets.exceptions.ConnectionClosedOK) as closed:
             asyncio.run(talk())
+        assert closed.value.rcvd.reason == "idle"
+
+    def test_a_client_that_goes_while_its_frame_is_judged_leaves_its_place(self, host, face, monkeypatch):
+        monkeypatch.setattr(service, "MAX_CLIENTS", 1)
+
+        async def talk():
+            async with connected(host) as client:
+                await client.send(face)
+                client.transport.abort()
+            for _ in range(100):
+                async with connected(host) as client:
+                    with contextlib.suppress(websockets.exceptions.ConnectionClosed):
+                        return await asked(client, face)
+                await asyncio.sleep(0.05)
+
+        assert asyncio.run(talk())["status"] == "ok"
+
+    def test_a_frame_of_too_many_pixels_is_never_decoded(self, host):
+        async def talk():
+            async with connected(host) as client:
+                return [await asked(client, data) for data in (png(60_000, 60_000), png(2001, 2000))]
+
+        for answer in asyncio.run(talk()):
+            assert answer["status"] == "decode_error" and "above the bound of 4000000" in answer["error"]
 
     def test_the_frames_of_some_seconds_become_the_neutral_face(self, person_host, face, monkeypatch):
         monkeypatch.setattr("faceemo.live.NEUTRAL_SECONDS", 0.3)

@@ -28,6 +28,15 @@ def videos(folder):
 
 
 @pytest.fixture(scope="module")
+def pictures(folder):
+    found = {}
+    for name in ("neutral", "anxious"):
+        found[name] = folder / f"{name}.jpg"
+        Image.fromarray(portrait(name)).save(found[name], quality=92)
+    return found
+
+
+@pytest.fixture(scope="module")
 def url(folder):
     with served(trained_model(folder / "single")) as address:
         yield address
@@ -102,22 +111,20 @@ def test_the_page_speaks_korean_where_the_browser_does_and_english_at_a_click(ur
         assert element(driver, "neutral").text == "This is my neutral face"
 
 
-def test_a_picture_is_judged_without_a_camera_and_by_keyboard_alone(url, folder):
-    picture = folder / "anxious.jpg"
-    Image.fromarray(portrait("anxious")).save(picture, quality=92)
+def test_a_picture_is_judged_without_a_camera_and_by_keyboard_alone(url, folder, pictures):
     text = folder / "notes.jpg"
     text.write_text("no picture")
     with browser(None) as driver:
         driver.get(url)
         wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
-        assert reached_by_tab(driver) == ["language", "neutral", "choose"]
-        element(driver, "file").send_keys(str(picture))
+        assert reached_by_tab(driver) == ["language", "neutral", "choose", "api"]
+        element(driver, "file").send_keys(str(pictures["anxious"]))
         wait(driver, lambda driver: settled(driver, "anxious"))
         assert not element(driver, "notice").is_displayed() and painted(driver, "mesh") > 500
         assert element(driver, "still").get_attribute("alt") == "anxious.jpg"
-        assert reached_by_tab(driver) == ["language", "neutral", "choose", "back"]
+        assert reached_by_tab(driver) == ["language", "neutral", "choose", "back", "api"]
         element(driver, "back").send_keys(Keys.ENTER)
-        wait(driver, lambda driver: element(driver, "label").text == "no face")
+        wait(driver, lambda driver: element(driver, "label").text == "–")
         assert not element(driver, "still").is_displayed()
         element(driver, "file").send_keys(str(text))
         wait(driver, lambda driver: "cannot be read as a picture: notes.jpg" in element(driver, "note").text)
@@ -160,25 +167,45 @@ def test_a_model_of_single_pictures_says_that_it_needs_no_neutral_face(url, vide
     with browser(videos["neutral"]) as driver:
         driver.get(url)
         wait(driver, lambda driver: settled(driver, "neutral"))
-        element(driver, "neutral").click()
-        assert not element(driver, "neutral").is_enabled()
+        assert not marks(driver)
+        element(driver, "neutral").send_keys(Keys.ENTER)
+        assert element(driver, "neutral").get_attribute("aria-disabled") == "true"
         wait(driver, lambda driver: "needs no neutral face" in element(driver, "note").text)
-        assert element(driver, "neutral").is_enabled()
+        assert element(driver, "neutral").get_attribute("aria-disabled") == "false"
+        assert driver.switch_to.active_element == element(driver, "neutral")
+        assert len(marks(driver)) == 2
         assert re.search(r"neutral \d+%, anxious \d+%$", element(driver, "note").text)
 
 
-def test_a_neutral_face_becomes_the_baseline_of_a_model_that_judges_change(folder, videos):
-    picture = folder / "worried.jpg"
-    Image.fromarray(portrait("anxious")).save(picture, quality=92)
-    model = trained_model(folder / "person", baseline="person", baseline_min=2)
-    with served(model) as address, browser(videos["neutral"]) as driver:
-        driver.get(address)
+def marks(driver):
+    return [mark for mark in driver.find_elements(By.CSS_SELECTOR, "#bars .mark") if mark.is_displayed()]
+
+
+@pytest.fixture(scope="module")
+def change_url(folder):
+    with served(trained_model(folder / "person", baseline="person", baseline_min=2)) as address:
+        yield address
+
+
+def test_a_neutral_face_becomes_the_baseline_of_a_model_that_judges_change(change_url, pictures, videos):
+    with browser(videos["neutral"]) as driver:
+        driver.get(change_url)
         wait(driver, lambda driver: "it takes your average" in element(driver, "note").text)
-        element(driver, "file").send_keys(str(picture))
-        wait(driver, lambda driver: "First set your neutral face" in element(driver, "note").text)
         element(driver, "neutral").click()
         wait(driver, lambda driver: "Your neutral face is set" in element(driver, "note").text)
-        element(driver, "file").send_keys(str(picture))
+        element(driver, "file").send_keys(str(pictures["anxious"]))
+        wait(driver, lambda driver: settled(driver, "anxious"))
+
+
+def test_without_a_camera_a_picture_becomes_the_baseline(change_url, pictures):
+    with browser(None) as driver:
+        driver.get(change_url)
+        wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
+        element(driver, "file").send_keys(str(pictures["neutral"]))
+        wait(driver, lambda driver: "If this picture shows it, press the button" in element(driver, "note").text)
+        element(driver, "neutral").send_keys(Keys.ENTER)
+        wait(driver, lambda driver: "Your neutral face is set" in element(driver, "note").text)
+        element(driver, "file").send_keys(str(pictures["anxious"]))
         wait(driver, lambda driver: settled(driver, "anxious"))
 
 
@@ -188,4 +215,19 @@ def test_a_lost_server_is_said_and_the_page_waits_for_it(folder, url, videos):
             driver.get(address)
             wait(driver, lambda driver: settled(driver, "neutral"))
         wait(driver, lambda driver: "connection to faceemo is lost" in element(driver, "notice").text)
-        wait(driver, lambda driver: shares(driver) is None and element(driver, "label").text == "no face")
+        wait(driver, lambda driver: shares(driver) is None and element(driver, "label").text == "–")
+
+
+def test_the_api_can_be_tried_on_a_page_that_loads_nothing_from_elsewhere(url, pictures):
+    def press(text):
+        wait(driver, lambda driver: driver.find_elements(By.XPATH, f"//button[text()='{text}']"))[0].click()
+
+    with browser(None) as driver:
+        driver.get(f"{url}docs")
+        wait(driver, lambda driver: driver.find_elements(By.ID, "operations-default-predict_predict_post"))[0].click()
+        press("Try it out ")
+        driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(pictures["anxious"]))
+        press("Execute")
+        wait(driver, lambda driver: '"label": "anxious"' in driver.find_element(By.ID, "swagger-ui").text)
+        assert console(driver) == []
+        assert requested(driver) == {url.rstrip("/").removeprefix("http://")}

@@ -1,75 +1,76 @@
 // The mesh over the face and the time line of the last minute.
 
-const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4], [1, 2]];
-export const MINUTE = 60_000;
-
-/** Class colour `number` as the style sheet has it, for light or dark. */
-export function colorOf(number) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--class-${number % 7}`);
-}
+const LONGEST_SIDE = 1280; // of the mesh's own pixels
+const MINUTE = 60_000;
+const SLOT_MS = 200; // the time line shows means of so long
+export const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4], [1, 2]]; // class by class
 
 /** Draw landmarks [[x, y], …] of a picture of width x height as a mesh of edges; nothing for null. */
 export function drawMesh(canvas, landmarks, edges, width, height) {
-  if (canvas.width !== width || canvas.height !== height) {
-    canvas.width = width;
-    canvas.height = height;
-  }
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(width, height));
+  const size = [Math.round(width * scale), Math.round(height * scale)];
+  if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
   const context = canvas.getContext("2d");
-  context.clearRect(0, 0, width, height);
+  context.clearRect(0, 0, ...size);
   if (!landmarks) return;
   context.beginPath();
   for (const [from, to] of edges) {
-    context.moveTo(landmarks[from][0], landmarks[from][1]);
-    context.lineTo(landmarks[to][0], landmarks[to][1]);
+    context.moveTo(landmarks[from][0] * scale, landmarks[from][1] * scale);
+    context.lineTo(landmarks[to][0] * scale, landmarks[to][1] * scale);
   }
-  context.lineWidth = Math.max(0.7, Math.min(width, height) / 700);
+  context.lineWidth = Math.max(0.7, Math.min(...size) / 700); // up to 1 it is drawn six times as fast
   context.strokeStyle = "rgba(120, 225, 255, 0.6)";
   context.stroke();
 }
 
 /** Probabilities over the last minute. */
 export class Timeline {
-  #points = []; // {at: ms, shares: [classes] or null where no face was found}
+  #slots = []; // {at: ms, sums: [classes], count: faces}
 
+  /** shares: [classes], or null where no face was found. */
   add(at, shares) {
-    this.#points.push({ at, shares });
-    while (this.#points[0].at < at - MINUTE) this.#points.shift();
+    const start = at - (at % SLOT_MS);
+    if (this.#slots.at(-1)?.at !== start) this.#slots.push({ at: start, sums: [], count: 0 });
+    while (this.#slots[0].at < at - MINUTE) this.#slots.shift();
+    if (!shares) return;
+    const slot = this.#slots.at(-1);
+    slot.sums = shares.map((share, number) => share + (slot.sums[number] ?? 0));
+    slot.count++;
   }
 
   /** Mean share of each class and the seconds it is of, or null if nothing was judged. */
   mean(now) {
-    const judged = this.#points.filter((point) => point.shares && point.at > now - MINUTE);
+    const judged = this.#slots.filter(({ at, count }) => count && at > now - MINUTE);
     if (!judged.length) return null;
-    const sums = judged[0].shares.map((_, number) => judged.reduce((sum, { shares }) => sum + shares[number], 0));
-    return { seconds: Math.ceil((now - judged[0].at) / 1000), shares: sums.map((sum) => sum / judged.length) };
+    const faces = judged.reduce((sum, { count }) => sum + count, 0);
+    const shares = judged[0].sums.map((_, number) => judged.reduce((sum, { sums }) => sum + sums[number], 0) / faces);
+    return { seconds: Math.ceil((now - judged[0].at) / 1000), shares };
   }
 
   draw(canvas, now, classes) {
     const ratio = window.devicePixelRatio;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
+    const size = [Math.round(width * ratio), Math.round(height * ratio)];
+    if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
     const context = canvas.getContext("2d");
+    const style = getComputedStyle(canvas);
+    const [left, right, top, bottom] = [40, width - 6, 8, height - 20];
+    const x = (at) => left + (1 - (now - at) / MINUTE) * (right - left);
+    const y = (share) => top + (1 - share) * (bottom - top);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    const [left, bottom] = [38, height - 20];
-    const x = (at) => left + (1 - (now - at) / MINUTE) * (width - left - 6);
-    const y = (share) => 8 + (1 - share) * (bottom - 8);
-    const style = getComputedStyle(canvas);
+    context.setLineDash([]);
     context.font = `12px ${style.fontFamily}`;
     context.fillStyle = style.color;
     context.strokeStyle = style.getPropertyValue("--line");
     context.lineWidth = 1;
-    context.setLineDash([]);
     context.textAlign = "right";
     context.textBaseline = "middle";
     for (const share of [0, 0.5, 1]) {
       context.fillText(`${share * 100}%`, left - 6, y(share));
       context.beginPath();
       context.moveTo(left, y(share));
-      context.lineTo(width - 6, y(share));
+      context.lineTo(right, y(share));
       context.stroke();
     }
     context.textBaseline = "bottom";
@@ -77,20 +78,19 @@ export class Timeline {
       context.textAlign = seconds === 60 ? "left" : seconds ? "center" : "right";
       context.fillText(seconds ? `-${seconds} s` : "0 s", x(now - seconds * 1000), height);
     }
-    classes.forEach((_, number) => {
-      context.strokeStyle = colorOf(number);
-      context.lineWidth = 2;
+    context.lineWidth = 2;
+    for (let number = 0; number < classes; number++) {
+      context.strokeStyle = style.getPropertyValue(`--class-${number % DASHES.length}`);
       context.setLineDash(DASHES[number % DASHES.length]);
       context.beginPath();
-      let before = null;
-      for (const { at, shares } of this.#points) {
-        if (shares && at > now - MINUTE) {
-          if (before !== null && at - before < 1500) context.lineTo(x(at), y(shares[number]));
-          else context.moveTo(x(at), y(shares[number]));
-          before = at;
-        } else before = null;
+      let before = -Infinity;
+      for (const { at, sums, count } of this.#slots) {
+        if (!count || at < now - MINUTE) continue;
+        if (at - before < 1500) context.lineTo(x(at), y(sums[number] / count));
+        else context.moveTo(x(at), y(sums[number] / count));
+        before = at;
       }
       context.stroke();
-    });
+    }
   }
 }

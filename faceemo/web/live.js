@@ -2,12 +2,14 @@
 
 const IN_FLIGHT = 2; // one is judged while the next travels
 const RETRY_MS = [500, 1000, 2000, 4000];
-const CROWDED = 1013; // WebSocket close code "try again later"
+const NORMAL = 1000; // WebSocket close codes: the server lets an idle page go
+const CROWDED = 1013; // "try again later"
 
 export class Live {
   #socket = null;
   #sent = []; // when each unanswered frame was taken
   #failures = 0;
+  #resting = false;
   #on;
 
   /** on: {open(), lost(crowded), frame(answer, milliseconds), message(answer)} */
@@ -18,6 +20,11 @@ export class Live {
 
   get ready() {
     return this.#socket.readyState === WebSocket.OPEN && this.#sent.length < IN_FLIGHT;
+  }
+
+  /** There is something to send again: open the connection if it was let go. */
+  wake() {
+    if (this.#resting) this.#open();
   }
 
   sendFrame(blob, takenAt) {
@@ -31,6 +38,7 @@ export class Live {
   }
 
   #open() {
+    this.#resting = false;
     this.#socket = new WebSocket(`ws://${location.host}/live`);
     this.#socket.onopen = () => {
       this.#failures = 0;
@@ -43,6 +51,8 @@ export class Live {
     };
     this.#socket.onclose = ({ code }) => {
       this.#sent = [];
+      this.#resting = code === NORMAL;
+      if (this.#resting) return;
       this.#on.lost(code === CROWDED);
       setTimeout(() => this.#open(), RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]);
     };
