@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from faceemo.durable import rename, written_whole
 from faceemo.errors import FaceemoError
-from faceemo.facemesh import LANDMARKS, mesh_edges
-from faceemo.predict import Prediction
+from faceemo.facemesh import mesh_edges
+from faceemo.inputs import FRAMES_PER_SECOND
+from faceemo.predict import Prediction, points_in_pixels
 
 JPEG_QUALITY = 90
 MESH_OPACITY = 0.45
 NAME_BYTES = 200  # file systems take 255
-FRAMES_PER_SECOND = 30.0  # of a video that does not tell
 MESH, INK, PAPER, BAR, OTHER_BAR = (120, 220, 255), (255, 255, 255), (20, 24, 31), (56, 160, 255), (130, 138, 150)
 
 
@@ -57,7 +57,7 @@ def draw(rgb: np.ndarray, prediction: Prediction, classes: list[str]) -> np.ndar
     picture = rgb.copy()
     unit = max(min(height, width) / 480, 0.4)  # of lines and letters, so that they look the same at any size
     if prediction.box:
-        points = prediction.input.reading.landmarks.reshape(LANDMARKS, 3)[:, :2] * (width, height)
+        points = points_in_pixels(prediction.input.reading)
         lines = np.round(points[mesh_edges()] * 8).astype(np.int32)  # in eighths of a pixel
         mesh = picture.copy()
         cv2.polylines(mesh, list(lines), False, MESH, max(1, round(unit * 0.6)), cv2.LINE_AA, shift=3)

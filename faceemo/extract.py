@@ -11,7 +11,6 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from faceemo.durable import link, rename, sync_folder, written_whole
 from faceemo.errors import FaceemoError
 from faceemo.executors import WorkerDiedError, in_order, open_executor
 from faceemo.params import ExtractParams
-from faceemo.reading import Chunk, Reading, read_chunk
+from faceemo.reading import CHUNK_PICTURES, Chunk, Reading, batches, read_chunk
 from faceemo.rows import rows_or_null
 from faceemo.sources import Source, locate
 
@@ -32,7 +31,6 @@ LANDMARKS_FOLDER = Path("data/landmarks")
 PARTIAL_FOLDER = Path("data/.partial")
 SHARD_ROWS = 1000
 FINGERPRINT_LENGTH = 16
-CHUNK_PICTURES = 8
 FORMAT = 1  # of the rows; raise it when the same pictures would give other rows
 
 STATUSES = ("ok", "no_face", "decode_error", "read_error")
@@ -72,7 +70,7 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
         if archive.digest() != source.digest:
             raise FaceemoError(f"{key}: archive changed since the last scan; run 'faceemo scan'")
         pictures = archive.pictures
-    shards = list(_batches(first_by_hash(pictures, limit), SHARD_ROWS))
+    shards = list(batches(first_by_hash(pictures, limit), SHARD_ROWS))
     partial = PARTIAL_FOLDER / f"{key}-{_fingerprint(source, settings, limit)}"
     remove_partials(key, but=partial)
     partial.mkdir(parents=True, exist_ok=True)
@@ -85,7 +83,7 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
     chunks = [
         Chunk(str(path), source.digest, settings, places)
         for number in missing
-        for places in _batches(shards[number], CHUNK_PICTURES)
+        for places in batches(shards[number], CHUNK_PICTURES)
     ]
     todo = sum(len(shards[number]) for number in missing)
     total = sum(map(len, shards))
@@ -95,11 +93,11 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
             open_executor(settings.scheduler, workers, len(chunks)) as (executor, window),
             progress(total, key, "pictures", done=total - todo) as advance,
         ):
-            batches = in_order(executor, read_chunk, chunks, window)
+            results = in_order(executor, read_chunk, chunks, window)
             for number in missing:
                 readings: list[Reading] = []
                 while len(readings) < len(shards[number]):
-                    batch = next(batches)
+                    batch = next(results)
                     readings += batch
                     no_face += sum(reading.status == "no_face" for reading in batch)
                     advance(len(batch), no_face=no_face)
@@ -137,10 +135,6 @@ def _provenance(settings: ExtractParams) -> dict:
     del values["scheduler"]
     versions = {name: importlib.metadata.version(name) for name in ("mediapipe", "simplejpeg", "pillow")}
     return {"settings": values, "versions": versions, "format": FORMAT}
-
-
-def _batches(places: list[int], size: int) -> Iterator[list[int]]:
-    return (places[start : start + size] for start in range(0, len(places), size))
 
 
 def _shard_name(number: int) -> str:

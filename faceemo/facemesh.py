@@ -41,9 +41,12 @@ class FaceMesh:
         self._mesh.close()
 
 
+@functools.cache
 def mesh_edges() -> np.ndarray:
-    """int64 [edges, 2]: pairs of landmarks that MediaPipe's drawing of the mesh joins."""
-    return np.array(sorted(_face_mesh_module().FACEMESH_TESSELATION), np.int64)
+    """int64 [edges, 2], read-only: pairs of landmarks that MediaPipe's drawing of the mesh joins."""
+    edges = np.array(sorted(_face_mesh_module().FACEMESH_TESSELATION), np.int64)
+    edges.flags.writeable = False
+    return edges
 
 
 def contour_edges() -> np.ndarray:

@@ -20,10 +20,18 @@ from faceemo.decode import Picture
 from faceemo.errors import FaceemoError
 from faceemo.executors import default_workers, in_order, open_executor
 from faceemo.params import ExtractParams
-from faceemo.reading import Chunk, FileChunk, Reading, measure_pixels, read_task, worker_mesh
+from faceemo.reading import (
+    CHUNK_PICTURES,
+    Chunk,
+    FileChunk,
+    Reading,
+    batches,
+    measure_pixels,
+    read_task,
+    worker_mesh,
+)
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
-CHUNK_PICTURES = 8
 FRAMES_PER_SECOND = 30.0  # of a video that does not tell
 FRAMES_AHEAD = 2  # decoded and not yet looked at: a frame of 4K has 25 MB
 SHORT_OF_FRAMES = 0.95  # a video that gives less of the frames it claims was cut; some containers only estimate
@@ -82,7 +90,14 @@ def count_inputs(files: list[Path]) -> int | None:
     """How many inputs the files hold, or None if there is a video, whose length is an estimate."""
     if any(map(_is_video, files)):
         return None
-    return sum(len(_open_archive(file)[1]) if _is_archive(file) else 1 for file in files)
+    return sum(map(_count_pictures, files))
+
+
+def _count_pictures(file: Path) -> int:
+    if not _is_archive(file):
+        return 1
+    with Archive(file) as archive:
+        return len(archive.pictures)
 
 
 def read_inputs(files: list[Path], settings: ExtractParams, workers: int | None = None) -> Iterator[Input]:
@@ -117,7 +132,7 @@ def _runs(files: list[Path], settings: ExtractParams) -> Iterator[_Pictures]:
             for path in group:
                 yield from _archive_runs(path, settings)
         else:
-            for paths in _batches(list(group)):
+            for paths in batches(list(group), CHUNK_PICTURES):
 
                 def file_data(place: int, paths: list[Path] = paths) -> bytes:
                     return paths[place].read_bytes()
@@ -126,9 +141,10 @@ def _runs(files: list[Path], settings: ExtractParams) -> Iterator[_Pictures]:
 
 
 def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:
-    digest, names = _open_archive(path)
+    with Archive(path) as archive:
+        digest, names = archive.digest(), [member.name for member in archive.pictures]
 
-    for places in _batches(list(range(len(names)))):
+    for places in batches(list(range(len(names))), CHUNK_PICTURES):
 
         def member_data(place: int, places: list[int] = places) -> bytes:
             archive, pictures = _kept_open(path)
@@ -136,12 +152,6 @@ def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:
 
         shown = [f"{_shown(path)}/{names[place]}" for place in places]
         yield _Pictures(shown, Chunk(str(path), digest, settings, places), member_data)
-
-
-def _open_archive(path: Path) -> tuple[str, list[str]]:
-    """The digest of an archive and the names of its pictures."""
-    with Archive(path) as archive:
-        return archive.digest(), [member.name for member in archive.pictures]
 
 
 @functools.lru_cache(maxsize=1)
@@ -185,10 +195,6 @@ def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Ite
     if count < SHORT_OF_FRAMES * claimed or not count:
         why = f"ended after {count} of {claimed:.0f} frames" if count else "no video in a known format"
         yield Input(_shown(path), None, None, Reading("decode_error", why), lambda: np.zeros((0, 0, 3), np.uint8))
-
-
-def _batches(items: list) -> Iterator[list]:
-    return (items[start : start + CHUNK_PICTURES] for start in range(0, len(items), CHUNK_PICTURES))
 
 
 def _shown(path: Path) -> str:

@@ -15,6 +15,7 @@ import yaml
 
 from faceemo.dataset import DESCRIPTION, Dataset, count_coverage, count_subjects, part_of_rows
 from faceemo.errors import FaceemoError
+from faceemo.evaluate import summary
 from faceemo.facemesh import COORDINATES, LANDMARKS
 from faceemo.normalize import FEATURES_FOLDER, feature_settings
 from faceemo.params import Params, load_params, parse_section
@@ -220,8 +221,7 @@ def _judge_test(model: EmotionModel, dataset: Dataset) -> np.ndarray:
 
 def _log_loss_matches(metrics: dict, dataset: Dataset, probability: np.ndarray) -> bool:
     target = dataset.target[dataset.places("test")]
-    chosen = probability[np.arange(len(target)), target].astype(np.float64)
-    log_loss = -np.log(np.clip(chosen, 1e-12, None)).mean()
+    log_loss = summary(probability, target, dataset.classes)["log_loss"]
     return bool(np.isclose(log_loss, metrics["test"]["log_loss"], rtol=LOG_LOSS_TOLERANCE, atol=LOG_LOSS_TOLERANCE))
 
 

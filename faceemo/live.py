@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 
-from faceemo.facemesh import LANDMARKS
+from faceemo.normalize import PersonBaselines
 from faceemo.params import ExtractParams
-from faceemo.predict import EmotionModel, RunningMean, face_box
+from faceemo.predict import EmotionModel, face_box, mean_so_far, points_in_pixels
 from faceemo.reading import Reading, measure, worker_mesh
 
 NEUTRAL_SECONDS = 2.0
@@ -63,8 +63,7 @@ def describe(
         answer["probabilities"] = by_class(model, probability)
         answer["box"] = [round(edge, 1) for edge in face_box(reading)]
     if probability is not None and with_landmarks:
-        points = reading.landmarks.reshape(LANDMARKS, 3)[:, :2] * np.array([reading.width, reading.height])
-        answer["landmarks"] = np.round(points.astype(np.float64), 1).tolist()
+        answer["landmarks"] = np.round(points_in_pixels(reading), 1).tolist()
     return answer
 
 
@@ -85,7 +84,7 @@ class Session:
         bound = min(FRAME_PIXELS, model.extract_settings.max_pixels)
         self._settings = dataclasses.replace(model.extract_settings, max_pixels=bound)
         self._baseline: np.ndarray | None = None
-        self._mean = RunningMean()
+        self._faces = PersonBaselines()
         self._taken: list[np.ndarray] = []
         self._taken_at: float | None = None  # when the taking ends
 
@@ -139,7 +138,7 @@ class Session:
         """Probabilities [classes] of features [1, 1434]."""
         if not self._model.judges_change:
             return self._model.judge(features)[0]
-        mean = self._mean.add(None, features[0])
+        mean = mean_so_far(self._faces, None, features[0])
         return self._model.judge(features, mean if self._baseline is None else self._baseline)[0]
 
     def _take_neutral_face(self) -> dict[str, object]:

@@ -8,7 +8,6 @@ model.predict_proba(rgb)    # float32 [classes], in the order of model.classes_
 """
 
 import itertools
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,14 @@ import numpy as np
 import torch
 
 from faceemo.errors import FaceemoError
-from faceemo.facemesh import COORDINATES, LANDMARKS
+from faceemo.facemesh import LANDMARKS
 from faceemo.inputs import Input
 from faceemo.model import TrainedModel, load_model
-from faceemo.normalize import normalize
+from faceemo.normalize import PersonBaselines, normalize
 from faceemo.params import ExtractParams, NormalizeParams, parse_section
 from faceemo.reading import Reading, measure_pixels, worker_mesh
 
 BATCH = 16  # faces that go through the network together
-NO_NEUTRAL_FACE = "no face found in the pictures of the neutral face; take others, lit from the front"
 
 Pictures = np.ndarray | Sequence[np.ndarray]
 
@@ -95,10 +93,16 @@ class EmotionModel:
 
         Raises FaceemoError if no face is found in any of them.
         """
-        readings = [self.find_face(picture) for picture in ([pictures] if _is_one(pictures) else pictures)]
+        return self.mean_features(map(self.find_face, [pictures] if _is_one(pictures) else pictures))
+
+    def mean_features(self, readings: Iterable[Reading]) -> np.ndarray:
+        """The baseline of one person from readings of their pictures: float32 [1434].
+
+        Raises FaceemoError if there is no face in any of them.
+        """
         found = [reading for reading in readings if reading.status == "ok"]
         if not found:
-            raise FaceemoError(NO_NEUTRAL_FACE)
+            raise FaceemoError("no face found in the pictures of the neutral face; take others, lit from the front")
         return self.features(*found).mean(axis=0)
 
     def find_face(self, rgb: np.ndarray) -> Reading:
@@ -158,7 +162,7 @@ def predict_inputs(
     baseline: float32 [1434] for a model that judges change; without one the running mean of each person's faces stands
     in, where inputs that name no subject are taken for one person.
     """
-    running = RunningMean()
+    people = PersonBaselines()
     inputs = iter(inputs)
     while batch := list(itertools.islice(inputs, BATCH)):
         found = [entry for entry in batch if entry.reading.status == "ok"]
@@ -167,7 +171,9 @@ def predict_inputs(
             features = model.features(*(entry.reading for entry in found))
             own = baseline
             if model.judges_change and baseline is None:
-                own = np.stack([running.add(entry.subject, row) for entry, row in zip(found, features, strict=True)])
+                own = np.stack(
+                    [mean_so_far(people, entry.subject, row) for entry, row in zip(found, features, strict=True)]
+                )
             judged = iter(model.judge(features, own))
         for entry in batch:
             if entry.reading.status == "ok":
@@ -182,34 +188,29 @@ def mean_features(model: EmotionModel, inputs: Iterable[Input]) -> np.ndarray:
 
     Raises FaceemoError for a picture that cannot be read, and if there is no face in any.
     """
-    found = []
+    readings = []
     for entry in inputs:
         if entry.reading.error:
             raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
-        if entry.reading.status == "ok":
-            found.append(entry.reading)
-    if not found:
-        raise FaceemoError(NO_NEUTRAL_FACE)
-    return model.features(*found).mean(axis=0)
+        readings.append(entry.reading)
+    return model.mean_features(readings)
 
 
-class RunningMean:
-    """The mean of each person's features so far."""
+def mean_so_far(people: PersonBaselines, subject: str | None, features: np.ndarray) -> np.ndarray:
+    """Count in features [1434] of a person; returns their mean with them, float64 [1434]. None is one person too."""
+    name = subject or ""
+    people.add([name], features[None])
+    return people.get(name, at_least=1)
 
-    def __init__(self) -> None:
-        self._sums: defaultdict[str | None, np.ndarray] = defaultdict(lambda: np.zeros(COORDINATES))
-        self._counts: defaultdict[str | None, int] = defaultdict(int)
 
-    def add(self, person: str | None, features: np.ndarray) -> np.ndarray:
-        """Count in features [1434] of a person; returns their mean with them, float32 [1434]."""
-        self._sums[person] += features
-        self._counts[person] += 1
-        return (self._sums[person] / self._counts[person]).astype(np.float32)
+def points_in_pixels(reading: Reading) -> np.ndarray:
+    """float64 [478, 2]: x and y of the landmarks of a reading whose status is ok, in pixels of the upright picture."""
+    return reading.landmarks.reshape(LANDMARKS, 3)[:, :2] * np.array([reading.width, reading.height])
 
 
 def face_box(reading: Reading) -> tuple[float, float, float, float]:
     """left, top, right, bottom of the landmarks of a reading whose status is ok, in pixels of the upright picture."""
-    points = reading.landmarks.reshape(LANDMARKS, 3)[:, :2] * (reading.width, reading.height)
+    points = points_in_pixels(reading)
     left, top = points.min(axis=0)
     right, bottom = points.max(axis=0)
     return float(left), float(top), float(right), float(bottom)

@@ -1,8 +1,10 @@
 """What a worker does: read a picture from the archive, decode it, find the face. Imports only what that needs."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +20,10 @@ from faceemo.params import ExtractParams
 # full picture by three pixels moves them by 0.59.
 FIRST_SIDE = 480
 FACE_WIDTH = 160
+
+CHUNK_PICTURES = 8  # of a task
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,11 @@ class FileChunk:
 
     paths: list[str]
     settings: ExtractParams
+
+
+def batches(items: list[Item], size: int) -> Iterator[list[Item]]:
+    """The items in their order, `size` at a time."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 _worker = threading.local()
