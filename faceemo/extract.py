@@ -31,7 +31,7 @@ LANDMARKS_FOLDER = Path("data/landmarks")
 PARTIAL_FOLDER = Path("data/.partial")
 SHARD_ROWS = 1000
 FINGERPRINT_LENGTH = 16
-FORMAT = 1  # of the rows; raise it when the same pictures would give other rows
+FORMAT = 2  # of the rows; raise it when the same pictures would give other rows
 
 STATUSES = ("ok", "no_face", "decode_error", "read_error")
 

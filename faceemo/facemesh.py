@@ -8,11 +8,19 @@ import sys
 import types
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 LANDMARKS = 478  # 468 of the mesh and 5 for each iris
 COORDINATES = 3 * LANDMARKS
+
+GRAPH = "modules/face_landmark/face_landmark_front_cpu.binarypb"  # in the package's folder
+# Thresholds; the names are those of nodes of the graph.
+DETECTION_SCORE = (
+    "facedetectionshortrangecpu__facedetectionshortrange__facedetection__TensorsToDetectionsCalculator.min_score_thresh"
+)
+PRESENCE = "facelandmarkcpu__ThresholdingCalculator.threshold"
 
 warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype", category=UserWarning)  # mediapipe 0.10.14
 
@@ -24,8 +32,17 @@ class FaceMesh:
     """
 
     def __init__(self, max_faces: int = 1) -> None:
-        self._mesh = _face_mesh_module().FaceMesh(
-            static_image_mode=True, refine_landmarks=True, max_num_faces=max_faces, min_detection_confidence=0.5
+        # As solutions.face_mesh.FaceMesh builds it, but run by the thread that asks: to hand each of some thirty nodes
+        # to a pool of threads costs a sixth of the time, and worker processes use all cores anyway.
+        base = _solutions().base
+        file = Path(base.__file__).parents[1] / GRAPH
+        graph = base.calculator_pb2.CalculatorGraphConfig.FromString(file.read_bytes())
+        graph.executor.add(type="ApplicationThreadExecutor")
+        self._mesh = base.SolutionBase(
+            graph_config=graph,
+            side_inputs={"num_faces": max_faces, "with_attention": True, "use_prev_landmarks": False},
+            calculator_params={DETECTION_SCORE: 0.5, PRESENCE: 0.5},
+            outputs=["multi_face_landmarks"],
         )
 
     def find(self, rgb: np.ndarray) -> np.ndarray:
@@ -34,7 +51,7 @@ class FaceMesh:
         rgb: uint8 [height, width, 3], upright, C-contiguous.
         Returns float32 [faces, 478, 3]: x and z in picture widths, y in picture heights, z smaller towards the camera.
         """
-        faces = self._mesh.process(rgb).multi_face_landmarks or []
+        faces = self._mesh.process({"image": rgb}).multi_face_landmarks or []
         return np.array([_points(face.SerializeToString()) for face in faces], np.float32).reshape(-1, LANDMARKS, 3)
 
     def close(self) -> None:
@@ -44,14 +61,14 @@ class FaceMesh:
 @functools.cache
 def mesh_edges() -> np.ndarray:
     """int64 [edges, 2], read-only: pairs of landmarks that MediaPipe's drawing of the mesh joins."""
-    edges = np.array(sorted(_face_mesh_module().FACEMESH_TESSELATION), np.int64)
+    edges = np.array(sorted(_solutions().face_mesh.FACEMESH_TESSELATION), np.int64)
     edges.flags.writeable = False
     return edges
 
 
 def contour_edges() -> np.ndarray:
     """int64 [edges, 2]: those that outline the face, its eyes, irises, brows and lips."""
-    module = _face_mesh_module()
+    module = _solutions().face_mesh
     return np.array(sorted(module.FACEMESH_CONTOURS | module.FACEMESH_IRISES), np.int64)
 
 
@@ -77,25 +94,48 @@ def _points(message: bytes) -> np.ndarray:
     return np.stack([points["x"], points["y"], points["z"]], axis=1)
 
 
+# Options of the graph that Python has not registered get lost on their way to the native code, without a word, and
+# face_mesh does not import these two. Without the first the sigmoid before the threshold for "this is a face" is
+# missing: 0.5 acts as 0.62, and faces near it are lost. `import mediapipe` as a whole brings them along by chance.
+GRAPH_OPTIONS = (
+    "mediapipe.calculators.tensor.tensors_to_floats_calculator_pb2",
+    "mediapipe.framework.tool.switch_container_pb2",
+)
+
+
+class _Solutions(NamedTuple):
+    base: types.ModuleType  # mediapipe.python.solution_base
+    face_mesh: types.ModuleType  # mediapipe.python.solutions.face_mesh
+
+
 @functools.cache
-def _face_mesh_module() -> types.ModuleType:
-    """mediapipe.python.solutions.face_mesh, imported without the packages around it.
+def _solutions() -> _Solutions:
+    """MediaPipe's modules, imported without the packages around them.
 
     Those import every solution and task, with matplotlib and more: 1.7 s a worker instead of 0.2 s. So they stand in
     sys.modules as empty packages while it is imported, and are removed again.
     """
     if "mediapipe" in sys.modules:
-        return importlib.import_module("mediapipe.python.solutions.face_mesh")
+        return _import_solutions()
     folder = Path(importlib.util.find_spec("mediapipe").submodule_search_locations[0])
     for name in ("mediapipe", "mediapipe.python", "mediapipe.python.solutions"):
         sys.modules[name] = types.ModuleType(name)
         sys.modules[name].__path__ = [str(folder.joinpath(*name.split(".")[1:]))]
     try:
-        return importlib.import_module("mediapipe.python.solutions.face_mesh")
+        return _import_solutions()
     finally:  # whoever imports mediapipe later gets the real packages
         for name in [name for name in sys.modules if name.partition(".")[0] == "mediapipe"]:
             if not name.endswith("_pb2") and "._framework_bindings" not in name:  # these must not be loaded twice
                 del sys.modules[name]
+
+
+def _import_solutions() -> _Solutions:
+    for name in GRAPH_OPTIONS:
+        importlib.import_module(name)
+    return _Solutions(
+        importlib.import_module("mediapipe.python.solution_base"),
+        importlib.import_module("mediapipe.python.solutions.face_mesh"),
+    )
 
 
 def silence_native_log() -> None:

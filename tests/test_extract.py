@@ -247,8 +247,8 @@ def test_a_face_too_small_at_a_reduced_scale_is_decoded_again_larger(mesh):
 
 def test_no_face_is_lost_to_speed(mesh, monkeypatch):
     monkeypatch.setattr(reading, "FIRST_SIDE", 900)  # a picture of 2000 x 2000 is first tried at 1/2
-    picture = np.full((2000, 2000, 3), 180, np.uint8)
-    picture[300:816, 300:816] = enlarged(516)  # at the limit of what is detected
+    picture = np.full((2000, 2000, 3), 60, np.uint8)
+    picture[300:790, 300:790] = enlarged(490)  # at the limit of what is detected
     data = encoded(picture, quality=92)
     assert not len(mesh.find(Picture(data, SETTINGS.max_pixels).pixels(2)))
     assert measure(data, mesh, SETTINGS).status == "ok"

@@ -3,8 +3,11 @@ import sys
 
 import numpy as np
 import pytest
+from extraction import encoded
+from PIL import Image
 from skimage.data import astronaut
 
+from faceemo.decode import Picture
 from faceemo.facemesh import COORDINATES, LANDMARKS, FaceMesh, face_width, largest_face, mesh_edges
 
 
@@ -121,6 +124,51 @@ edges = mediapipe.solutions.face_mesh.FACEMESH_TESSELATION
 print(faces.shape, len(points.landmark), canvas.any(), len(edges) == len(mesh_edges()))
 """
     assert in_fresh_python(code).splitlines()[-1] == "(1, 478, 3) 468 True True"
+
+
+def test_faces_are_those_of_mediapipe_itself_bit_for_bit(tmp_path):
+    """Even one that is hardly a face: found with the sigmoid before the threshold and not without."""
+    picture = np.full((2000, 2000, 3), 180, np.uint8)
+    head = Image.fromarray(astronaut()[30:250, 115:335])
+    picture[300:816, 300:816] = head.resize((516, 516), Image.BICUBIC)
+    np.save(tmp_path / "hardly.npy", Picture(encoded(picture, quality=92), 10**7).pixels(2))
+    np.save(tmp_path / "clearly.npy", astronaut())
+    for name in ("hardly", "clearly"):
+        ours = f"""
+import numpy as np
+from faceemo.facemesh import FaceMesh
+faces = FaceMesh().find(np.load({str(tmp_path / f"{name}.npy")!r}))
+print(len(faces), faces.tobytes().hex())
+"""
+        theirs = f"""
+import mediapipe, numpy as np
+mesh = mediapipe.solutions.face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=1)
+faces = mesh.process(np.load({str(tmp_path / f"{name}.npy")!r})).multi_face_landmarks
+points = [[(point.x, point.y, point.z) for point in face.landmark] for face in faces]
+print(len(faces), np.array(points, np.float32).tobytes().hex())
+"""
+        found = in_fresh_python(ours).splitlines()[-1]
+        assert found.startswith("1 ")
+        assert found == in_fresh_python(theirs).splitlines()[-1]
+
+
+def test_every_option_of_the_graph_is_known_to_python():
+    code = """
+import importlib.util, os, re, sys
+from faceemo.facemesh import GRAPH, FaceMesh
+FaceMesh().close()
+from google.protobuf import text_format
+loaded = sys.modules  # an import would bring in all of mediapipe, which knows the options anyway
+graph = loaded["mediapipe.python._framework_bindings.validated_graph_config"].ValidatedGraphConfig()
+[package] = importlib.util.find_spec("mediapipe").submodule_search_locations
+graph.initialize(binary_graph_path=os.path.join(package, GRAPH))
+config = loaded["mediapipe.framework.calculator_pb2"].CalculatorGraphConfig.FromString(graph.binary_config)
+text = text_format.MessageToString(config, print_unknown_fields=True)
+print(len(config.node), re.findall(r"^ *[0-9]+[ :].*", text, re.MULTILINE))
+"""
+    nodes, _, unknown = in_fresh_python(code).splitlines()[-1].partition(" ")
+    assert int(nodes) > 20
+    assert unknown == "[]"
 
 
 def test_native_log_is_silenced_and_pythons_own_words_are_not_however_often():
