@@ -1,13 +1,16 @@
 """Recipes judged on people they have never seen, over folds of people.
 
-    python -m tests.benchmarks.people LANDMARKS_DIR [--emotions A B ...] [--states 0 1 2]
+    python -m tests.benchmarks.people LANDMARKS_DIR [--emotions A B ...] [--states 0 1 2] [--recipes default ...]
+    python -m tests.benchmarks.people LANDMARKS_DIR --against LANDMARKS_DIR --recipes published ...
 
 LANDMARKS_DIR holds Parquet files with emotion, subject, status, width, height and landmarks, as data/landmarks does;
 any class names will do. Recipes: `published` (nose tip, largest coordinate, Adam), `default` (params.yaml) and
 `default+person` (minus each person's own mean face). Each is trained on all people of the other folds and takes its
 last epoch, so no validation people are needed and nothing is chosen on the fold that is judged.
 StratifiedGroupKFold(5, shuffle=True) over people, a random_state each; accuracy is pooled over the five folds. The
-difference to `default` is paired by picture, its 95 % interval resamples people.
+difference to `default` is paired by picture, its 95 % interval resamples people. With --against the same pictures'
+landmarks, taken in another way (say with extract.full_resolution), are judged too, and each recipe is compared with
+itself on those.
 """
 
 import argparse
@@ -63,7 +66,7 @@ def with_settings(params: Params, settings: dict) -> Params:
 
 
 def read_landmarks(folder: Path, emotions: list[str] | None) -> pa.Table:
-    columns = ["emotion", "subject", "status", "width", "height", "landmarks"]
+    columns = ["image", "emotion", "subject", "status", "width", "height", "landmarks"]
     table = pa.concat_tables(pq.read_table(path, columns=columns) for path in sorted(folder.rglob("*.parquet")))
     table = table.filter(pc.equal(table["status"], "ok")).drop_columns(["status"])
     return table.filter(pc.is_in(table["emotion"], pa.array(emotions))) if emotions else table
@@ -118,36 +121,47 @@ def interval(difference: np.ndarray, subject: np.ndarray) -> tuple[float, float]
     return tuple(np.quantile((draws @ sums) / (draws @ counts), [0.025, 0.975]))
 
 
+def in_both(table: pa.Table, other: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Those rows of two tables whose picture is in both, in the order of its name."""
+    shared = pa.array(set(table["image"].to_pylist()) & set(other["image"].to_pylist()))
+    return tuple(rows.filter(pc.is_in(rows["image"], shared)).sort_by("image") for rows in (table, other))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("landmarks", type=Path)
+    parser.add_argument("--against", type=Path)
     parser.add_argument("--emotions", nargs="+")
     parser.add_argument("--states", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     args = parser.parse_args()
-    table = read_landmarks(args.landmarks, args.emotions)
-    subject = np.array(table["subject"].to_pylist())
-    classes, target = np.unique(table["emotion"].to_pylist(), return_inverse=True)
+    tables = [read_landmarks(args.landmarks, args.emotions)]
+    if args.against:
+        tables = in_both(*tables, read_landmarks(args.against, args.emotions))
+    subject = np.array(tables[0]["subject"].to_pylist())
+    classes, target = np.unique(tables[0]["emotion"].to_pylist(), return_inverse=True)
     print(f"{len(target)} pictures of {len(set(subject))} people; {', '.join(classes)}", flush=True)
     base = load_params(ROOT / "params.yaml")
     right = {}
-    for name, settings in RECIPES.items():
-        begin = time.perf_counter()
-        guesses = [judge(table, with_settings(base, settings), state) for state in args.states]
-        right[name] = np.array([guess == target for guess in guesses])
-        accuracy = right[name].mean(axis=1)
-        balanced = np.mean([balanced_accuracy_score(target, guess) for guess in guesses])
-        f1 = np.mean([f1_score(target, guess, average="macro") for guess in guesses])
-        spread = accuracy.std(ddof=1) if len(accuracy) > 1 else float("nan")
-        print(
-            f"{name:15} accuracy {accuracy.mean():.3f} (sd {spread:.3f})  balanced {balanced:.3f}  macro F1 {f1:.3f}"
-            f"  [{time.perf_counter() - begin:.0f} s]",
-            flush=True,
-        )
-    for name in right:
-        if name != "default":
-            difference = right[name].mean(axis=0) - right["default"].mean(axis=0)
-            low, high = interval(difference, subject)
-            print(f"{name} minus default: {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+    for name in args.recipes:
+        for table, suffix in zip(tables, ("", " (against)"), strict=False):
+            begin = time.perf_counter()
+            guesses = [judge(table, with_settings(base, RECIPES[name]), state) for state in args.states]
+            right[name + suffix] = np.array([guess == target for guess in guesses])
+            accuracy = right[name + suffix].mean(axis=1)
+            balanced = np.mean([balanced_accuracy_score(target, guess) for guess in guesses])
+            f1 = np.mean([f1_score(target, guess, average="macro") for guess in guesses])
+            spread = accuracy.std(ddof=1) if len(accuracy) > 1 else float("nan")
+            print(
+                f"{name + suffix:25} accuracy {accuracy.mean():.3f} (sd {spread:.3f})  balanced {balanced:.3f}"
+                f"  macro F1 {f1:.3f}  [{time.perf_counter() - begin:.0f} s]",
+                flush=True,
+            )
+    pairs = [(name, "default") for name in args.recipes if name != "default" and "default" in right]
+    for name, other in pairs + [(name, f"{name} (against)") for name in args.recipes if args.against]:
+        difference = right[name].mean(axis=0) - right[other].mean(axis=0)
+        low, high = interval(difference, subject)
+        print(f"{name} minus {other}: {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
 if __name__ == "__main__":
