@@ -13,6 +13,7 @@ ENGLISH = {
     "슬픔": "sad",
     "중립": "neutral",
 }
+NEUTRAL = ENGLISH["중립"]
 KOREAN = {english: korean for korean, english in ENGLISH.items()}
 
 

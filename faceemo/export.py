@@ -6,7 +6,7 @@ session = onnxruntime.InferenceSession("models/emotion.onnx")
 (probabilities,) = session.run(["probabilities"], {"landmarks": landmarks, "size": size})
 
 A model trained with `normalize.baseline: person` has a third input, the baseline, which cannot be forgotten, and a
-second output, features, whose mean over the same person's pictures is the baseline:
+second output, features, whose mean over pictures of the same person's neutral face is the baseline:
 
 zeros = np.zeros((1, 1434), np.float32)
 (features,) = session.run(["features"], {"landmarks": neutral, "size": neutral_size, "baseline": zeros})
@@ -33,7 +33,7 @@ from faceemo.predict import EmotionModel
 if TYPE_CHECKING:
     from onnx import ValueInfoProto
 
-FORMAT = 1  # of the inputs, outputs and metadata
+FORMAT = 2  # of the inputs, outputs and metadata
 OPSET = 17  # ONNX Runtime 1.12 and later
 
 INPUTS = (
@@ -42,7 +42,7 @@ INPUTS = (
 )
 BASELINE_INPUT = (
     "; baseline [1, 1434] for one person's faces or [N, 1434]: the mean of the output features over pictures of the "
-    "same person, best with a neutral face; zeros to ask for features alone"
+    "same person's neutral face; zeros to ask for features alone"
 )
 
 
@@ -51,8 +51,8 @@ def export_onnx(model_path: Path, out: Path) -> None:
 
     Inputs, float32: landmarks [N, 478, 3]; size [N, 2], width and height in pixels; for a model that judges change also
     baseline [1 or N, 1434]. Outputs, float32: probabilities [N, classes]; for a model that judges change also features
-    [N, 1434], without the baseline. Metadata: classes and settings as JSON, faceemo's version, the format of all this
-    and what the inputs mean.
+    [N, 1434], of which neutral faces make a baseline. Metadata: classes and settings as JSON, faceemo's version, the
+    format of all this and what the inputs mean.
     Raises FaceemoError if the model cannot be read or the package onnx is missing.
     """
     try:
@@ -81,14 +81,16 @@ class LandmarkModel(nn.Module):
         self.temperature = model.trained.temperature
         self.register_buffer("mean", model.trained.mean)
         self.register_buffer("deviation", model.trained.deviation)
+        neutral = model.trained.neutral
+        self.register_buffer("neutral", torch.zeros(COORDINATES) if neutral is None else neutral)
 
     def forward(self, landmarks: Tensor, size: Tensor, baseline: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
-        """Probabilities [N, classes]; with a baseline [1 or N, 1434] also the features [N, 1434] without it."""
+        """Probabilities [N, classes]; with a baseline [1 or N, 1434] also the faces [N, 1434] as baselines."""
         features = self.normalization(landmarks, size)
         judged = features if baseline is None else features - baseline
         logits = self.network((judged - self.mean) / self.deviation)
         probabilities = (logits / self.temperature).softmax(dim=1)
-        return probabilities if baseline is None else (probabilities, features)
+        return probabilities if baseline is None else (probabilities, features - self.neutral)
 
 
 class Normalization(nn.Module):

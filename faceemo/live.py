@@ -148,8 +148,8 @@ class Session:
         if faces:
             mean = np.mean(faces, axis=0)
             if self._model.judges_change:
-                self._baseline = mean
-                result["neutral"] = self._neutral_faces.keep(mean)
+                self._baseline = self._model.neutral_baseline(mean)
+                result["neutral"] = self._neutral_faces.keep(self._baseline)
             else:
                 result["probabilities"] = by_class(self._model, self._model.judge(mean[None])[0])
         return result

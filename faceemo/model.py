@@ -55,6 +55,8 @@ class TrainedModel:
     mean, deviation: float32 [1434]; a feature x goes into the network as (x - mean) / deviation.
     temperature: logits are divided by it, so that probabilities are calibrated on the validation people.
     settings: those of `normalize` and `extract` behind its features.
+    neutral: float32 [1434], how people's neutral faces differ from the mean of all their faces, in the training of a
+        model that judges change; None for other models and where no class is neutral.
     """
 
     network: str
@@ -64,6 +66,7 @@ class TrainedModel:
     deviation: torch.Tensor
     temperature: float
     settings: dict
+    neutral: torch.Tensor | None = None
 
     def build(self) -> nn.Module:
         """The network with its weights, ready for prediction, on the CPU."""

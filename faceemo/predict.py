@@ -89,21 +89,23 @@ class EmotionModel:
         return probability[0] if _is_one(pictures) else probability
 
     def mean_face(self, pictures: Pictures) -> np.ndarray:
-        """The baseline of one person from their pictures, best with a neutral face: float32 [1434].
+        """The baseline of one person from pictures of their neutral face: float32 [1434].
 
-        Raises FaceemoError if no face is found in any of them.
+        Training took the mean of all of a person's faces for it, so how far a neutral face lies from that on the
+        average of training is taken off. Raises FaceemoError if no face is found in any of the pictures.
         """
         return self.mean_features(map(self.find_face, [pictures] if _is_one(pictures) else pictures))
 
     def mean_features(self, readings: Iterable[Reading]) -> np.ndarray:
-        """The baseline of one person from readings of their pictures: float32 [1434].
-
-        Raises FaceemoError if there is no face in any of them.
-        """
+        """As `mean_face`, of readings of the pictures."""
         found = [reading for reading in readings if reading.status == "ok"]
         if not found:
             raise FaceemoError("no face found in the pictures of the neutral face; take others, lit from the front")
-        return self.features(*found).mean(axis=0)
+        return self.neutral_baseline(self.features(*found).mean(axis=0))
+
+    def neutral_baseline(self, features: np.ndarray) -> np.ndarray:
+        """The baseline of one person from the features [1434] of their neutral face, or the mean of some."""
+        return features if self.trained.neutral is None else features - self.trained.neutral.numpy()
 
     def find_face(self, rgb: np.ndarray) -> Reading:
         """The landmarks of the largest face in uint8 [height, width, 3]."""

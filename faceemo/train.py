@@ -12,6 +12,7 @@ from torch import nn
 
 from faceemo.console import Interrupted, progress
 from faceemo.dataset import Dataset
+from faceemo.emotions import NEUTRAL
 from faceemo.errors import FaceemoError
 from faceemo.facemesh import COORDINATES
 from faceemo.mirror import Mirror, mirrored_features
@@ -58,6 +59,7 @@ def train(dataset: Dataset, params: Params, interrupted_path: Path) -> Training:
     torch.manual_seed(params.seed)
     devices = find_devices()
     places = training_places(dataset, params.train.min_agreement)
+    neutral = mean_neutral_face(dataset, places)
     mean, deviation = np.zeros(COORDINATES, np.float32), np.ones(COORDINATES, np.float32)
     if params.train.standardize:
         mean, deviation = fit_standardization(dataset.features, places, params.train.mirror)
@@ -109,6 +111,7 @@ def train(dataset: Dataset, params: Params, interrupted_path: Path) -> Training:
         deviation=torch.from_numpy(deviation),
         temperature=1.0,
         settings=dataset.settings,
+        neutral=neutral,
     )
     if interrupted:
         save_model(interrupted_path, model)
@@ -116,6 +119,17 @@ def train(dataset: Dataset, params: Params, interrupted_path: Path) -> Training:
     print(f"kept epoch {best_epoch} of {len(history)}: valid macro F1 {history[best_epoch - 1].valid_macro_f1:.3f}")
     everything = torch.arange(len(x), device=x.device)
     return Training(model, history, best_epoch, predict_logits(parallel, x, everything).cpu().numpy())
+
+
+def mean_neutral_face(dataset: Dataset, places: np.ndarray) -> torch.Tensor | None:
+    """float32 [1434], the mean of the neutral faces among those at `places`, where features are changes of a person.
+
+    None where they are not, and without such faces.
+    """
+    if dataset.settings.get("normalize", {}).get("baseline") != "person" or NEUTRAL not in dataset.classes:
+        return None
+    faces = dataset.features[places[dataset.target[places] == dataset.classes.index(NEUTRAL)]]
+    return torch.from_numpy(faces.mean(axis=0)) if len(faces) else None
 
 
 def find_devices() -> list[torch.device]:

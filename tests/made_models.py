@@ -40,6 +40,7 @@ def random_model(classes: tuple[str, ...] = ("neutral", "anxious"), seed: int = 
         deviation=torch.rand(1434) * 0.1 + 0.1,
         temperature=0.7,
         settings={"normalize": {**NORMALIZE, **normalize}, "extract": EXTRACT},
+        neutral=torch.randn(1434) * 0.05 if normalize.get("baseline") == "person" else None,
     )
 
 

@@ -140,16 +140,17 @@ class TestPictures:
 
 
 class TestBaseline:
-    def test_a_face_that_is_its_own_baseline_shows_no_change(self, person_model, pictures):
+    def test_a_face_that_is_the_neutral_one_is_judged_as_those_of_training(self, person_model, pictures):
         own = person_model.mean_face(pictures[0])
-        expected = person_model.judge(np.zeros((1, 1434), np.float32), np.zeros(1434, np.float32))[0]
+        expected = person_model.judge(person_model.trained.neutral.numpy()[None], np.zeros(1434, np.float32))[0]
         np.testing.assert_allclose(person_model.predict_proba(pictures[0], own), expected, atol=1e-6)
 
-    def test_the_mean_face_is_the_mean_over_the_faces_that_were_found(self, person_model, pictures, inputs):
+    def test_the_mean_face_comes_from_the_faces_that_were_found(self, person_model, pictures, inputs):
         features = np.concatenate([person_model.features(entry.reading) for entry in inputs[:2]])
+        expected = features.mean(axis=0) - person_model.trained.neutral.numpy()
         mean = person_model.mean_face([pictures[0], BLANK, pictures[1]])
-        np.testing.assert_allclose(mean, features.mean(axis=0), atol=0.02)  # pixels here, reduced JPEGs there
-        np.testing.assert_array_equal(mean_features(person_model, inputs[:2]), features.mean(axis=0))
+        np.testing.assert_allclose(mean, expected, atol=0.02)  # pixels here, reduced JPEGs there
+        np.testing.assert_array_equal(mean_features(person_model, inputs[:2]), expected)
 
     def test_without_a_face_there_is_none(self, person_model):
         with pytest.raises(FaceemoError, match="no face found in the pictures of the neutral face"):

@@ -452,3 +452,17 @@ def test_devices_are_all_gpus_or_the_cpu():
     devices = find_devices()
     assert len(devices) == max(torch.cuda.device_count(), 1)
     assert {device.type for device in devices} == {"cuda" if torch.cuda.is_available() else "cpu"}
+
+
+@pytest.mark.parametrize("baseline", ["person", "none"])
+def test_a_model_that_judges_change_keeps_how_neutral_faces_differ(tmp_path, baseline):
+    random = np.random.default_rng(0)
+    target, part = np.arange(48) % 2, ["train"] * 32 + ["valid"] * 8 + ["test"] * 8
+    faces = dataset(random.normal(size=(48, 1434)), target, part)
+    faces = dataclasses.replace(faces, settings={"normalize": {"baseline": baseline}, "extract": {}})
+    expected = faces.features[:32:2].mean(axis=0)  # training standardises features in place
+    neutral = train(faces, params(epochs=1), tmp_path / "interrupted.pt").model.neutral
+    if baseline == "person":
+        np.testing.assert_allclose(neutral.numpy(), expected, atol=1e-6)
+    else:
+        assert neutral is None

@@ -193,6 +193,7 @@ def test_a_neutral_face_becomes_the_baseline_of_a_model_that_judges_change(chang
         wait(driver, lambda driver: "it takes your average" in element(driver, "note").text)
         element(driver, "neutral").click()
         wait(driver, lambda driver: "Your neutral face is set" in element(driver, "note").text)
+        wait(driver, lambda driver: settled(driver, "neutral"))
         element(driver, "file").send_keys(str(pictures["anxious"]))
         wait(driver, lambda driver: settled(driver, "anxious"))
 
