@@ -7,11 +7,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from extraction import ANXIOUS, heed_ctrl_c
 from made_models import model_file
 
 from faceemo.cli import main
+from faceemo.predict import EmotionModel
 from faceemo.sources import read_sources
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -242,7 +244,13 @@ class TestPredict:
         code, running, err = self.predict("사진/가.jpg", "사진/나.jpg", "--format", "csv")
         assert code == 0
         assert "Without --neutral the mean of the input so far stands in" in err and err.count("\n") == 1
-        assert own.splitlines()[1] == running.splitlines()[1]  # the first face is its own mean
+        model = EmotionModel.load()
+        first = [[float(value) for value in text.splitlines()[1].split(",")[-2:]] for text in (own, running)]
+        no_change, neutral = np.zeros((1, 1434), np.float32), model.trained.neutral.numpy()[None]
+        expected = [
+            model.judge(features, no_change)[0] for features in (neutral, no_change)
+        ]  # its own neutral face; mean
+        np.testing.assert_allclose(first, expected, atol=2e-6)
         assert own.splitlines()[2] != running.splitlines()[2]
 
     @pytest.mark.parametrize(
