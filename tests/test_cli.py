@@ -247,10 +247,8 @@ class TestPredict:
         model = EmotionModel.load()
         first = [[float(value) for value in text.splitlines()[1].split(",")[-2:]] for text in (own, running)]
         no_change, neutral = np.zeros((1, 1434), np.float32), model.trained.neutral.numpy()[None]
-        expected = [
-            model.judge(features, no_change)[0] for features in (neutral, no_change)
-        ]  # its own neutral face; mean
-        np.testing.assert_allclose(first, expected, atol=2e-6)
+        expected = [model.judge(features, no_change)[0] for features in (neutral, no_change)]
+        np.testing.assert_allclose(first, expected, atol=2e-6)  # the first face is its own neutral face, its own mean
         assert own.splitlines()[2] != running.splitlines()[2]
 
     @pytest.mark.parametrize(
