@@ -184,14 +184,14 @@ def _counted(
 def _baseline(model: "EmotionModel", args: argparse.Namespace) -> "np.ndarray | None":
     """The person's mean face from --neutral, None without; says what a model that needs one assumes then."""
     from faceemo.inputs import find_inputs, read_inputs
-    from faceemo.predict import mean_features
+    from faceemo.predict import read_baseline
 
     if args.neutral and not model.judges_change:
         raise FaceemoError(
             f"--neutral is for a model trained with normalize.baseline: person; {args.model} judges single pictures"
         )
     if args.neutral:
-        return mean_features(model, read_inputs(find_inputs(args.neutral), model.extract_settings, args.workers))
+        return read_baseline(model, read_inputs(find_inputs(args.neutral), model.extract_settings, args.workers))
     if model.judges_change:
         print(
             f"note: {args.model} judges how a face differs from the same person's mean face. Without --neutral the "

@@ -113,7 +113,7 @@ def _solutions() -> _Solutions:
     """MediaPipe's modules, imported without the packages around them.
 
     Those import every solution and task, with matplotlib and more: 1.7 s a worker instead of 0.2 s. So they stand in
-    sys.modules as empty packages while it is imported, and are removed again.
+    sys.modules as empty packages while these are imported, and are removed again.
     """
     if "mediapipe" in sys.modules:
         return _import_solutions()

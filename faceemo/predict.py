@@ -94,9 +94,9 @@ class EmotionModel:
         Training took the mean of all of a person's faces for it, so how far a neutral face lies from that on the
         average of training is taken off. Raises FaceemoError if no face is found in any of the pictures.
         """
-        return self.mean_features(map(self.find_face, [pictures] if _is_one(pictures) else pictures))
+        return self.baseline_from(map(self.find_face, [pictures] if _is_one(pictures) else pictures))
 
-    def mean_features(self, readings: Iterable[Reading]) -> np.ndarray:
+    def baseline_from(self, readings: Iterable[Reading]) -> np.ndarray:
         """As `mean_face`, of readings of the pictures."""
         found = [reading for reading in readings if reading.status == "ok"]
         if not found:
@@ -185,8 +185,8 @@ def predict_inputs(
                 yield Prediction(entry)
 
 
-def mean_features(model: EmotionModel, inputs: Iterable[Input]) -> np.ndarray:
-    """The baseline of one person from inputs that show them, float32 [1434].
+def read_baseline(model: EmotionModel, inputs: Iterable[Input]) -> np.ndarray:
+    """The baseline of one person from inputs that show their neutral face, float32 [1434].
 
     Raises FaceemoError for a picture that cannot be read, and if there is no face in any.
     """
@@ -195,7 +195,7 @@ def mean_features(model: EmotionModel, inputs: Iterable[Input]) -> np.ndarray:
         if entry.reading.error:
             raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
         readings.append(entry.reading)
-    return model.mean_features(readings)
+    return model.baseline_from(readings)
 
 
 def mean_so_far(people: PersonBaselines, subject: str | None, features: np.ndarray) -> np.ndarray:

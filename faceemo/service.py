@@ -73,7 +73,7 @@ class Service:
             reading = read_picture(data, self._model.extract_settings)
             if reading.status != "ok":
                 raise ProblemError(400, reading.status, reading.error or "no face found")
-            return NeutralFace(neutral=self._neutral_faces.keep(self._model.mean_features([reading])))
+            return NeutralFace(neutral=self._neutral_faces.keep(self._model.baseline_from([reading])))
 
         return await self._with_picture(request, keep)
 

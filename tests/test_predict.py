@@ -18,7 +18,7 @@ from faceemo.inputs import Input, read_inputs
 from faceemo.model import save_model
 from faceemo.normalize import normalize_sources
 from faceemo.params import NormalizeParams
-from faceemo.predict import mean_features, predict_inputs
+from faceemo.predict import predict_inputs, read_baseline
 from faceemo.reading import Reading
 
 
@@ -150,19 +150,19 @@ class TestBaseline:
         expected = features.mean(axis=0) - person_model.trained.neutral.numpy()
         mean = person_model.mean_face([pictures[0], BLANK, pictures[1]])
         np.testing.assert_allclose(mean, expected, atol=0.02)  # pixels here, reduced JPEGs there
-        np.testing.assert_array_equal(mean_features(person_model, inputs[:2]), expected)
+        np.testing.assert_array_equal(read_baseline(person_model, inputs[:2]), expected)
 
     def test_without_a_face_there_is_none(self, person_model):
         with pytest.raises(FaceemoError, match="no face found in the pictures of the neutral face"):
             person_model.mean_face([BLANK])
         blank = Input("blank.png", None, None, Reading("no_face", None, 9, 9, 0), lambda: BLANK)
         with pytest.raises(FaceemoError, match="no face found in the pictures of the neutral face"):
-            mean_features(person_model, [blank])
+            read_baseline(person_model, [blank])
 
     def test_a_neutral_picture_that_cannot_be_read_is_named(self, person_model):
         broken = Input("cut.jpg", None, None, Reading("decode_error", "premature end"), lambda: BLANK)
         with pytest.raises(FaceemoError, match=r"cut\.jpg: decode_error: premature end"):
-            mean_features(person_model, [broken])
+            read_baseline(person_model, [broken])
 
     def test_a_model_says_whether_it_needs_one(self, model, person_model, pictures):
         with pytest.raises(FaceemoError, match="needs a baseline"):
@@ -207,7 +207,7 @@ class TestInputs:
         assert inputs[0].reading.landmarks.reshape(478, 3)[:, 0].max() * 384 == pytest.approx(right)
 
     def test_a_baseline_is_subtracted_from_every_face(self, person_model, inputs):
-        baseline = mean_features(person_model, inputs[:4])
+        baseline = read_baseline(person_model, inputs[:4])
         predictions = list(predict_inputs(person_model, inputs[:5], baseline))
         expected = person_model.judge(person_model.features(inputs[4].reading), baseline)[0]
         np.testing.assert_allclose(predictions[4].probability, expected, atol=1e-6)
