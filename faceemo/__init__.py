@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from faceemo.predict import EmotionModel
+    from faceemo.prediction.predict import EmotionModel
 
 __all__ = ["EmotionModel"]
 
@@ -11,7 +11,7 @@ __all__ = ["EmotionModel"]
 def __getattr__(name: str) -> object:
     """Import on first use: a worker that only reads pictures never imports torch."""
     if name == "EmotionModel":
-        from faceemo.predict import EmotionModel
+        from faceemo.prediction.predict import EmotionModel
 
         return EmotionModel
     raise AttributeError(f"module 'faceemo' has no attribute {name!r}")

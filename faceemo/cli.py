@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING
 from faceemo.console import progress, run
 from faceemo.emotions import emotion_name
 from faceemo.errors import FaceemoError
+from faceemo.extraction.sources import Scan, scan, write_sources
 from faceemo.params import load_params
-from faceemo.sources import SOURCES_FILE, Scan, scan, write_sources
+from faceemo.paths import MODEL_FILE, ONNX_FILE, PARAMS_FILE, REPORT_FILE, SOURCES_FILE
+from faceemo.status import Status
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from faceemo.predict import EmotionModel, Prediction
-
-MODEL = Path("models/emotion.pt")
-PARAMS = Path("params.yaml")
+    from faceemo.prediction.predict import EmotionModel, Prediction
 
 
 def main(arguments: list[str] | None = None) -> int:
     def command() -> int | None:
         args = _parser().parse_args(arguments)  # within run: its help holds Hangul
-        if args.needs_project or PARAMS.exists():
-            load_params(PARAMS)
+        if args.needs_project or PARAMS_FILE.exists():
+            load_params()
         return args.command(args)
 
     return run("faceemo", command)
@@ -92,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write normalisation and network as one ONNX file: raw landmarks in, probabilities out.",
     )
     _add_model(command)
-    command.add_argument("--out", type=Path, default=Path("models/emotion.onnx"), metavar="FILE")
+    command.add_argument("--out", type=Path, default=ONNX_FILE, metavar="FILE")
     command.set_defaults(command=_export, needs_project=False)
 
     command = commands.add_parser(
@@ -100,13 +99,15 @@ def _parser() -> argparse.ArgumentParser:
         help="the last run as one HTML file",
         description="Write what the last run was trained on and how it holds on unseen people, as one HTML file.",
     )
-    command.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
+    command.add_argument("--out", type=Path, default=REPORT_FILE, metavar="FILE")
     command.set_defaults(command=_report, needs_project=True)
     return parser
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"default: {MODEL.as_posix()}")
+    command.add_argument(
+        "--model", type=Path, default=MODEL_FILE, metavar="FILE", help=f"default: {MODEL_FILE.as_posix()}"
+    )
 
 
 def _count(text: str) -> int:
@@ -140,12 +141,12 @@ def _print_scan(result: Scan) -> None:
 def _predict(args: argparse.Namespace) -> None:
     import torch
 
-    from faceemo.annotate import annotate
-    from faceemo.executors import WorkerDiedError
-    from faceemo.facemesh import silence_native_log
-    from faceemo.formats import format_of, write_predictions
-    from faceemo.inputs import count_inputs, find_inputs, read_inputs
-    from faceemo.predict import EmotionModel, predict_inputs
+    from faceemo.extraction.executors import WorkerDiedError
+    from faceemo.extraction.facemesh import silence_native_log
+    from faceemo.prediction.annotate import annotate
+    from faceemo.prediction.formats import format_of, write_predictions
+    from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
+    from faceemo.prediction.predict import EmotionModel, predict_inputs
 
     silence_native_log()
     torch.set_num_threads(1)  # the cores are busy reading
@@ -164,7 +165,7 @@ def _predict(args: argparse.Namespace) -> None:
             write_predictions(_counted(predictions, statuses, advance), classes, name, args.out)
     except WorkerDiedError as error:
         raise FaceemoError(str(error)) from None
-    if not statuses["ok"]:
+    if not statuses[Status.OK]:
         found = ", ".join(f"{count} {status}" for status, count in statuses.items()) or "no pictures"
         raise FaceemoError(f"no face to judge: {found}")
     if args.out:
@@ -183,8 +184,8 @@ def _counted(
 
 def _baseline(model: "EmotionModel", args: argparse.Namespace) -> "np.ndarray | None":
     """The person's mean face from --neutral, None without; says what a model that needs one assumes then."""
-    from faceemo.inputs import find_inputs, read_inputs
-    from faceemo.predict import read_baseline
+    from faceemo.prediction.inputs import find_inputs, read_inputs
+    from faceemo.prediction.predict import read_baseline
 
     if args.neutral and not model.judges_change:
         raise FaceemoError(
@@ -203,19 +204,19 @@ def _baseline(model: "EmotionModel", args: argparse.Namespace) -> "np.ndarray | 
 
 
 def _serve(args: argparse.Namespace) -> None:
-    from faceemo.serve import serve
+    from faceemo.server.run import serve
 
     serve(args.model, args.port)
 
 
 def _export(args: argparse.Namespace) -> None:
-    from faceemo.export import export_onnx
+    from faceemo.prediction.export import export_onnx
 
     export_onnx(args.model, args.out)
 
 
 def _report(args: argparse.Namespace) -> None:
-    from faceemo.report import write_report
+    from faceemo.report.page import write_report
 
     write_report(args.out)
 

@@ -15,6 +15,7 @@ import yaml
 
 from faceemo.emotions import emotion_name
 from faceemo.errors import FaceemoError
+from faceemo.paths import PARAMS_FILE
 
 WINDOWS_MAX_WORKERS = 61  # the most handles that one wait takes on Windows; ProcessPoolExecutor refuses more
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses larger pictures itself (PIL.Image.MAX_IMAGE_PIXELS * 2)
@@ -163,7 +164,7 @@ class Params:
     train: TrainParams
 
 
-def load_params(path: Path = Path("params.yaml")) -> Params:
+def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check params.yaml. Raises FaceemoError that names the first key that is wrong and what it must be."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -4,12 +4,15 @@ import sys
 
 from faceemo.console import run
 from faceemo.errors import FaceemoError
+from faceemo.extraction.sources import read_sources
 from faceemo.params import load_params
-from faceemo.sources import SOURCES_FILE, read_sources
+from faceemo.paths import SOURCES_FILE
 
 
 def main(key: str) -> None:
-    from faceemo.extract import extract  # here, because every worker imports this module and needs no Parquet
+    from faceemo.extraction.extract import (
+        extract,  # here, because every worker imports this module and needs no Parquet
+    )
 
     params = load_params()
     sources = read_sources()

@@ -3,10 +3,11 @@
 import sys
 
 from faceemo.console import run
-from faceemo.extract import LANDMARKS_FOLDER, remove_partials
-from faceemo.normalize import normalize_sources
+from faceemo.extraction.extract import remove_partials
+from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample, read_sources
+from faceemo.features.normalize import normalize_sources
 from faceemo.params import load_params
-from faceemo.sources import SAMPLE_NOTE, holds_sample, read_sources
+from faceemo.paths import LANDMARKS_FOLDER
 
 
 def main() -> None:

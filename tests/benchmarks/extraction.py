@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from faceemo.archive import Archive, first_by_hash
-from faceemo.executors import default_workers
-from faceemo.facemesh import silence_native_log
+from faceemo.extraction.archive import Archive, first_by_hash
+from faceemo.extraction.executors import default_workers
+from faceemo.extraction.facemesh import silence_native_log
 
 # Other imports stand where they are used: every worker imports this module, and each way pays for its own alone.
 
@@ -88,7 +88,7 @@ def pool_rate(function, path, names, workers, initializer, initargs, chunk):
 def faceemo_rate(path, source, limit, workers):
     import pyarrow.parquet as pq
 
-    from faceemo.extract import extract
+    from faceemo.extraction.extract import extract
     from faceemo.params import ExtractParams
 
     settings = ExtractParams(
@@ -106,7 +106,7 @@ def faceemo_rate(path, source, limit, workers):
 def main():
     import cv2
 
-    from faceemo.sources import Source
+    from faceemo.extraction.sources import Source
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
@@ -118,7 +118,7 @@ def main():
         pictures = archive.pictures
         source = Source(str(path), "neutral", "training", len(pictures), archive.digest(), None)
         first = archive.read(pictures[0], 10**9)
-    names = [pictures[place].info.filename for place in first_by_hash(pictures, args.limit)]
+    names = [pictures[index].info.filename for index in first_by_hash(pictures, args.limit)]
     height, width = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR).shape[:2]
     print(
         f"{len(names)} pictures, the first {width}x{height} and {len(first) / 1e6:.1f} MB; {args.workers} workers",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceemo.executors import default_workers
+from faceemo.extraction.executors import default_workers
 
 SAMPLE = Path(__file__).parents[2] / "data/sample/Training/[원천]EMOIMG_중립_TRAIN_01.zip"
 
@@ -26,10 +26,10 @@ def peak_megabytes(who):
 
 
 def measure_extract(pictures, workers):
-    from faceemo.archive import Archive
-    from faceemo.extract import extract
+    from faceemo.extraction.archive import Archive
+    from faceemo.extraction.extract import extract
+    from faceemo.extraction.sources import Source
     from faceemo.params import ExtractParams
-    from faceemo.sources import Source
 
     with zipfile.ZipFile(SAMPLE) as sample:
         faces = [sample.read(name) for name in sample.namelist() if name.endswith(".jpg")]
@@ -54,11 +54,11 @@ def measure_load(faces):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from faceemo.dataset import load_dataset
-    from faceemo.facemesh import COORDINATES
-    from faceemo.normalize import SCHEMA
+    from faceemo.extraction.facemesh import COORDINATES
+    from faceemo.features.normalize import SCHEMA
     from faceemo.params import SplitParams
     from faceemo.rows import rows_or_null
+    from faceemo.training.dataset import load_dataset
 
     metadata = {
         name: json.dumps([0.0] * COORDINATES) for name in ("faceemo.face", "faceemo.normalize", "faceemo.extract")

@@ -27,12 +27,13 @@ import pyarrow.parquet as pq
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 
-from faceemo.dataset import Dataset
-from faceemo.facemesh import COORDINATES, LANDMARKS
-from faceemo.normalize import PersonBaselines, normalize
+from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
+from faceemo.features.geometry import normalize
+from faceemo.features.normalize import PersonBaselines
 from faceemo.params import Params, load_params
 from faceemo.rows import present_rows
-from faceemo.train import train
+from faceemo.training.dataset import Dataset
+from faceemo.training.train import train
 
 ROOT = Path(__file__).parents[2]
 FOLDS = 5
@@ -89,19 +90,19 @@ def judge(table: pa.Table, params: Params, state: int) -> np.ndarray:
     emotion = np.array(table["emotion"].to_pylist())
     classes, target = np.unique(emotion, return_inverse=True)
     features = features_of(table, params)
-    guess = np.empty(len(target), np.int64)
+    predicted = np.empty(len(target), np.int64)
     params = dataclasses.replace(
         params, seed=state, train=dataclasses.replace(params.train, best_epoch=False, patience=None)
     )
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=state)
     for _, test in folds.split(features, target, table["subject"].to_pylist()):
-        part = np.full(len(target), "train", object)
-        part[test] = "valid"  # measured every epoch; with best_epoch off it chooses nothing
+        split = np.full(len(target), "train", object)
+        split[test] = "valid"  # measured every epoch; with best_epoch off it chooses nothing
         rows = table.select(["emotion", "subject"])
         dataset = Dataset(
             tuple(classes),
             rows,
-            part,
+            split,
             features.copy(),
             target,
             np.arange(len(target)),
@@ -109,8 +110,8 @@ def judge(table: pa.Table, params: Params, state: int) -> np.ndarray:
             face=np.zeros((478, 3)),
         )
         with contextlib.redirect_stdout(io.StringIO()):
-            guess[test] = train(dataset, params, Path("interrupted.pt")).logits[test].argmax(axis=1)
-    return guess
+            predicted[test] = train(dataset, params, Path("interrupted.pt")).logits[test].argmax(axis=1)
+    return predicted
 
 
 def interval(difference: np.ndarray, subject: np.ndarray) -> tuple[float, float]:
@@ -146,11 +147,11 @@ def main():
     for name in args.recipes:
         for table, suffix in zip(tables, ("", " (against)"), strict=False):
             begin = time.perf_counter()
-            guesses = [judge(table, with_settings(base, RECIPES[name]), state) for state in args.states]
-            right[name + suffix] = np.array([guess == target for guess in guesses])
+            predictions = [judge(table, with_settings(base, RECIPES[name]), state) for state in args.states]
+            right[name + suffix] = np.array([one == target for one in predictions])
             accuracy = right[name + suffix].mean(axis=1)
-            balanced = np.mean([balanced_accuracy_score(target, guess) for guess in guesses])
-            f1 = np.mean([f1_score(target, guess, average="macro") for guess in guesses])
+            balanced = np.mean([balanced_accuracy_score(target, one) for one in predictions])
+            f1 = np.mean([f1_score(target, one, average="macro") for one in predictions])
             spread = accuracy.std(ddof=1) if len(accuracy) > 1 else float("nan")
             print(
                 f"{name + suffix:25} accuracy {accuracy.mean():.3f} (sd {spread:.3f})  balanced {balanced:.3f}"

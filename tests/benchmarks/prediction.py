@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from faceemo.sources import read_sources
+from faceemo.extraction.sources import read_sources
 
 ROOT = Path(__file__).parents[2]
 

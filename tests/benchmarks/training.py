@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.training [--rows 16384] [--batch-size 128]
 
-faceemo      faceemo.train.run_epoch: features as one tensor on the device, batches by index (no mirror, constant rate)
+faceemo      run_epoch: features as one tensor on the device, batches by index (no mirror, constant rate)
 loader       the usual loop: torch.utils.data.DataLoader over a Dataset that returns one row, dropout and optimizer as
              PyTorch makes them, loss and accuracy summed up with item(); the best of several num_workers, pinned
              memory on a GPU
@@ -21,10 +21,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from faceemo.facemesh import COORDINATES
-from faceemo.model import mlp
+from faceemo.extraction.facemesh import COORDINATES
 from faceemo.params import load_params
-from faceemo.train import batch_sizes, describe_devices, find_devices, make_optimizer, run_epoch
+from faceemo.training.model import mlp
+from faceemo.training.train import batch_sizes, describe_devices, find_devices, make_optimizer, run_epoch
 
 ROUNDS = 3
 CLASSES = 2

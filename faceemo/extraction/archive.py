@@ -1,0 +1,167 @@
+"""Members of a ZIP archive: their names as people wrote them, and their bytes."""
+
+import hashlib
+import lzma
+import re
+import unicodedata
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceemo.emotions import ENGLISH
+from faceemo.errors import FaceemoError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+UTF8_FLAG = 0x800
+ENCRYPTED_FLAG = 0x1
+SEX = {"남": "male", "여": "female"}
+
+_SUBJECT = re.compile(r"([0-9a-fA-F]{64})_")
+# From both ends: a background may itself hold spaces, & and _.
+_PICTURE_NAME = re.compile(
+    rf"[0-9a-fA-F]{{64}}_(?P<sex>[남여])_(?P<age>\d{{1,3}})_(?:{'|'.join(ENGLISH)})_(?P<background>.+)_\d{{14}}-\d+-\d+"
+)
+
+
+class ReadError(Exception):
+    """The bytes of one member cannot be had; the message says why."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive; name in NFC."""
+
+    name: str
+    info: zipfile.ZipInfo
+
+    @property
+    def size(self) -> int:
+        return self.info.file_size
+
+
+@dataclass(frozen=True)
+class PictureName:
+    """What a picture's name tells; None for what it does not."""
+
+    subject: str | None
+    sex: str | None
+    age: int | None
+    background: str | None
+
+
+class Archive:
+    """An open ZIP archive; only its central directory has been read.
+
+    Raises FaceemoError if there is no readable archive at `path`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except FileNotFoundError:
+            raise FaceemoError(f"{path}: no such archive") from None
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+            raise FaceemoError(f"{path}: not a readable ZIP archive ({error}); download or copy it again") from None
+        self.members = [Member(_name(info), info) for info in self._zip.infolist() if not info.filename.endswith("/")]
+
+    @property
+    def pictures(self) -> list[Member]:
+        """The members that are pictures by their name, in the archive's order."""
+        return [member for member in self.members if _is_picture(member.name)]
+
+    def digest(self) -> str:
+        """sha256 of the table (name, size, CRC-32) of all members; reads none of them."""
+        table = hashlib.sha256()
+        for member in self.members:
+            table.update(f"{member.name}\0{member.size}\0{member.info.CRC:08x}\n".encode())
+        return table.hexdigest()
+
+    def read(self, member: Member, max_bytes: int) -> bytes:
+        """The bytes of one member, checked against its CRC-32.
+
+        Raises ReadError if they cannot be had, FaceemoError if the archive itself has gone.
+        """
+        if member.size > max_bytes:
+            raise ReadError(f"{member.size} bytes, above the bound of {max_bytes}")
+        if member.info.flag_bits & ENCRYPTED_FLAG:
+            raise ReadError("encrypted")
+        try:
+            with self._zip.open(member.info) as file:
+                return file.read(member.size)  # no more than it claims: a bomb ends in a wrong CRC-32
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            lzma.LZMAError,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+            ValueError,
+            OverflowError,
+        ) as error:
+            raise ReadError(str(error) or type(error).__name__) from None
+        except OSError as error:
+            Archive(self.path).close()  # a bad sector is one picture's fault, a drive that has gone is not
+            raise ReadError(str(error)) from None
+
+    def close(self) -> None:
+        self._zip.close()
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def first_by_hash(members: list[Member], limit: int | None) -> list[int]:
+    """Indices of the `limit` members with the smallest hash of their name, ascending: a smaller limit is a subset."""
+    indices = list(range(len(members)))
+    if limit is None or limit >= len(members):
+        return indices
+    indices.sort(key=lambda index: (hashlib.sha256(members[index].name.encode()).digest(), index))
+    return sorted(indices[:limit])
+
+
+def parse_picture_name(name: str) -> PictureName:
+    """Read `<64 hex subject>_<남|여>_<decade>_<emotion>_<background>_<time stamp>.jpg`.
+
+    A name that begins with a subject but goes on otherwise still tells the subject.
+    """
+    stem = Path(name.replace("\\", "/")).stem
+    subject = _SUBJECT.match(stem)
+    match = _PICTURE_NAME.fullmatch(stem)
+    return PictureName(
+        subject[1].lower() if subject else None,
+        SEX[match["sex"]] if match else None,
+        int(match["age"]) if match else None,
+        match["background"] if match else None,
+    )
+
+
+def is_macos_extra(name: str) -> bool:
+    """Whether a member is one of the AppleDouble files that macOS adds beside real ones."""
+    folders, _, base = name.rpartition("/")
+    return base.startswith("._") or "__MACOSX" in folders.split("/")
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES) and not is_macos_extra(name)
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """The member's name in NFC. Without the UTF-8 flag zipfile reads CP437, but Korean Windows tools wrote CP949."""
+    name = info.filename
+    if not info.flag_bits & UTF8_FLAG:
+        try:
+            raw = name.encode("cp437")
+        except UnicodeEncodeError:  # zipfile took it from a Unicode Path extra field
+            return unicodedata.normalize("NFC", name)
+        for encoding in ("utf-8", "cp949"):
+            try:
+                name = raw.decode(encoding)
+                break
+            except UnicodeDecodeError:
+                continue
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,173 @@
+"""One archive to Parquet shards of landmarks: in parallel, resumable, the same bytes whatever the worker count.
+
+The unit of work is a chunk of pictures, the unit of resuming a shard. Workers (local processes, or a Dask cluster's)
+return readings; this process alone writes. Finished shards wait in data/.partial/<id>-<fingerprint>/ until the archive
+is complete, and are then linked into data/landmarks/<id>/ by one rename.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faceemo.console import Interrupted, progress
+from faceemo.durable import link, rename, sync_folder, written_whole
+from faceemo.errors import FaceemoError
+from faceemo.extraction.archive import Archive, first_by_hash, parse_picture_name
+from faceemo.extraction.executors import WorkerDiedError, in_order, open_executor
+from faceemo.extraction.schema import FORMAT, SCHEMA
+from faceemo.extraction.sources import Source, locate
+from faceemo.extraction.worker import CHUNK_PICTURES, Chunk, Reading, batches, read_chunk
+from faceemo.params import ExtractParams
+from faceemo.paths import LANDMARKS_FOLDER, PARTIAL_FOLDER
+from faceemo.rows import rows_or_null
+from faceemo.status import Status
+
+SHARD_ROWS = 1000
+FINGERPRINT_LENGTH = 16
+ENGINE = "mediapipe"  # what finds landmarks
+# Landmarks are noise to a dictionary; their bytes split by significance compress by a third.
+PARQUET = {
+    "compression": "zstd",
+    "use_dictionary": ["emotion", "subject", "sex", "background", "status"],
+    "use_byte_stream_split": ["landmarks.list.element"],
+}
+
+
+def extract(key: str, source: Source, settings: ExtractParams, limit: int | None, workers: int | None) -> Path:
+    """Extract the archive of source `key` to data/landmarks/<key>/part-00000.parquet and on; returns that folder.
+
+    Shards that an interrupted run of the same work finished are kept. Raises FaceemoError if the archive is not the
+    one that was scanned or a worker dies, Interrupted on Ctrl-C.
+    """
+    path = locate(source.zip)
+    with Archive(path) as archive:
+        if archive.digest() != source.digest:
+            raise FaceemoError(f"{key}: archive changed since the last scan; run 'faceemo scan'")
+        pictures = archive.pictures
+    shards = list(batches(first_by_hash(pictures, limit), SHARD_ROWS))
+    partial = PARTIAL_FOLDER / f"{key}-{_fingerprint(source, settings, limit)}"
+    remove_partials(key, but=partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    missing = [number for number in range(len(shards)) if not (partial / _shard_name(number)).exists()]
+    kept = len(shards) - len(missing)
+    if kept:
+        print(f"{key}: {kept} of {len(shards)} shards kept from an earlier run", flush=True)
+
+    started = time.monotonic()
+    chunks = [
+        Chunk(str(path), source.digest, settings, indices)
+        for number in missing
+        for indices in batches(shards[number], CHUNK_PICTURES)
+    ]
+    todo = sum(len(shards[number]) for number in missing)
+    total = sum(map(len, shards))
+    no_face = 0
+    try:
+        with (
+            open_executor(settings.scheduler, workers, len(chunks)) as (executor, window),
+            progress(total, key, "pictures", done=total - todo) as advance,
+        ):
+            results = in_order(executor, read_chunk, chunks, window)
+            for number in missing:
+                readings: list[Reading] = []
+                while len(readings) < len(shards[number]):
+                    batch = next(results)
+                    readings += batch
+                    no_face += sum(reading.status == Status.NO_FACE for reading in batch)
+                    advance(len(batch), no_face=no_face)
+                names = [pictures[index].name for index in shards[number]]
+                _write_shard(partial / _shard_name(number), _table(names, source.emotion, readings, settings))
+                kept += 1
+    except WorkerDiedError as error:
+        raise FaceemoError(f"{key}: {error} ({kept} of {len(shards)} shards are kept)") from None
+    except KeyboardInterrupt:
+        raise Interrupted(f"{key}: {kept} of {len(shards)} shards are kept, run again to go on") from None
+
+    folder = LANDMARKS_FOLDER / key
+    _complete(partial, folder)
+    print(_summary(key, folder, todo, time.monotonic() - started), flush=True)
+    return folder
+
+
+def remove_partials(key: str | None = None, but: Path | None = None) -> None:
+    """Remove what unfinished extractions of one source, or of all, left behind, other than `but`."""
+    pattern = f"{key or '*'}-{'[0-9a-f]' * FINGERPRINT_LENGTH}*"
+    for folder in PARTIAL_FOLDER.glob(pattern):
+        if folder != but:
+            shutil.rmtree(folder)
+
+
+def _fingerprint(source: Source, settings: ExtractParams, limit: int | None) -> str:
+    """Names everything that the rows depend on, so that shards of other work are never mixed in."""
+    work = {"digest": source.digest, "emotion": source.emotion, "limit": limit, **_provenance(settings)}
+    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def _provenance(settings: ExtractParams) -> dict:
+    """The settings that change rows, and the versions of the libraries that make them."""
+    values = asdict(settings)
+    del values["scheduler"]
+    versions = {name: importlib.metadata.version(name) for name in ("mediapipe", "simplejpeg", "pillow")}
+    return {"engine": ENGINE, "settings": values, "versions": versions, "format": FORMAT}
+
+
+def _shard_name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _table(names: list[str], emotion: str, readings: list[Reading], settings: ExtractParams) -> pa.Table:
+    parsed = [parse_picture_name(name) for name in names]
+    columns = {
+        "image": names,
+        "emotion": [emotion] * len(names),
+        **{column: [getattr(name, column) for name in parsed] for column in ("subject", "sex", "age", "background")},
+        **{
+            column: [getattr(reading, column) for reading in readings]
+            for column in ("width", "height", "faces", "status", "error")
+        },
+        "turned": [0] * len(names),
+        "landmarks": rows_or_null([reading.landmarks for reading in readings]),
+    }
+    metadata = {b"faceemo.extract": json.dumps(_provenance(settings), sort_keys=True).encode()}
+    return pa.table(columns, schema=SCHEMA.with_metadata(metadata))
+
+
+def _write_shard(path: Path, table: pa.Table) -> None:
+    with written_whole(path) as temporary:
+        pq.write_table(table, temporary, **PARQUET)
+
+
+def _complete(partial: Path, folder: Path) -> None:
+    """Make all finished shards appear as `folder` in one rename.
+
+    They are linked, not moved: until dvc has stored the folder a crash would make it run the stage again, and the
+    links left in `partial` then spare the work. The next stage removes them.
+    """
+    complete = partial.with_name(partial.name + ".complete")
+    shutil.rmtree(complete, ignore_errors=True)
+    complete.mkdir()
+    for shard in sorted(partial.glob("part-*.parquet")):
+        link(shard, complete / shard.name)
+    sync_folder(complete)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    rename(complete, folder)
+    sync_folder(folder.parent)
+
+
+def _summary(key: str, folder: Path, pictures: int, seconds: float) -> str:
+    counts: Counter[str] = Counter()
+    for shard in sorted(folder.glob("part-*.parquet")):
+        counts.update(pq.read_table(shard, columns=["status"])["status"].to_pylist())
+    found = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status] or status == Status.OK)
+    rate = f"; {pictures / seconds:.1f} pictures/s" if pictures else ""
+    return f"{key}: {counts.total()} pictures: {found}{rate}"

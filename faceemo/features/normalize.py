@@ -1,0 +1,205 @@
+"""Landmarks of all sources to data/features: geometry, raters' answers and baselines, a Parquet shard at a time."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from faceemo.durable import written_whole
+from faceemo.errors import FaceemoError
+from faceemo.extraction.archive import Archive
+from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
+from faceemo.extraction.sources import Source, locate
+from faceemo.features.geometry import normalize
+from faceemo.features.labels import Label, label_key, read_labels
+from faceemo.params import NormalizeParams
+from faceemo.paths import FEATURES_FOLDER
+from faceemo.rows import present_rows, rows_or_null
+from faceemo.status import Status
+
+SCHEMA = pa.schema(
+    [
+        ("image", pa.string()),
+        ("emotion", pa.string()),
+        ("subject", pa.string()),
+        ("sex", pa.string()),
+        ("age", pa.int16()),
+        ("folder", pa.string()),
+        ("status", pa.string()),
+        ("agreement", pa.int8()),
+        ("box", pa.list_(pa.float32())),
+        ("yaw", pa.float32()),
+        ("pitch", pa.float32()),
+        ("roll", pa.float32()),
+        ("features", pa.list_(pa.float32())),
+    ]
+)
+
+
+class PersonBaselines:
+    """Each person's mean features over the pictures added; the expression is what differs from it."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, np.ndarray] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, subjects: list[str | None], features: np.ndarray) -> None:
+        """Count in features [N, 1434] of these subjects; None belongs to nobody."""
+        for subject, row in zip(subjects, features.astype(np.float64), strict=True):
+            if subject is None:
+                continue
+            if subject in self._sums:
+                self._sums[subject] += row
+            else:
+                self._sums[subject] = row
+            self._counts[subject] += 1
+
+    def get(self, subject: str | None, at_least: int) -> np.ndarray | None:
+        """float64 [1434], or None for nobody or a person with fewer than `at_least` pictures."""
+        if subject is None or self._counts[subject] < at_least:
+            return None
+        return self._sums[subject] / self._counts[subject]
+
+
+def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams) -> None:
+    """Write data/features/<id>.parquet for each source, row for row, and remove those of other sources.
+
+    Raises FaceemoError if a label archive cannot be read or is not the one that was scanned.
+    """
+    baselines = _person_baselines(sources, landmarks_folder, settings) if settings.baseline == "person" else None
+    for key, source in sources.items():
+        labels = _labels_of(key, source)
+        seen: set[str] = set()
+        counts: Counter[str] = Counter()
+        face_sum = np.zeros(COORDINATES)
+        shards = _shards(landmarks_folder / key)
+        provenance = {
+            b"faceemo.normalize": json.dumps(asdict(settings), sort_keys=True).encode(),
+            b"faceemo.extract": pq.read_schema(shards[0]).metadata[b"faceemo.extract"],
+        }
+        schema = SCHEMA.with_metadata(provenance)
+        with (
+            written_whole(FEATURES_FOLDER / f"{key}.parquet") as temporary,
+            pq.ParquetWriter(
+                temporary, schema, compression="zstd", use_byte_stream_split=["features.list.element"]
+            ) as writer,
+        ):
+            for shard in shards:
+                rows = pq.read_table(shard)
+                features, degrees = _normalize_table(rows, settings)
+                face_sum += features.sum(axis=0, dtype=np.float64)
+                table = _features_table(rows, features, degrees, source, settings, baselines, labels, schema)
+                writer.write_table(table)
+                counts.update(table["status"].to_pylist())
+                seen.update(map(label_key, table["image"].to_pylist()))
+            face = face_sum / max(counts[Status.OK] + counts[Status.NO_BASELINE], 1)
+            writer.add_key_value_metadata({"faceemo.face": json.dumps(np.round(face, 5).tolist())})
+        _print_counts(key, counts, labels, seen)
+    for path in FEATURES_FOLDER.glob("*.parquet"):
+        if path.stem not in sources:
+            path.unlink()
+
+
+def _features_table(
+    rows: pa.Table,
+    features: np.ndarray,
+    degrees: np.ndarray,
+    source: Source,
+    settings: NormalizeParams,
+    baselines: PersonBaselines | None,
+    labels: dict[str, Label],
+    schema: pa.Schema,
+) -> pa.Table:
+    """One shard's rows, with the features [ok rows, 1434] and angles [ok rows, 3] of those that have them."""
+    status = np.array(rows["status"].to_pylist(), object)
+    ok = np.flatnonzero(status == Status.OK)
+    subjects = rows["subject"].to_pylist()
+    vectors: list[np.ndarray | None] = [None] * len(status)
+    for index, vector in zip(ok, features, strict=True):
+        if baselines is None:
+            vectors[index] = vector
+            continue
+        baseline = baselines.get(subjects[index], settings.baseline_min)
+        if baseline is None:
+            status[index] = Status.NO_BASELINE
+        else:
+            vectors[index] = (vector - baseline).astype(np.float32)
+    angles: list[np.ndarray] = [np.full(len(status), np.nan, np.float32) for _ in range(3)]
+    for column, values in zip(angles, degrees.T, strict=True):
+        column[ok] = values
+    found = [labels.get(label_key(image)) for image in rows["image"].to_pylist()]
+    return pa.table(
+        {
+            **{column: rows[column] for column in ("image", "emotion", "subject", "sex", "age")},
+            "folder": [source.folder] * len(status),
+            "status": status.tolist(),
+            "agreement": [label and label.agreement for label in found],
+            "box": [label and label.box for label in found],
+            **{
+                name: pa.array(values, from_pandas=True)
+                for name, values in zip(("yaw", "pitch", "roll"), angles, strict=True)
+            },
+            "features": rows_or_null(vectors),
+        },
+        schema=schema,
+    )
+
+
+def _normalize_table(rows: pa.Table, settings: NormalizeParams) -> tuple[np.ndarray, np.ndarray]:
+    """Features and angles of the rows whose status is ok."""
+    ok = rows.filter(pc.equal(rows["status"], Status.OK))
+    landmarks = present_rows(ok["landmarks"], COORDINATES).reshape(-1, LANDMARKS, 3)
+    return normalize(landmarks, ok["width"].to_numpy(), ok["height"].to_numpy(), settings)
+
+
+def _person_baselines(sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams) -> PersonBaselines:
+    baselines = PersonBaselines()
+    for key in sources:
+        for shard in _shards(landmarks_folder / key):
+            rows = pq.read_table(shard)
+            features, _ = _normalize_table(rows, settings)
+            subjects = rows.filter(pc.equal(rows["status"], Status.OK))["subject"].to_pylist()
+            baselines.add(subjects, features)
+    return baselines
+
+
+def _labels_of(key: str, source: Source) -> dict[str, Label]:
+    if source.labels is None:
+        return {}
+    path = locate(source.labels.zip)
+    with Archive(path) as archive:
+        if archive.digest() != source.labels.digest:
+            raise FaceemoError(f"{key}: label archive changed since the last scan; run 'faceemo scan'")
+    return read_labels(path, source.emotion)
+
+
+def _shards(folder: Path) -> list[Path]:
+    shards = sorted(folder.glob("part-*.parquet"))
+    if not shards:
+        raise FaceemoError(f"{folder.as_posix()} holds no landmarks; run 'dvc repro'")
+    return shards
+
+
+def _print_counts(key: str, counts: Counter[str], labels: dict[str, Label], seen: set[str]) -> None:
+    statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1]))
+    print(f"{key}: {counts.total()} pictures: {statuses}", flush=True)
+    if labels:
+        joined, bare, unused = (
+            len(names) for names in (seen & labels.keys(), seen - labels.keys(), labels.keys() - seen)
+        )
+        print(f"{key}: labels: {joined} joined, {bare} pictures without one, {unused} of no picture", flush=True)
+
+
+def feature_settings(metadata: dict[bytes, bytes]) -> dict:
+    """The settings of `normalize` and `extract` that a features file was made with, from its Parquet metadata."""
+    return {name: json.loads(metadata[f"faceemo.{name}".encode()]) for name in ("normalize", "extract")}
+
+
+def mean_face(metadata: dict[bytes, bytes]) -> np.ndarray:
+    """float64 [478, 3]: the mean normalised face of a features file, before any baseline, from its Parquet metadata."""
+    return np.array(json.loads(metadata[b"faceemo.face"])).reshape(LANDMARKS, 3)

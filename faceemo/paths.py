@@ -1,0 +1,22 @@
+"""Every path of a project, relative to the folder that holds its dvc.yaml."""
+
+from pathlib import Path
+
+PARAMS_FILE = Path("params.yaml")
+LOCK_FILE = Path("dvc.lock")
+
+SOURCES_FILE = Path("data/sources.yaml")
+SAMPLE_FOLDER = Path("data/sample")
+LANDMARKS_FOLDER = Path("data/landmarks")
+PARTIAL_FOLDER = Path("data/.partial")  # unfinished extractions
+FEATURES_FOLDER = Path("data/features")
+
+MODEL_FILE = Path("models/emotion.pt")
+INTERRUPTED_MODEL_FILE = Path("models/interrupted.pt")
+ONNX_FILE = Path("models/emotion.onnx")
+
+METRICS_FILE = Path("metrics.json")
+PLOTS_FOLDER = Path("plots")
+HISTORY_FILE = PLOTS_FOLDER / "history.csv"
+PREDICTIONS_FILE = PLOTS_FOLDER / "predictions.csv"
+REPORT_FILE = Path("report.html")

@@ -1,0 +1,225 @@
+"""A trained model on new faces.
+
+from faceemo import EmotionModel
+
+model = EmotionModel.load("models/emotion.pt")
+model.predict(rgb)          # "anxious", or None where no face is found
+model.predict_proba(rgb)    # float32 [classes], in the order of model.classes_
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from faceemo.errors import FaceemoError
+from faceemo.extraction.facemesh import LANDMARKS
+from faceemo.extraction.worker import Reading, measure_pixels, worker_mesh
+from faceemo.features.geometry import normalize
+from faceemo.features.normalize import PersonBaselines
+from faceemo.params import ExtractParams, NormalizeParams, parse_section
+from faceemo.paths import MODEL_FILE
+from faceemo.prediction.inputs import Input
+from faceemo.status import Status
+from faceemo.training.model import TrainedModel, load_model
+
+BATCH = 16  # faces that go through the network together
+
+Pictures = np.ndarray | Sequence[np.ndarray]
+
+
+class EmotionModel:
+    """A trained emotion classifier for pictures, with the landmarks and the normalisation of the pipeline inside.
+
+    classes_: str [classes], the emotions in the order of the probabilities.
+    judges_change: the model was trained with `normalize.baseline: person`: it judges by how a face differs from the
+        same person's mean face, the `baseline` of the methods here.
+    Safe to use from several threads.
+    """
+
+    def __init__(self, trained: TrainedModel) -> None:
+        """Raises FaceemoError if the parts of the model do not fit each other."""
+        extract = {**trained.settings["extract"]["settings"], "scheduler": None}
+        self.extract_settings: ExtractParams = parse_section(ExtractParams, extract, "the model")
+        self.normalize_settings: NormalizeParams = parse_section(
+            NormalizeParams, trained.settings["normalize"], "the model"
+        )
+        self.trained = trained
+        self.classes_ = np.array(trained.classes)
+        self.judges_change = self.normalize_settings.baseline == "person"
+        self._network = trained.build()
+
+    @classmethod
+    def load(cls, path: str | Path = MODEL_FILE) -> "EmotionModel":
+        """Read a model file that `dvc repro` wrote; needs no GPU.
+
+        Raises FaceemoError if it is missing, no model, or one of another version of faceemo.
+        """
+        trained = load_model(Path(path))
+        try:
+            return cls(trained)
+        except (FaceemoError, RuntimeError, KeyError, TypeError):  # a file that only looks like one
+            raise FaceemoError(
+                f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'"
+            ) from None
+
+    def predict(self, pictures: Pictures, baseline: np.ndarray | None = None) -> str | np.ndarray | None:
+        """The emotion of the largest face.
+
+        pictures: one picture, uint8 [height, width, 3], RGB, upright; or several, of any sizes.
+        baseline: see `mean_face`; only for a model that judges change.
+        Returns a class, None where no face is found; for several pictures an object array of these.
+        """
+        probability = self.predict_proba(pictures, baseline)
+        if probability.ndim == 1:
+            return self.label(probability)
+        return np.array([self.label(row) for row in probability], object)
+
+    def predict_proba(self, pictures: Pictures, baseline: np.ndarray | None = None) -> np.ndarray:
+        """Calibrated probabilities of the largest face, float32 [classes], or [pictures, classes]; NaN for no face.
+
+        pictures, baseline: as for `predict`.
+        """
+        several = [pictures] if _is_one(pictures) else list(pictures)
+        readings = [self.find_face(picture) for picture in several]
+        probability = np.full((len(several), len(self.classes_)), np.nan, np.float32)
+        found = [index for index, reading in enumerate(readings) if reading.status == Status.OK]
+        if found:
+            probability[found] = self.judge(self.features(*(readings[index] for index in found)), baseline)
+        return probability[0] if _is_one(pictures) else probability
+
+    def mean_face(self, pictures: Pictures) -> np.ndarray:
+        """The baseline of one person from pictures of their neutral face: float32 [1434].
+
+        Training took the mean of all of a person's faces for it, so how far a neutral face lies from that on the
+        average of training is taken off. Raises FaceemoError if no face is found in any of the pictures.
+        """
+        return self.baseline_from(map(self.find_face, [pictures] if _is_one(pictures) else pictures))
+
+    def baseline_from(self, readings: Iterable[Reading]) -> np.ndarray:
+        """As `mean_face`, of readings of the pictures."""
+        found = [reading for reading in readings if reading.status == Status.OK]
+        if not found:
+            raise FaceemoError("no face found in the pictures of the neutral face; take others, lit from the front")
+        return self.neutral_baseline(self.features(*found).mean(axis=0))
+
+    def neutral_baseline(self, features: np.ndarray) -> np.ndarray:
+        """The baseline of one person from the features [1434] of their neutral face, or the mean of some."""
+        return features if self.trained.neutral is None else features - self.trained.neutral.numpy()
+
+    def find_face(self, rgb: np.ndarray) -> Reading:
+        """The landmarks of the largest face in uint8 [height, width, 3]."""
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise FaceemoError(f"a picture must be uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}")
+        return measure_pixels(np.ascontiguousarray(rgb), worker_mesh(self.extract_settings.max_faces))
+
+    def features(self, *readings: Reading) -> np.ndarray:
+        """float32 [readings, 1434] of readings whose status is ok, without a baseline: the pipeline's, bit for bit."""
+        landmarks = np.stack([reading.landmarks.reshape(LANDMARKS, 3) for reading in readings])
+        width, height = np.array([(reading.width, reading.height) for reading in readings]).T
+        return normalize(landmarks, width, height, self.normalize_settings)[0]
+
+    def judge(self, features: np.ndarray, baseline: np.ndarray | None = None) -> np.ndarray:
+        """Probabilities float32 [N, classes] of features [N, 1434] without a baseline.
+
+        baseline: [1434], or [N, 1434] for a person each. A model that judges change needs one, others take none.
+        """
+        if self.judges_change != (baseline is not None):
+            raise FaceemoError(
+                "this model judges how a face differs from the same person's: it needs a baseline (mean_face)"
+                if self.judges_change
+                else "this model judges single pictures: it takes no baseline"
+            )
+        if baseline is not None:
+            features = (features - baseline).astype(np.float32)
+        with torch.inference_mode():
+            logits = self._network((torch.from_numpy(features) - self.trained.mean) / self.trained.std)
+            return (logits / self.trained.temperature).softmax(dim=1).numpy()
+
+    def label(self, probability: np.ndarray) -> str | None:
+        """The class of probabilities [classes]; None if they are NaN."""
+        return None if np.isnan(probability[0]) else str(self.classes_[probability.argmax()])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An input and what the model says of it; label and probability [classes] are None unless a face was found."""
+
+    input: Input
+    label: str | None = None
+    probability: np.ndarray | None = None
+
+    @property
+    def box(self) -> tuple[float, float, float, float] | None:
+        """left, top, right, bottom of the face's landmarks, in pixels of the upright picture; None without a face."""
+        reading = self.input.reading
+        return face_box(reading) if reading.status == Status.OK else None
+
+
+def predict_inputs(
+    model: EmotionModel, inputs: Iterable[Input], baseline: np.ndarray | None = None
+) -> Iterator[Prediction]:
+    """A prediction for every input, in order.
+
+    baseline: float32 [1434] for a model that judges change; without one the running mean of each person's faces stands
+    in, where inputs that name no subject are taken for one person.
+    """
+    people = PersonBaselines()
+    inputs = iter(inputs)
+    while batch := list(itertools.islice(inputs, BATCH)):
+        found = [entry for entry in batch if entry.reading.status == Status.OK]
+        judged: Iterator[np.ndarray] = iter(())
+        if found:
+            features = model.features(*(entry.reading for entry in found))
+            own = baseline
+            if model.judges_change and baseline is None:
+                own = np.stack(
+                    [mean_so_far(people, entry.subject, row) for entry, row in zip(found, features, strict=True)]
+                )
+            judged = iter(model.judge(features, own))
+        for entry in batch:
+            if entry.reading.status == Status.OK:
+                probability = next(judged)
+                yield Prediction(entry, model.label(probability), probability)
+            else:
+                yield Prediction(entry)
+
+
+def read_baseline(model: EmotionModel, inputs: Iterable[Input]) -> np.ndarray:
+    """The baseline of one person from inputs that show their neutral face, float32 [1434].
+
+    Raises FaceemoError for a picture that cannot be read, and if there is no face in any.
+    """
+    readings = []
+    for entry in inputs:
+        if entry.reading.error:
+            raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
+        readings.append(entry.reading)
+    return model.baseline_from(readings)
+
+
+def mean_so_far(people: PersonBaselines, subject: str | None, features: np.ndarray) -> np.ndarray:
+    """Count in features [1434] of a person; returns their mean with them, float64 [1434]. None is one person too."""
+    name = subject or ""
+    people.add([name], features[None])
+    return people.get(name, at_least=1)
+
+
+def points_in_pixels(reading: Reading) -> np.ndarray:
+    """float64 [478, 2]: x and y of the landmarks of a reading whose status is ok, in pixels of the upright picture."""
+    return reading.landmarks.reshape(LANDMARKS, 3)[:, :2] * np.array([reading.width, reading.height])
+
+
+def face_box(reading: Reading) -> tuple[float, float, float, float]:
+    """left, top, right, bottom of the landmarks of a reading whose status is ok, in pixels of the upright picture."""
+    points = points_in_pixels(reading)
+    left, top = points.min(axis=0)
+    right, bottom = points.max(axis=0)
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _is_one(pictures: Pictures) -> bool:
+    return isinstance(pictures, np.ndarray) and pictures.ndim == 3

@@ -1,0 +1,164 @@
+"""Line charts for inline SVG: their geometry, which the template draws."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+from faceemo.report.lastrun import LastRun
+
+LARGEST_DOT, SMALLEST_DOT = 12.0, 3.5
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The size of a chart, and the rectangle within that its axes span."""
+
+    width: int = 340
+    height: int = 240
+    left: int = 46
+    right: int = 330
+    top: int = 12
+    bottom: int = 196
+
+
+FRAME = Frame()
+
+
+@dataclass(frozen=True)
+class Line:
+    """style: a class of the style sheet. path: an SVG path. dots: x, y and radius."""
+
+    name: str
+    style: str
+    path: str
+    dots: list[tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """ticks: place and text."""
+
+    label: str
+    ticks: list[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """says: what the chart shows, for those who cannot see it. mark: x of a vertical line."""
+
+    says: str
+    x: Axis
+    y: Axis
+    lines: list[Line]
+    mark: float | None = None
+    frame: Frame = FRAME
+
+
+class Plane:
+    """From values to places on the chart, y upwards."""
+
+    def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
+        self.x_range, self.y_range = x_range, y_range
+
+    def x(self, value: float) -> float:
+        low, high = self.x_range
+        return round(FRAME.left + (value - low) / (high - low) * (FRAME.right - FRAME.left), 1)
+
+    def y(self, value: float) -> float:
+        low, high = self.y_range
+        return round(FRAME.bottom - (value - low) / (high - low) * (FRAME.bottom - FRAME.top), 1)
+
+    def x_axis(self, label: str, whole: bool = False) -> Axis:
+        return Axis(label, [(self.x(tick), f"{tick:g}") for tick in ticks(*self.x_range, whole=whole)])
+
+    def y_axis(self, label: str) -> Axis:
+        return Axis(label, [(self.y(tick), f"{tick:g}") for tick in ticks(*self.y_range)])
+
+    def line(
+        self,
+        name: str,
+        style: str,
+        xs: Sequence[float],
+        ys: Sequence[float],
+        radii: Sequence[float] | None = None,
+    ) -> Line:
+        """A line through the points that are finite, with a dot of each radius where radii are given."""
+        points = [
+            (self.x(x), self.y(y), r)
+            for x, y, r in zip(xs, ys, radii if radii is not None else [0] * len(xs), strict=True)
+            if math.isfinite(y)
+        ]
+        places = list(dict.fromkeys((x, y) for x, y, _ in points))
+        path = "M" + "L".join(f"{x:g} {y:g}" for x, y in places) if places else ""
+        return Line(name, style, path, [(x, y, round(r, 1)) for x, y, r in points if r])
+
+
+def ticks(low: float, high: float, whole: bool = False) -> list[float]:
+    """Round numbers from low to high, seven at most."""
+    step = 10.0 ** math.floor(math.log10((high - low) / 3))
+    step = next(step * times for times in (1, 2, 5, 10) if (high - low) / (step * times) <= 6)
+    if whole:
+        step = max(1.0, step)
+    first = math.ceil(low / step - 1e-9)
+    return [round(number * step, 10) for number in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def history_charts(run: LastRun) -> list[tuple[str, Chart]]:
+    """Loss and accuracy by epoch."""
+    epochs = [epoch.epoch for epoch in run.history]
+    kept = run.history[run.kept_epoch - 1]
+    charts = []
+    for what in ("loss", "accuracy"):
+        values = {split: [getattr(epoch, f"{split}_{what}") for epoch in run.history] for split in ("train", "valid")}
+        finite = [value for one in values.values() for value in one if np.isfinite(value)]
+        plane = Plane((min(epochs), max(epochs[-1], 2)), (0, 1 if what == "accuracy" else max([*finite, 0.1]) * 1.05))
+        radii = [3.0] * len(epochs) if len(epochs) == 1 else None
+        says = (
+            f"{what} over {len(epochs)} epochs; at epoch {kept.epoch}, which was kept: "
+            f"train {getattr(kept, f'train_{what}'):.3f}, valid {getattr(kept, f'valid_{what}'):.3f}"
+        )
+        lines = [plane.line(split, split, epochs, values[split], radii) for split in ("train", "valid")]
+        charts.append(
+            (what, Chart(says, plane.x_axis("epoch", whole=True), plane.y_axis(what), lines, plane.x(kept.epoch)))
+        )
+    return charts
+
+
+def reliability_chart(bins: list[tuple[float, float, int]], classes: int) -> Chart:
+    """Share right by confidence, from bins of confidence, share right and pictures, which a dot's area shows."""
+    plane = Plane((1 / classes, 1), (0, 1))
+    confidence, right, pictures = (list(column) for column in zip(*bins, strict=True))
+    radii = [max(SMALLEST_DOT, LARGEST_DOT * np.sqrt(number / max(pictures))) for number in pictures]
+    says = "; ".join(f"{sure:.0%} sure: {share:.0%} right of {number} pictures" for sure, share, number in bins)
+    lines = [
+        plane.line("as sure as it is right", "guide", [1 / classes, 1], [1 / classes, 1]),
+        plane.line("the model; a larger dot is more pictures", "valid", confidence, right, radii),
+    ]
+    return Chart(says, plane.x_axis("how sure the model is"), plane.y_axis("share right"), lines)
+
+
+def roc_chart(run: LastRun, target: np.ndarray) -> Chart:
+    """The ROC curve of the second of two classes, with the threshold of metrics.json."""
+    first, second = run.dataset.classes
+    plane = Plane((0, 1), (0, 1))
+    false_positive, true_positive, _ = roc_curve(target == 1, run.probability[:, 1])
+    threshold = run.metrics["threshold"]
+    reached = threshold["test"]
+    lines = [
+        plane.line("guessing", "guide", [0, 1], [0, 1]),
+        plane.line("the model", "valid", false_positive, true_positive),
+        plane.line(
+            f"threshold {threshold['threshold']:.3f}",
+            "point",
+            [reached["false_positive_rate"]],
+            [reached["recall"]],
+            [5.0],
+        ),
+    ]
+    says = f"ROC curve, area {run.metrics['test']['auroc']:.3f}"
+    return Chart(
+        says, plane.x_axis(f"share of {first} taken for {second}"), plane.y_axis(f"share of {second} found"), lines
+    )

@@ -1,0 +1,230 @@
+"""What the last run left behind, read as one and checked to belong together."""
+
+import csv
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from faceemo.errors import FaceemoError
+from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
+from faceemo.extraction.sources import Source, read_sources
+from faceemo.features.normalize import feature_settings
+from faceemo.params import Params, load_params, parse_section
+from faceemo.paths import FEATURES_FOLDER, HISTORY_FILE, LOCK_FILE, METRICS_FILE, MODEL_FILE, PARAMS_FILE
+from faceemo.prediction.predict import EmotionModel
+from faceemo.rows import present_rows
+from faceemo.status import Status
+from faceemo.training.dataset import DESCRIPTION, Dataset, count_coverage, count_subjects, split_of_rows
+from faceemo.training.evaluate import summary
+from faceemo.training.train import Epoch
+
+SECTIONS = {"valid", "test", "coverage", "subjects", "temperature"}  # of metrics.json
+
+LOG_LOSS_TOLERANCE = 1e-3  # the same model on a GPU and on this CPU differs by some 1e-6
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """A finished run.
+
+    sources: all of data/sources.yaml, also those of emotions that the run leaves out.
+    metrics: metrics.json. history: a row an epoch.
+    made: the day on which models/emotion.pt was written; md5: of that file, as dvc.lock has it.
+    extractors: versions, by library, that made the landmarks; more than one where archives were extracted apart.
+    dataset: as load_dataset gives it, without the features (float32 [N, 0]) and their mean face. Its rows also have
+        `source`, an id, and `row`, their index among the landmarks of that source.
+    probability: float32 [T, classes] of the T faces dataset.indices("test").
+    """
+
+    params: Params
+    sources: dict[str, Source]
+    metrics: dict
+    history: list[Epoch]
+    made: date
+    md5: str
+    extractors: dict[str, list[str]]
+    dataset: Dataset
+    probability: np.ndarray
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights the model has, by the rule of training."""
+        best = max(self.history, key=lambda epoch: epoch.score)
+        return (best if self.params.train.best_epoch else self.history[-1]).epoch
+
+
+def read_last_run() -> LastRun:
+    """The last run of the project in the current folder; the test split is judged again, a group of rows at a time.
+
+    Raises FaceemoError if a file is missing or is not of the same run as the others.
+    """
+    params, sources = load_params(), read_sources()
+    metrics, history = _read_metrics(), _read_history()
+    model = EmotionModel.load(MODEL_FILE)
+    md5 = hashlib.md5(MODEL_FILE.read_bytes(), usedforsecurity=False).hexdigest()
+    settings = {key: feature_settings(pq.read_metadata(_features_file(key)).metadata) for key in sources}
+    _check_params(params, model, _locked_params(params, sources, md5))
+    if any(_deciding(one) != _deciding(model.trained.settings) for one in settings.values()):
+        raise _not_of(MODEL_FILE.as_posix(), FEATURES_FOLDER.as_posix())
+    dataset = _read_rows(sources, params, model.trained.settings)
+    if not _counts_match(metrics, dataset):
+        raise _not_of(METRICS_FILE.name, FEATURES_FOLDER.as_posix())
+    probability = _judge_test(model, dataset)
+    if not _log_loss_matches(metrics, dataset, probability):
+        raise _not_of(METRICS_FILE.name, MODEL_FILE.as_posix())
+    made = date.fromtimestamp(MODEL_FILE.stat().st_mtime)
+    extractors = _extractors([one["extract"]["versions"] for one in settings.values()])
+    return LastRun(params, sources, metrics, history, made, md5, extractors, dataset, probability)
+
+
+def _read_metrics() -> dict:
+    try:
+        metrics = json.loads(METRICS_FILE.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FaceemoError(f"{METRICS_FILE} is not here; run 'dvc repro' first") from None
+    except ValueError:
+        metrics = None
+    if not isinstance(metrics, dict) or not metrics.keys() >= SECTIONS:
+        raise FaceemoError(f"{METRICS_FILE} is not what training writes; run 'dvc repro' again")
+    return metrics
+
+
+def _read_history() -> list[Epoch]:
+    name = HISTORY_FILE.as_posix()
+    try:
+        with HISTORY_FILE.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        history = [Epoch(**{field.name: field.type(row[field.name]) for field in fields(Epoch)}) for row in rows]
+    except FileNotFoundError:
+        raise FaceemoError(f"{name} is not here; run 'dvc repro' first") from None
+    except (ValueError, TypeError, KeyError):
+        history = []
+    if not history:
+        raise FaceemoError(f"{name} is not what training writes; run 'dvc repro' again")
+    return history
+
+
+def _features_file(key: str) -> Path:
+    path = FEATURES_FOLDER / f"{key}.parquet"
+    if not path.exists():
+        raise FaceemoError(f"{path.as_posix()} is not here; run 'dvc repro' first")
+    return path
+
+
+def _check_params(params: Params, model: EmotionModel, made_with: Params) -> None:
+    """Raises FaceemoError if params.yaml says anything else than what the model was made with."""
+    now, then = _leaves(asdict(params)), _leaves(asdict(made_with))
+    changed = [key for key in now if now[key] != then[key]]
+    if not changed and params.emotions != model.trained.classes:
+        changed = ["emotions"]
+    wanted = _deciding({"normalize": asdict(params.normalize), "extract": {"settings": asdict(params.extract)}})
+    if not changed and wanted != _deciding(model.trained.settings):
+        changed = [key for key in wanted if wanted[key] != _deciding(model.trained.settings).get(key)]
+    if changed:
+        raise FaceemoError(f"{PARAMS_FILE} has changed since the last run ({', '.join(changed)}); run 'dvc repro'")
+
+
+def _locked_params(params: Params, sources: dict[str, Source], md5: str) -> Params:
+    """The params that dvc.lock says the model was made with; as they are now where it does not know that model."""
+    try:
+        stages = yaml.safe_load(LOCK_FILE.read_text(encoding="utf-8"))["stages"]
+        if not any(out.get("md5") == md5 for out in stages["train"]["outs"]):
+            return params
+        values = asdict(params)
+        # dvc keeps the stages of archives that are gone
+        for stage in ("train", "normalize", *(f"extract@{key}" for key in sources)):
+            for name, value in stages.get(stage, {}).get("params", {}).get(PARAMS_FILE.name, {}).items():
+                *sections, key = name.split(".")
+                section = values
+                for part in sections:
+                    section = section[part]
+                section[key] = value
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):  # none, or one in conflict
+        return params
+    return parse_section(Params, values, LOCK_FILE.name)
+
+
+def _leaves(values: dict, prefix: str = "") -> dict:
+    """A nested mapping as one with dotted keys."""
+    flat = {}
+    for key, value in values.items():
+        flat.update(_leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _deciding(settings: dict) -> dict:
+    """Of the settings that travel with features those that decide them, with dotted keys."""
+    values = _leaves({"normalize": settings["normalize"], "extract": settings["extract"]["settings"]})
+    values.pop("extract.scheduler", None)
+    return values
+
+
+def _read_rows(sources: dict[str, Source], params: Params, settings: dict) -> Dataset:
+    columns = [name for name in DESCRIPTION if name != "image"]
+    tables = []
+    for key in sorted(sources):  # as load_dataset sorts their files
+        table = pq.read_table(_features_file(key), columns=columns)
+        table = table.append_column("source", pa.repeat(key, len(table)))
+        table = table.append_column("row", pa.array(np.arange(len(table))))
+        tables.append(table.filter(pc.is_in(table["emotion"], pa.array(params.emotions))))
+    rows = pa.concat_tables(tables)
+    split = split_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), params.split)
+    row_of = np.flatnonzero(pc.equal(rows["status"], Status.OK).to_numpy())
+    emotions = np.array(rows["emotion"].to_pylist(), object)[row_of]
+    return Dataset(
+        params.emotions,
+        rows,
+        split,
+        features=np.zeros((len(row_of), 0), np.float32),
+        target=np.array([params.emotions.index(name) for name in emotions], np.int64),
+        row_of=row_of,
+        settings=settings,
+        face=np.zeros((LANDMARKS, 3)),
+    )
+
+
+def _counts_match(metrics: dict, dataset: Dataset) -> bool:
+    coverage = {name: count for name, count in count_coverage(dataset).items() if name != "per_emotion"}
+    return coverage.items() <= metrics["coverage"].items() and count_subjects(dataset) == metrics["subjects"]
+
+
+def _judge_test(model: EmotionModel, dataset: Dataset) -> np.ndarray:
+    """float32 [T, classes] of the faces dataset.indices("test")."""
+    baseline = np.zeros(COORDINATES) if model.judges_change else None  # it is taken off in the files already
+    test = dataset.indices("test")
+    source, row = dataset.column("source")[test], dataset.column("row")[test].astype(np.int64)
+    judged = []
+    for key in sorted(set(source)):
+        wanted = row[source == key]
+        file = pq.ParquetFile(_features_file(key))
+        start = 0
+        for number in range(file.num_row_groups):
+            stop = start + file.metadata.row_group(number).num_rows
+            here = wanted[(wanted >= start) & (wanted < stop)]
+            if len(here):
+                column = file.read_row_group(number, columns=["features"])["features"].take(here - start)
+                judged.append(model.judge(present_rows(column, COORDINATES).copy(), baseline))
+            start = stop
+    return np.concatenate(judged)
+
+
+def _log_loss_matches(metrics: dict, dataset: Dataset, probability: np.ndarray) -> bool:
+    target = dataset.target[dataset.indices("test")]
+    log_loss = summary(probability, target, dataset.classes)["log_loss"]
+    return bool(np.isclose(log_loss, metrics["test"]["log_loss"], rtol=LOG_LOSS_TOLERANCE, atol=LOG_LOSS_TOLERANCE))
+
+
+def _extractors(versions: list[dict[str, str]]) -> dict[str, list[str]]:
+    return {name: sorted({one[name] for one in versions}) for name in sorted(versions[0])}
+
+
+def _not_of(one: str, other: str) -> FaceemoError:
+    return FaceemoError(f"{one} is not of {other} as it is now; run 'dvc repro'")

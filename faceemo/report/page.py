@@ -1,0 +1,165 @@
+"""`faceemo report`: the last run as one HTML file that needs nothing else, neither network nor scripts."""
+
+import importlib.metadata
+import platform
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from faceemo.durable import write_text_whole
+from faceemo.emotions import KOREAN
+from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample
+from faceemo.paths import LANDMARKS_FOLDER
+from faceemo.report.charts import history_charts, reliability_chart, roc_chart
+from faceemo.report.lastrun import LastRun, read_last_run
+from faceemo.report.mistakes import draw_face, strongest_mistakes
+from faceemo.report.tallies import FEW_PEOPLE, agreement, archives, groups, people_by, splits, tested, trained
+from faceemo.status import Status
+from faceemo.training.evaluate import RESAMPLES, calibration_bins
+
+MISTAKES = 12
+FEW_TEST_PEOPLE = 30  # the interval over people is then rough itself
+LOW_COVERAGE = 0.95
+LIBRARIES = ("torch", "mediapipe", "numpy", "scikit-learn", "scipy", "pyarrow")
+NO_BREAK_SPACE, EN_DASH = "\u00a0", "\u2013"
+
+
+def write_report(out: Path) -> None:
+    """Write the report on the last run of the project in the current folder.
+
+    Raises FaceemoError if a file of the run is missing, or if they are not all of one run.
+    """
+    write_text_whole(out, render(read_last_run()))
+    print(f"wrote {out}")
+
+
+def render(run: LastRun) -> str:
+    """The report as HTML; whatever comes from files is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("faceemo.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, decimal=decimal, count=count, interval=interval, value=parameter_value)
+    test = run.dataset.indices("test")
+    target, predicted = run.dataset.target[test], run.probability.argmax(axis=1)
+    classes = len(run.dataset.classes)
+    bins = list(zip(*calibration_bins(run.probability, target), strict=True))
+    mistakes = strongest_mistakes(run.dataset, run.probability, LANDMARKS_FOLDER, MISTAKES)
+    return environment.get_template("report.html").render(
+        run=run,
+        metrics=run.metrics,
+        classes=run.dataset.classes,
+        korean=KOREAN,
+        cautions=cautions(run),
+        tested=tested(run),
+        trained=trained(run),
+        majority=np.bincount(target).max() / len(target),
+        uniform_loss=np.log(classes),
+        resamples=RESAMPLES,
+        archives=archives(run),
+        splits=splits(run),
+        sexes=people_by(run, "sex"),
+        ages=people_by(run, "age"),
+        agreement=agreement(run),
+        history=history_charts(run),
+        confusion=confusion_matrix(target, predicted, labels=range(classes)),
+        bins=bins,
+        reliability=reliability_chart(bins, classes),
+        roc=roc_chart(run, target) if classes == 2 else None,
+        groups={column: groups(run, column, predicted) for column in ("sex", "age")},
+        few_people=FEW_PEOPLE,
+        mistakes=[(mistake, draw_face(mistake.face)) for mistake in mistakes],
+        wrong=int((predicted != target).sum()),
+        parameters=asdict(run.params),
+        versions={name: importlib.metadata.version(name) for name in ("faceemo", *LIBRARIES)},
+        python=platform.python_version(),
+        system=platform.platform(),
+        revision=git_revision(),
+    )
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    return EN_DASH if share is None else f"{100 * share:.{digits}f}{NO_BREAK_SPACE}%"
+
+
+def decimal(number: float | None) -> str:
+    return EN_DASH if number is None else f"{number:.3f}"
+
+
+def count(number: int | None) -> str:
+    return EN_DASH if number is None else f"{number:,}"
+
+
+def interval(bounds: tuple[float, float]) -> str:
+    low, high = bounds
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
+def parameter_value(value: object) -> str:
+    """A parameter as params.yaml would have it."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def cautions(run: LastRun) -> list[str]:
+    """What to know before a number of this run is quoted, a sentence or two each."""
+    subjects, coverage, test = run.metrics["subjects"], run.metrics["coverage"], run.metrics["test"]
+    used = {key: source for key, source in run.sources.items() if source.emotion in run.params.emotions}
+    found = []
+    if holds_sample(used):
+        found.append(f"{SAMPLE_NOTE}.")
+    if subjects["overlap"]:
+        found.append(
+            f"{count(subjects['overlap'])} people are in more than one split (split.by: {run.params.split.by}). The "
+            "model knows people it is tested on, so its numbers flatter it; split.by: person keeps them apart."
+        )
+    people = tested(run).people
+    low, high = test["balanced_accuracy_interval"]
+    if people < FEW_TEST_PEOPLE:
+        found.append(
+            f"The test has only {people} people. The interval is {100 * (high - low):.0f} points wide, and with so few "
+            "people it is rough itself."
+        )
+    if run.params.normalize.baseline == "person":
+        found.append(
+            "normalize.baseline: person. A face is judged by how it differs from the mean face of the same person, so "
+            "the numbers hold only where there are more pictures of that person, with about the same mix of emotions."
+        )
+    if subjects["unknown"]:
+        found.append(
+            f"{count(subjects['unknown'])} pictures name no person. The test has none of them; whether training has "
+            "seen people of the test in them nobody can tell."
+        )
+    if coverage[Status.OK] < LOW_COVERAGE * coverage["images"]:
+        found.append(
+            f"Only {percent(coverage['ok'] / coverage['images'])} of the pictures could be used. Where the others "
+            f"count as wrong, accuracy is {percent(test['all_pictures']['accuracy'])}."
+        )
+    if run.params.limit is not None:
+        found.append(f"limit: {run.params.limit}. Only so many pictures of each archive were taken.")
+    return found
+
+
+def git_revision() -> str | None:
+    """The project's commit, and whether files differ from it; None without git or outside a repository."""
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit} with uncommitted changes" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, check=True, encoding="utf-8", errors="replace")
+    return done.stdout.strip()

@@ -1,0 +1,81 @@
+"""The command `faceemo serve`: a page on this machine that judges the camera's picture."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import torch
+
+from faceemo.errors import FaceemoError
+from faceemo.extraction.facemesh import silence_native_log
+from faceemo.prediction.predict import EmotionModel
+
+try:
+    import uvicorn
+    import websockets  # noqa: F401 - uvicorn answers WebSockets with it
+
+    from faceemo.server.app import create_app
+except ModuleNotFoundError as missing:
+    if missing.name not in ("fastapi", "fastapi_offline", "uvicorn", "websockets"):
+        raise
+    raise FaceemoError('serve needs FastAPI: python -m pip install -c constraints.txt -e ".[serve]"') from None
+
+HOST = "127.0.0.1"
+MAX_MESSAGE_BYTES = 1 << 20  # of a frame; a JPEG of 640 x 480 has 50 kB
+MAX_CONNECTIONS = 64
+GOODBYE_SECONDS = 0.5  # that clients get on Ctrl-C
+
+
+def serve(model_path: Path, port: int) -> None:
+    """Serve the page until Ctrl-C, which raises KeyboardInterrupt. Prints the address.
+
+    port: 0 takes any that is free.
+    Raises FaceemoError for a model that cannot be read and a port that cannot be had.
+    """
+    silence_native_log()
+    torch.set_num_threads(1)  # a face is too little to share between threads, and each core has a frame of its own
+    app = create_app(EmotionModel.load(model_path))
+    with listen(port) as listener:
+        port = listener.getsockname()[1]
+        print(f"http://{HOST}:{port}/  (open it in a browser; Ctrl-C ends it)", flush=True)
+        Server(app).run(sockets=[listener])
+    raise KeyboardInterrupt  # it ends by nothing else, and uvicorn passes that on only where Ctrl-C was not ignored
+
+
+def listen(port: int) -> socket.socket:
+    """A listening socket on this machine alone. Raises FaceemoError if the port cannot be had."""
+    try:
+        return socket.create_server((HOST, port))
+    except OverflowError:
+        raise FaceemoError(f"port {port} is none: take one from 1 to 65535, or 0 for any that is free") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FaceemoError(f"port {port} cannot be had ({reason}); --port 0 takes any that is free") from None
+
+
+class Server(uvicorn.Server):
+    """uvicorn with bounds on what it buffers, and an end that waits for nobody."""
+
+    def __init__(self, app: object) -> None:
+        config = uvicorn.Config(
+            app,
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_max_queue=2,
+            ws_per_message_deflate=False,  # a JPEG does not shrink
+            limit_concurrency=MAX_CONNECTIONS,
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_level="warning",
+        )
+        super().__init__(config)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._cut)
+        await super().shutdown(sockets)
+
+    def _cut(self) -> None:
+        """Drop the connections that are still open: a client that neither sends nor reads would never let them end."""
+        self.force_exit = True
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

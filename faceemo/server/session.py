@@ -1,0 +1,156 @@
+"""What the server does with pictures: one by one, or frame after frame of a client with a neutral face of its own."""
+
+import dataclasses
+import json
+import secrets
+import threading
+import time
+
+import numpy as np
+
+from faceemo.extraction.worker import Reading, measure, worker_mesh
+from faceemo.features.normalize import PersonBaselines
+from faceemo.params import ExtractParams
+from faceemo.prediction.predict import EmotionModel, face_box, mean_so_far, points_in_pixels
+from faceemo.status import Status
+
+NEUTRAL_SECONDS = 2.0
+FRAME_PIXELS = 4_000_000  # of a frame; a camera's 1920 x 1080 has half as many
+COMMAND_CHARACTERS = 200
+NEUTRAL_FACES = 64  # kept at once, over all clients
+
+
+class NeutralFaces:
+    """Neutral faces by a token that only who showed them knows; the oldest is forgotten first."""
+
+    def __init__(self) -> None:
+        self._faces: dict[str, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, features: np.ndarray) -> str:
+        """Keep a mean face [1434]; returns its token."""
+        token = secrets.token_urlsafe(12)
+        with self._lock:
+            self._faces[token] = features
+            if len(self._faces) > NEUTRAL_FACES:
+                del self._faces[next(iter(self._faces))]
+        return token
+
+    def get(self, token: str) -> np.ndarray | None:
+        return self._faces.get(token)
+
+
+def read_picture(data: bytes, settings: ExtractParams) -> Reading:
+    """The largest face in an encoded picture, found with this thread's FaceMesh."""
+    return measure(data, worker_mesh(settings.max_faces), settings)
+
+
+def describe(
+    model: EmotionModel, reading: Reading, probability: np.ndarray | None, with_landmarks: bool
+) -> dict[str, object]:
+    """An answer as JSON takes it: what was found, and probabilities [classes] if a face was judged."""
+    answer: dict[str, object] = {
+        "status": reading.status,
+        "error": reading.error,
+        "width": reading.width,
+        "height": reading.height,
+        "label": None,
+        "probabilities": None,
+        "box": None,
+        "landmarks": None,
+    }
+    if probability is not None:
+        answer["label"] = model.label(probability)
+        answer["probabilities"] = by_class(model, probability)
+        answer["box"] = [round(edge, 1) for edge in face_box(reading)]
+    if probability is not None and with_landmarks:
+        answer["landmarks"] = np.round(points_in_pixels(reading), 1).tolist()
+    return answer
+
+
+def by_class(model: EmotionModel, probability: np.ndarray) -> dict[str, float]:
+    """Probabilities [classes] by the names of the classes."""
+    return {str(name): round(float(share), 6) for name, share in zip(model.classes_, probability, strict=True)}
+
+
+class Session:
+    """A client that sends frames: its baseline, and the faces of the two seconds that make it one.
+
+    A model that judges change takes the mean of the client's faces so far until there is a neutral face.
+    """
+
+    def __init__(self, model: EmotionModel, neutral_faces: NeutralFaces) -> None:
+        self._model = model
+        self._neutral_faces = neutral_faces
+        bound = min(FRAME_PIXELS, model.extract_settings.max_pixels)
+        self._settings = dataclasses.replace(model.extract_settings, max_pixels=bound)
+        self._baseline: np.ndarray | None = None
+        self._faces = PersonBaselines()
+        self._taken: list[np.ndarray] = []
+        self._taken_at: float | None = None  # when the taking ends
+
+    def frame(self, data: bytes) -> list[str]:
+        """Judge an encoded frame. Returns messages for the client: its answer, and the neutral face if it is complete.
+
+        Bytes that are no picture are an answer with a status.
+        """
+        reading = read_picture(data, self._settings)
+        probability = None
+        if reading.status == Status.OK:
+            features = self._model.features(reading)
+            probability = self._judge(features)
+            if self._taken_at is not None:
+                self._taken.append(features[0])
+        answer = {"kind": "frame", **describe(self._model, reading, probability, True), "against": self._against}
+        messages = [json.dumps(answer)]
+        if self._taken_at is not None and time.monotonic() >= self._taken_at:
+            messages.append(json.dumps(self._take_neutral_face()))
+        return messages
+
+    def command(self, text: str) -> list[str]:
+        """Do what a text message says: {"neutral": "take"}, or {"neutral": token} of one that was taken before.
+
+        Returns messages for the client: an error if it says anything else.
+        """
+        try:
+            command = json.loads(text) if len(text) <= COMMAND_CHARACTERS else None
+        except (ValueError, RecursionError):
+            command = None
+        if not isinstance(command, dict) or list(command) != ["neutral"] or not isinstance(command["neutral"], str):
+            return [json.dumps({"kind": "error", "error": 'not a command; known: {"neutral": "take"}'})]
+        if command["neutral"] == "take":
+            self._taken = []
+            self._taken_at = time.monotonic() + NEUTRAL_SECONDS
+            return []
+        known = self._neutral_faces.get(command["neutral"])
+        if known is None:
+            return [json.dumps({"kind": "error", "error": "this neutral face is not known any more; take it again"})]
+        self._baseline = known
+        return []
+
+    @property
+    def _against(self) -> str | None:
+        """What faces are compared with: the neutral face, the mean of those so far, or nothing."""
+        if not self._model.judges_change:
+            return None
+        return "mean" if self._baseline is None else "neutral"
+
+    def _judge(self, features: np.ndarray) -> np.ndarray:
+        """Probabilities [classes] of features [1, 1434]."""
+        if not self._model.judges_change:
+            return self._model.judge(features)[0]
+        mean = mean_so_far(self._faces, None, features[0])
+        return self._model.judge(features, mean if self._baseline is None else self._baseline)[0]
+
+    def _take_neutral_face(self) -> dict[str, object]:
+        """The mean of the faces taken becomes the baseline of a model that has one; others tell how they judge it."""
+        faces, self._taken, self._taken_at = self._taken, [], None
+        result: dict[str, object] = {"kind": "neutral", "faces": len(faces), "neutral": None, "probabilities": None}
+        if faces:
+            mean = np.mean(faces, axis=0)
+            if self._model.judges_change:
+                self._baseline = self._model.neutral_baseline(mean)
+                result["neutral"] = self._neutral_faces.keep(self._baseline)
+            else:
+                result["probabilities"] = by_class(self._model, self._model.judge(mean[None])[0])
+        return result

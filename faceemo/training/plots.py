@@ -1,0 +1,177 @@
+"""Pictures of a training run: PNG files for people, CSV files for `dvc plots`."""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
+
+from faceemo.durable import written_whole
+from faceemo.extraction.facemesh import mesh_edges
+from faceemo.training.dataset import Dataset
+from faceemo.training.evaluate import calibration_bins, landmark_importance
+from faceemo.training.train import Epoch, Training
+
+matplotlib.use("Agg")  # files only, on machines without a screen too
+
+IMPORTANCE_ROWS = 2000
+TRAIN, VALID, INK = "#8a8f98", "#1f6feb", "#24292f"
+
+
+def write_run(folder: Path, dataset: Dataset, training: Training, probability: np.ndarray) -> None:
+    """All plots of one training run; probability: [N, classes] for the N faces of the dataset."""
+    test = dataset.indices("test")
+    target, predicted = dataset.target[test], probability[test].argmax(axis=1)
+    classes = dataset.classes
+    importance = landmark_importance(training.model.build(), dataset.features[test[:IMPORTANCE_ROWS]])
+    write_history(folder / "history.csv", training.history)
+    write_predictions(folder / "predictions.csv", target, predicted, classes)
+    plot_history(folder / "history.png", training.history, training.best_epoch)
+    plot_confusion(folder / "confusion.png", target, predicted, classes)
+    plot_reliability(folder / "reliability.png", probability[test], target)
+    plot_classes(folder / "classes.png", probability[test], target, classes)
+    plot_importance(folder / "importance.png", dataset.face, importance)
+
+
+def write_history(path: Path, history: list[Epoch]) -> None:
+    """A CSV row an epoch."""
+    rows = [asdict(epoch) for epoch in history]
+    _write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
+
+
+def write_predictions(path: Path, target: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> None:
+    """A CSV row a test picture, actual and predicted class, for dvc's confusion matrix."""
+    rows = [[classes[actual], classes[chosen]] for actual, chosen in zip(target, predicted, strict=True)]
+    _write_csv(path, ["actual", "predicted"], rows)
+
+
+def plot_history(path: Path, history: list[Epoch], best: int) -> None:
+    """Loss and accuracy by epoch, with the epoch that was kept."""
+    figure, (left, right) = _figure(9, 3.6, columns=2)
+    epochs = [epoch.epoch for epoch in history]
+    for axes, what in ((left, "loss"), (right, "accuracy")):
+        for split, color in (("train", TRAIN), ("valid", VALID)):
+            values = [getattr(epoch, f"{split}_{what}") for epoch in history]
+            axes.plot(epochs, values, color=color, label=f"{split}", marker="o" if len(epochs) == 1 else None)
+        axes.axvline(best, color=INK, linewidth=0.8, linestyle=":", label=f"kept: epoch {best}")
+        axes.set(xlabel="epoch", title=what)
+        axes.legend(frameon=False)
+    right.set_ylim(0, 1.02)
+    _save(figure, path)
+
+
+def plot_confusion(path: Path, target: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Confusion matrix of the test people: share of each actual class, and counts."""
+    counts = confusion_matrix(target, predicted, labels=range(len(classes)))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 2.4 + 0.9 * len(classes)
+    figure, axes = _figure(size + 0.8, size)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        color = "white" if share > 0.55 else INK
+        axes.text(column, row, f"{share:.0%}\n{counts[row, column]}", ha="center", va="center", color=color)
+    ticks = range(len(classes))
+    axes.set_xticks(ticks, classes, rotation=30 if len(classes) > 3 else 0)
+    axes.set_yticks(ticks, classes)
+    axes.set(xlabel="predicted", ylabel="actual", title=f"{len(target)} pictures of unseen people")
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, shrink=0.8, label="share of the actual class")
+    _save(figure, path)
+
+
+def plot_reliability(path: Path, probability: np.ndarray, target: np.ndarray) -> None:
+    """Is a model that is 80 % sure right in 80 % of the pictures? Bars of accuracy by confidence, test people."""
+    confidence, accuracy, count = calibration_bins(probability, target)
+    figure, axes = _figure(4.6, 4.2)
+    lowest = 1 / probability.shape[1]
+    axes.plot([lowest, 1], [lowest, 1], color=TRAIN, linestyle="--", label="as sure as it is right")
+    axes.plot(confidence, accuracy, color=VALID, marker="o", label="the model")
+    for x, y, number in zip(confidence, accuracy, count, strict=True):
+        axes.annotate(str(number), (x, y), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8)
+    axes.set(xlabel="confidence", ylabel="share right", xlim=(lowest - 0.03, 1.03), ylim=(-0.03, 1.1))
+    axes.set_title("reliability (numbers: pictures)")
+    axes.legend(frameon=False, loc="lower right")
+    _save(figure, path)
+
+
+def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Two classes: the ROC curve of the second. More: recall and precision of each."""
+    if len(classes) == 2:
+        figure, axes = _figure(4.6, 4.2)
+        false_positive, true_positive, _ = roc_curve(target == 1, probability[:, 1])
+        area = roc_auc_score(target == 1, probability[:, 1])
+        axes.plot([0, 1], [0, 1], color=TRAIN, linestyle="--", label="chance")
+        axes.plot(false_positive, true_positive, color=VALID, label=f"area {area:.3f}")
+        axes.set(xlabel=f"share of {classes[0]} taken for {classes[1]}", ylabel=f"share of {classes[1]} found")
+        axes.set_title("ROC, unseen people")
+        axes.legend(frameon=False, loc="lower right")
+    else:
+        counts = confusion_matrix(target, probability.argmax(axis=1), labels=range(len(classes)))
+        hits = counts.diagonal()
+        figure, axes = _figure(1.8 + 0.9 * len(classes), 3.6)
+        position = np.arange(len(classes))
+        for offset, totals, name, color in (
+            (-0.2, counts.sum(1), "recall", VALID),
+            (0.2, counts.sum(0), "precision", TRAIN),
+        ):
+            axes.bar(position + offset, hits / np.maximum(totals, 1), 0.38, label=name, color=color)
+        axes.set_xticks(position, classes)
+        axes.set(ylim=(0, 1.02), title="recall and precision by class, unseen people")
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def plot_importance(path: Path, face: np.ndarray, importance: np.ndarray) -> None:
+    """Which landmarks the network listens to, painted on a face.
+
+    face: [478, 3], y down; importance: [478], any positive unit.
+    """
+    figure, axes = _figure(5.2, 5.2)
+    _draw_mesh(axes, face)
+    order = importance.argsort()
+    share = importance / importance.max()
+    points = axes.scatter(
+        face[order, 0],
+        face[order, 1],
+        c=share[order],
+        s=6 + 70 * share[order] ** 2,
+        cmap="YlOrRd",
+        vmin=0,
+        vmax=1,
+        zorder=2,
+    )
+    figure.colorbar(points, shrink=0.7, label="importance, largest = 1")
+    axes.set_title("landmarks that matter, unseen people")
+    _save(figure, path)
+
+
+def _draw_mesh(axes: Axes, face: np.ndarray) -> None:
+    axes.add_collection(LineCollection(face[mesh_edges()][:, :, :2], colors="#c9ced6", linewidths=0.4, zorder=1))
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.axis("off")
+
+
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(1, columns)
+    for one in np.atleast_1d(axes):
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})
+
+
+def _write_csv(path: Path, header: list[str], rows: list[list]) -> None:
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

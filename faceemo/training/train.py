@@ -1,0 +1,271 @@
+"""The training loop: features as one tensor on the device, batches by index, the best epoch kept."""
+
+import copy
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import f1_score
+from torch import nn
+
+from faceemo.console import Interrupted, progress
+from faceemo.emotions import NEUTRAL
+from faceemo.errors import FaceemoError
+from faceemo.extraction.facemesh import COORDINATES
+from faceemo.params import Params
+from faceemo.training.dataset import Dataset
+from faceemo.training.mirror import Mirror, mirrored_features
+from faceemo.training.model import NETWORKS, TrainedModel, save_model
+
+EVALUATION_ROWS = 8192
+STD_FLOOR = 1e-3  # of features of size 1; a coordinate that never moved in training must not decide alone
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Losses are mean cross entropies; train_* are measured while learning, with dropout, valid_* after the epoch."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float
+    valid_accuracy: float
+    valid_macro_f1: float
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """What decides which epoch is best: macro F1 on the valid split, the loss there between equals."""
+        return self.valid_macro_f1, -self.valid_loss
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training gives: the model, its epochs, and its logits float32 [N, classes] for all faces of the dataset."""
+
+    model: TrainedModel
+    history: list[Epoch]
+    best_epoch: int
+    logits: np.ndarray
+
+
+def train(dataset: Dataset, params: Params, interrupted_path: Path) -> Training:
+    """Train on the people of the train split; the epoch with the best macro F1 on the valid split is kept.
+
+    dataset.features are standardised in place and moved to the device as one tensor. On Ctrl-C the best model so far is
+    written to `interrupted_path` and Interrupted raised. Raises FaceemoError if there is too little to train on.
+    """
+    torch.manual_seed(params.seed)
+    devices = find_devices()
+    indices = training_indices(dataset, params.train.min_agreement)
+    neutral = mean_neutral_face(dataset, indices)
+    mean, std = np.zeros(COORDINATES, np.float32), np.ones(COORDINATES, np.float32)
+    if params.train.standardize:
+        mean, std = fit_standardization(dataset.features, indices, params.train.mirror)
+        standardize(dataset.features, mean, std)
+    x = torch.from_numpy(dataset.features).to(devices[0])
+    y = torch.from_numpy(dataset.target).to(devices[0])
+    rows = torch.from_numpy(indices).to(devices[0])
+    valid_rows = torch.from_numpy(dataset.indices("valid")).to(devices[0])
+
+    network = NETWORKS[params.train.network](len(dataset.classes)).to(devices[0])
+    parallel = nn.DataParallel(network, devices) if len(devices) > 1 else network
+    loss_of = nn.CrossEntropyLoss(
+        weight=_class_weights(y[rows], len(dataset.classes)) if params.train.class_weights else None,
+        label_smoothing=params.train.label_smoothing,
+    )
+    sizes = batch_sizes(len(rows), params.batch_size, len(devices))
+    optimizer, schedule = make_optimizer(network, params, len(sizes) * params.epochs)
+    mirror = Mirror(devices[0]) if params.train.mirror else None
+
+    history: list[Epoch] = []
+    best: dict[str, torch.Tensor] = {}
+    best_epoch = peak = 0  # the epoch that is kept, and the one with the best score
+    try:
+        with progress(params.epochs, "train", "epochs") as advance:
+            for number in range(1, params.epochs + 1):
+                loss, accuracy = run_epoch(parallel, x, y, rows, sizes, optimizer, schedule, loss_of, mirror)
+                epoch = _measured(number, loss, accuracy, predict_logits(parallel, x, valid_rows), y[valid_rows])
+                history.append(epoch)
+                better = not best or epoch.score > history[peak - 1].score
+                if better:
+                    peak = number
+                if better or not params.train.best_epoch:
+                    best, best_epoch = copy.deepcopy(network.state_dict()), number
+                advance(1, loss=f"{loss:.3f}", valid_macro_f1=f"{epoch.valid_macro_f1:.3f}")
+                if params.train.patience is not None and number - peak >= params.train.patience:
+                    break
+        interrupted = False
+    except KeyboardInterrupt:
+        if not best:
+            raise Interrupted("no epoch was finished") from None
+        interrupted = True
+
+    network.load_state_dict(best)
+    model = TrainedModel(
+        params.train.network,
+        dataset.classes,
+        state_dict={name: value.cpu() for name, value in best.items()},
+        mean=torch.from_numpy(mean),
+        std=torch.from_numpy(std),
+        temperature=1.0,
+        settings=dataset.settings,
+        neutral=neutral,
+    )
+    if interrupted:
+        save_model(interrupted_path, model)
+        raise Interrupted(f"the model of epoch {best_epoch} is in {interrupted_path.as_posix()}")
+    print(f"kept epoch {best_epoch} of {len(history)}: valid macro F1 {history[best_epoch - 1].valid_macro_f1:.3f}")
+    everything = torch.arange(len(x), device=x.device)
+    return Training(model, history, best_epoch, predict_logits(parallel, x, everything).cpu().numpy())
+
+
+def mean_neutral_face(dataset: Dataset, indices: np.ndarray) -> torch.Tensor | None:
+    """float32 [1434], the mean of the neutral faces among those at `indices`, where features are changes of a person.
+
+    None where they are not, and without such faces.
+    """
+    if dataset.settings.get("normalize", {}).get("baseline") != "person" or NEUTRAL not in dataset.classes:
+        return None
+    faces = dataset.features[indices[dataset.target[indices] == dataset.classes.index(NEUTRAL)]]
+    return torch.from_numpy(faces.mean(axis=0)) if len(faces) else None
+
+
+def find_devices() -> list[torch.device]:
+    """All CUDA devices, or the CPU."""
+    return [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [torch.device("cpu")]
+
+
+def describe_devices(devices: list[torch.device]) -> str:
+    """One line that names the devices, and what to do where a GPU lies idle for want of the right PyTorch."""
+    if devices[0].type == "cuda":
+        return f"training on {', '.join(f'{device} ({torch.cuda.get_device_name(device)})' for device in devices)}"
+    line = f"training on the CPU ({torch.get_num_threads()} threads)"
+    if torch.version.cuda is None and shutil.which("nvidia-smi"):
+        line += (
+            "\nan NVIDIA driver is installed, but this PyTorch has no CUDA: install the CUDA build that "
+            "https://pytorch.org/get-started/locally/ gives for your system to train on the GPU"
+        )
+    return line
+
+
+def batch_sizes(rows: int, batch_size: int, devices: int) -> list[int]:
+    """Sizes of an epoch's batches: as even as can be, multiples of the device count, two rows or more a device.
+
+    BatchNorm cannot learn from one row, and DataParallel gives the last device the smallest share. Up to devices - 1
+    rows are left out, other ones in each epoch. Raises FaceemoError if there are too few rows for one batch.
+    """
+    units = rows // devices
+    if units < 2:
+        raise FaceemoError(f"{rows} pictures to train on are too few for {devices} device(s); add archives")
+    batches = min(-(-rows // batch_size), units // 2)
+    return [devices * (units // batches + (number < units % batches)) for number in range(batches)]
+
+
+@torch.no_grad()
+def predict_logits(network: nn.Module, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Logits [rows, classes] of these rows of standardised features x [N, 1434], with dropout off."""
+    network.eval()
+    return torch.cat([network(x[some]) for some in rows.split(EVALUATION_ROWS)])
+
+
+def run_epoch(
+    network: nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    rows: torch.Tensor,
+    sizes: list[int],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    loss_of: nn.Module,
+    mirror: Mirror | None,
+) -> tuple[float, float]:
+    """One pass over these rows of x [N, 1434] and y [N] in random order; returns mean loss and accuracy."""
+    network.train()
+    order = rows[torch.randperm(len(rows)).to(rows.device)]
+    loss_sum = torch.zeros((), device=x.device)
+    hits = torch.zeros((), device=x.device, dtype=torch.long)
+    for batch in order[: sum(sizes)].split(sizes):
+        features, target = x.index_select(0, batch), y.index_select(0, batch)
+        if mirror is not None:  # the order is random, so the first half is a random half
+            half = len(batch) // 2
+            features[:half] = mirror(features[:half])
+        logits = network(features)
+        loss = loss_of(logits, target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        loss_sum += loss.detach() * len(batch)
+        hits += (logits.detach().argmax(1) == target).sum()
+    return loss_sum.item() / sum(sizes), hits.item() / sum(sizes)
+
+
+def training_indices(dataset: Dataset, min_agreement: int) -> np.ndarray:
+    """The rows to train on: those that enough raters confirmed; a row without a record counts as confirmed by none.
+
+    Raises FaceemoError if a class is left without any.
+    """
+    indices = dataset.indices("train")
+    if not min_agreement:
+        return indices
+    agreement = np.array([value or 0 for value in dataset.column("agreement")[indices]])
+    indices = indices[agreement >= min_agreement]
+    for number, name in enumerate(dataset.classes):
+        if number not in dataset.target[indices]:
+            raise FaceemoError(
+                f"no training picture of {name} has train.min_agreement of {min_agreement} raters; lower it"
+            )
+    return indices
+
+
+def fit_standardization(features: np.ndarray, indices: np.ndarray, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and std, float32 [1434], of these rows of features [N, 1434], and of their mirror images if asked."""
+    total = np.zeros(features.shape[1])
+    squares = np.zeros(features.shape[1])
+    for start in range(0, len(indices), EVALUATION_ROWS):
+        some = features[indices[start : start + EVALUATION_ROWS]].astype(np.float64)
+        total += some.sum(axis=0)
+        squares += np.square(some).sum(axis=0)
+    mean, square = total / len(indices), squares / len(indices)
+    if mirror:
+        order, sign = mirrored_features()
+        mean, square = (mean + mean[order] * sign) / 2, (square + square[order]) / 2
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    return mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32)
+
+
+def standardize(features: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
+    """Make features [N, 1434] (features - mean) / std, in place."""
+    np.subtract(features, mean, out=features)
+    np.divide(features, std, out=features)
+
+
+def make_optimizer(
+    network: nn.Module, params: Params, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Adam or AdamW, and a learning rate that stays or falls to zero along a cosine over `steps`."""
+    kind = torch.optim.AdamW if params.train.optimizer == "adamw" else torch.optim.Adam
+    # fused: a fifth of the default's time on a CPU, where it is otherwise a third of the whole step
+    optimizer = kind(network.parameters(), params.lr, weight_decay=params.train.weight_decay, fused=True)
+    if params.train.schedule == "cosine":
+        return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+def _class_weights(target: torch.Tensor, classes: int) -> torch.Tensor:
+    """Inverse to how often each class comes, 1 on average over the pictures."""
+    return len(target) / (classes * torch.bincount(target, minlength=classes).float())
+
+
+def _measured(number: int, loss: float, accuracy: float, logits: torch.Tensor, target: torch.Tensor) -> Epoch:
+    predicted = logits.argmax(1)
+    return Epoch(
+        epoch=number,
+        train_loss=loss,
+        train_accuracy=accuracy,
+        valid_loss=nn.functional.cross_entropy(logits, target).item(),
+        valid_accuracy=(predicted == target).float().mean().item(),
+        valid_macro_f1=float(f1_score(target.cpu(), predicted.cpu(), average="macro", zero_division=0)),
+    )

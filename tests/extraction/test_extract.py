@@ -1,0 +1,422 @@
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from made_archives import (
+    ANXIOUS,
+    NEUTRAL,
+    POSIX,
+    SETTINGS,
+    alive,
+    children_of,
+    driver,
+    encoded,
+    heed_ctrl_c,
+    make_zip,
+    run_driver,
+    shard_bytes,
+    source_of,
+)
+from PIL import Image
+from skimage.data import astronaut
+
+from faceemo.errors import FaceemoError
+from faceemo.extraction import worker
+from faceemo.extraction.archive import Archive, first_by_hash
+from faceemo.extraction.decode import Picture
+from faceemo.extraction.extract import extract
+from faceemo.extraction.facemesh import FaceMesh, face_width
+from faceemo.extraction.worker import FACE_WIDTH, Chunk, measure, read_chunk
+
+needs_signals = pytest.mark.skipif(not POSIX, reason="kills processes with POSIX signals")
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return FaceMesh()
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def rows_of(folder):
+    return pq.read_table(folder).to_pylist()
+
+
+def extracted(path, limit=None, **settings):
+    values = type(SETTINGS)(**{**vars(SETTINGS), **settings})
+    return rows_of(extract("a-training-01", source_of(path), values, limit, workers=1))
+
+
+# Rows
+
+
+def test_every_picture_is_a_row_in_the_archives_order_with_its_status():
+    rows = extracted(NEUTRAL)
+    with Archive(NEUTRAL) as archive:
+        assert [row["image"] for row in rows] == [member.name for member in archive.pictures]
+    statuses = [row["status"] for row in rows]
+    assert (statuses.count("ok"), statuses.count("no_face"), statuses.count("decode_error")) == (48, 1, 1)
+    for row in rows:
+        assert (row["landmarks"] is not None) == (row["status"] == "ok")
+        assert (row["error"] is not None) == (row["status"] == "decode_error")
+        assert row["faces"] == {"ok": 1, "no_face": 0, "decode_error": None}[row["status"]]
+
+
+def test_names_become_columns():
+    row = extracted(ANXIOUS, limit=1)[0]
+    subject, sex, age, emotion, rest = row["image"].split("_", 4)
+    assert row["subject"] == subject
+    assert row["sex"] == {"남": "male", "여": "female"}[sex]
+    assert row["age"] == int(age)
+    assert (emotion, row["emotion"]) == ("불안", "anxious")
+    assert row["background"] == rest.rpartition("_")[0]
+
+
+def test_sizes_and_landmarks_are_those_of_the_upright_picture(tmp_path):
+    upright = astronaut()[:400, 60:360]
+    turned = Image.Exif()
+    turned[0x0112] = 6  # stored turned a quarter to the left
+    stored = np.ascontiguousarray(np.rot90(upright))
+    plain, rotated = extracted(
+        make_zip(tmp_path / "a.zip", {"a.png": encoded(upright, "PNG"), "b.png": encoded(stored, "PNG", exif=turned)})
+    )
+    assert (plain["width"], plain["height"]) == (rotated["width"], rotated["height"]) == (300, 400)
+    assert plain["landmarks"] == rotated["landmarks"]
+
+
+def test_a_smaller_limit_is_a_subset_in_the_same_order():
+    few, more = extracted(ANXIOUS, limit=3), extracted(ANXIOUS, limit=6)
+    names = [row["image"] for row in more]
+    assert [row["image"] for row in few] == [name for name in names if name in {row["image"] for row in few}]
+    with Archive(ANXIOUS) as archive:
+        ranked = sorted(archive.pictures, key=lambda member: hashlib.sha256(member.name.encode()).digest())
+        assert set(names) == {member.name for member in ranked[:6]}
+        assert len(first_by_hash(archive.pictures, None)) == len(archive.pictures)
+
+
+def test_an_archive_that_changed_since_the_scan_is_refused():
+    source = source_of(ANXIOUS)
+    with pytest.raises(FaceemoError, match=r"changed since the last scan; run 'faceemo scan'"):
+        extract("a-training-01", type(source)(**{**vars(source), "digest": "0" * 64}), SETTINGS, None, 1)
+
+
+def test_the_largest_of_several_faces_is_taken_whatever_their_order(tmp_path):
+    face, small = enlarged(300), enlarged(200)
+    left, right = np.full((300, 600, 3), 200, np.uint8), np.full((300, 600, 3), 200, np.uint8)
+    left[:, :300], left[50:250, 350:550] = face, small
+    right[:, 300:], right[50:250, 50:250] = face, small
+    archive = make_zip(tmp_path / "a.zip", {"left.png": encoded(left, "PNG"), "right.png": encoded(right, "PNG")})
+    rows = extracted(archive, max_faces=3)
+    assert [row["faces"] for row in rows] == [2, 2]
+    centers = [np.reshape(row["landmarks"], (478, 3))[:, 0].mean() for row in rows]
+    assert centers[0] < 0.5 < centers[1]
+
+
+# Hostile input
+
+
+def patched(path: Path, old: bytes, new: bytes, count: int = -1) -> Path:
+    path.write_bytes(path.read_bytes().replace(old, new, count))
+    return path
+
+
+def test_broken_members_are_rows_that_say_why(tmp_path):
+    picture = encoded(astronaut())
+    cmyk = Image.fromarray(astronaut()).convert("CMYK")
+    cmyk.save(tmp_path / "cmyk.jpg")
+    inner = make_zip(tmp_path / "inner.zip", {"x.jpg": picture}).read_bytes()
+    members = {
+        "good.jpg": picture,
+        "empty.jpg": b"",
+        "cut.jpg": picture[: len(picture) // 2],
+        "text.png": b"no picture at all",
+        "huge.png": _png_header(60_000, 60_000),
+        "crc.jpg": b"ABCDEFGH" + picture,
+        "locked.jpg": picture,
+        "giant.jpg": picture,
+        "cmyk.jpg": (tmp_path / "cmyk.jpg").read_bytes(),
+        "archive.zip": inner,
+        "zip-as.jpg": inner,
+        "Thumbs.db": b"x",
+    }
+    path = make_zip(tmp_path / "a.zip", members)
+    patched(path, b"ABCDEFGH", b"ABCDEFGX")
+    _patch_directory(path, "locked.jpg", flags=1)
+    _patch_directory(path, "giant.jpg", size=4_000_000_000)
+    rows = {row["image"]: row for row in extracted(path)}
+    assert list(rows) == [name for name in members if name.endswith((".jpg", ".png"))]
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "good.jpg": "ok",
+        "empty.jpg": "decode_error",
+        "cut.jpg": "decode_error",
+        "text.png": "decode_error",
+        "huge.png": "decode_error",
+        "crc.jpg": "read_error",
+        "locked.jpg": "read_error",
+        "giant.jpg": "read_error",
+        "cmyk.jpg": "ok",
+        "zip-as.jpg": "decode_error",
+    }
+    for name, word in {
+        "huge.png": "above the bound",
+        "crc.jpg": "CRC",
+        "locked.jpg": "encrypted",
+        "cut.jpg": "end",
+    }.items():
+        assert word in rows[name]["error"]
+
+
+def _png_header(width: int, height: int) -> bytes:
+    data = bytearray(encoded(np.zeros((2, 2, 3), np.uint8), "PNG"))
+    data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    import zlib
+
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    return bytes(data)
+
+
+def _patch_directory(path: Path, name: str, flags: int | None = None, size: int | None = None) -> None:
+    """Change one member's entry in the central directory (APPNOTE 4.3.12)."""
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    while data[entry + 46 : entry + 46 + len(name)] != name.encode():
+        entry = data.index(b"PK\x01\x02", entry + 4)
+    if flags is not None:
+        data[entry + 8 : entry + 10] = flags.to_bytes(2, "little")
+    if size is not None:
+        data[entry + 24 : entry + 28] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+def test_members_of_one_name_are_rows_of_their_own(tmp_path):
+    path = tmp_path / "twice.zip"
+    with zipfile.ZipFile(path, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("a.jpg", encoded(astronaut()))
+        archive.writestr("a.jpg", encoded(np.zeros((64, 64, 3), np.uint8)))
+    assert [(row["image"], row["status"]) for row in extracted(path)] == [("a.jpg", "ok"), ("a.jpg", "no_face")]
+
+
+def test_an_archive_at_an_odd_path_is_read(tmp_path):
+    folder = tmp_path / "100% [원천] a b" / ("deep" * 30) / ("deeper" * 20)
+    path = make_zip(folder / "[원천] 50%.zip", {"a.jpg": encoded(astronaut())})
+    assert len(str(path)) > 260
+    assert [row["status"] for row in extracted(path)] == ["ok"]
+
+
+# The scale that a JPEG is decoded at
+
+
+def enlarged(side: int) -> np.ndarray:
+    """The astronaut's head, half as wide as the picture."""
+    return np.asarray(Image.fromarray(astronaut()[30:250, 115:335]).resize((side, side), Image.BICUBIC))
+
+
+def distance_percent(found, exact):
+    """Mean distance of points [478, 3] in the picture plane, in % of the distance between the irises."""
+    found, exact = (np.reshape(reading.landmarks, (478, 3))[:, :2] for reading in (found, exact))
+    return 100 * np.linalg.norm(found - exact, axis=1).mean() / np.linalg.norm(exact[468] - exact[473])
+
+
+def test_a_large_face_is_found_at_a_reduced_scale_within_a_percent(mesh):
+    data = encoded(enlarged(2400), quality=92)
+    exact = measure(data, mesh, type(SETTINGS)(**{**vars(SETTINGS), "full_resolution": True}))
+    found = measure(data, mesh, SETTINGS)
+    assert 0 < distance_percent(found, exact) < 1.0
+    assert (found.width, found.height) == (2400, 2400)
+
+
+def test_a_face_too_small_at_a_reduced_scale_is_decoded_again_larger(mesh):
+    picture = np.full((2000, 2000, 3), 180, np.uint8)
+    picture[600:1300, 600:1300] = enlarged(700)
+    data = encoded(picture, quality=92)
+    exact = measure(data, mesh, type(SETTINGS)(**{**vars(SETTINGS), "full_resolution": True}))
+    assert face_width(np.reshape(exact.landmarks, (478, 3)), 2000) / 4 < FACE_WIDTH / 2
+    assert distance_percent(measure(data, mesh, SETTINGS), exact) < 1.0
+
+
+def test_no_face_is_lost_to_speed(mesh, monkeypatch):
+    monkeypatch.setattr(worker, "FIRST_SIDE", 900)  # a picture of 2000 x 2000 is first tried at 1/2
+    picture = np.full((2000, 2000, 3), 60, np.uint8)
+    picture[300:790, 300:790] = enlarged(490)  # at the limit of what is detected
+    data = encoded(picture, quality=92)
+    assert not len(mesh.find(Picture(data, SETTINGS.max_pixels).pixels(2)))
+    assert measure(data, mesh, SETTINGS).status == "ok"
+
+
+# Same bytes, whatever happens
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Shards of eight rows of 24 pictures, by an undisturbed run in one process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = run_driver(folder, ANXIOUS, workers=1, limit=24)
+    assert done.returncode == 0, done.stderr
+    shards = shard_bytes(folder)
+    assert list(shards) == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
+    return shards
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path, undisturbed, workers):
+    done = run_driver(tmp_path, ANXIOUS, workers=workers, limit=24)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert shard_bytes(tmp_path) == undisturbed
+
+
+KILL = "import os, signal\ndef kill(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+AFTER_TWO = "calls = []\nreal = extract._write_shard\ndef third(path, table):\n    calls.append(1)\n"
+MOMENTS = {
+    "inside a shard": (
+        KILL + AFTER_TWO + "    kill() if len(calls) == 3 else real(path, table)\nextract._write_shard = third",
+        2,
+    ),
+    "between a shard's write and its rename": (
+        KILL
+        + "import faceemo.durable as durable\ncalls = []\nreal = durable.rename\n"
+        + "def second(old, new):\n    calls.append(1)\n    kill() if len(calls) == 2 else real(old, new)\n"
+        + "durable.rename = second",
+        1,
+    ),
+    "between the last shard and the folder's rename": (KILL + "extract.rename = kill", 3),
+    "after the folder's rename": (KILL + "extract._summary = kill", 3),
+}
+
+
+@needs_signals
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_kill_9_loses_at_most_the_shard_in_flight(tmp_path, undisturbed, moment):
+    hook, kept = MOMENTS[moment]
+    killed = run_driver(tmp_path, ANXIOUS, workers=1, limit=24, hook=hook)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    again = run_driver(tmp_path, ANXIOUS, workers=1, limit=24)
+    assert again.returncode == 0, again.stderr
+    assert f"{kept} of 3 shards kept from an earlier run" in again.stdout
+    assert shard_bytes(tmp_path) == undisturbed
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@needs_signals
+def test_a_killed_worker_is_one_clear_line_and_the_next_run_goes_on(tmp_path, undisturbed):
+    # A worker kills itself while it decodes the 20th picture: two shards are done by then.
+    hook = (
+        "import multiprocessing\nreal = extract.read_chunk\n"
+        "indices = extract.first_by_hash(extract.Archive(json.loads(sys.argv[1])['source']['zip']).pictures, 24)\n"
+        "extract.read_chunk = KillAt(indices[20])"
+    )
+    script = (
+        "class KillAt:\n"
+        "    def __init__(self, index): self.index = index\n"
+        "    def __call__(self, chunk):\n"
+        "        if self.index in chunk.pictures: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return extract_chunk(chunk)\n"
+        "extract_chunk = extract.read_chunk\n"
+    )
+    command = driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=hook)
+    path = Path(command[1])
+    path.write_text(path.read_text(encoding="utf-8").replace("def main", script + "\ndef main", 1), encoding="utf-8")
+    died = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    assert died.returncode == 1
+    assert died.stderr.startswith("extract: error: a-training-01: a worker")
+    assert died.stderr.count("\n") == 1
+    again = run_driver(tmp_path, ANXIOUS, workers=2, limit=24)
+    assert again.returncode == 0, again.stderr
+    assert "shards kept from an earlier run" in again.stdout
+    assert shard_bytes(tmp_path) == undisturbed
+
+
+@needs_signals
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_when_their_parent_does(tmp_path, signal_number):
+    slow = "import time\nreal = extract._write_shard\ndef slowly(*args):\n    real(*args)\n    time.sleep(60)\n"
+    command = driver(tmp_path, ANXIOUS, workers=2, hook=slow + "extract._write_shard = slowly")
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _wait_for(lambda: list(tmp_path.rglob("part-00000.parquet")))
+        workers = children_of(process.pid)
+        assert len(workers) >= 2
+        process.send_signal(signal_number)
+        process.wait(10)
+    _wait_for(lambda: not any(alive(pid) for pid in workers))
+
+
+@needs_signals
+def test_ctrl_c_is_one_line_and_keeps_finished_shards(tmp_path, undisturbed):
+    slow = "import time\nreal = extract._write_shard\ndef slowly(*args):\n    real(*args)\n    time.sleep(60)\n"
+    command = driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=slow + "extract._write_shard = slowly")
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    ) as process:
+        _wait_for(lambda: list(tmp_path.rglob("part-00000.parquet")))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.count("\n") == 1
+    assert "interrupted" in errors
+    again = run_driver(tmp_path, ANXIOUS, workers=2, limit=24)
+    assert "1 of 3 shards kept from an earlier run" in again.stdout
+    assert shard_bytes(tmp_path) == undisturbed
+
+
+def test_leftovers_of_other_settings_are_not_mixed_in_and_removed(tmp_path, undisturbed):
+    source = source_of(ANXIOUS)
+    extract("a-training-01", source, SETTINGS, 2, workers=1)
+    before = list((tmp_path / "data/.partial").iterdir())
+    others = tmp_path / "data/.partial/a-training-02-0123456789abcdef"
+    others.mkdir()
+    done = run_driver(tmp_path, ANXIOUS, workers=1, limit=24)
+    assert "kept" not in done.stdout
+    assert shard_bytes(tmp_path) == undisturbed
+    assert before[0] not in set((tmp_path / "data/.partial").iterdir())
+    assert others.exists()  # another source's
+
+
+def test_a_worker_imports_neither_torch_nor_dvc_nor_matplotlib(tmp_path):
+    code = (
+        "import sys; from made_archives import *; from faceemo.extraction.worker import Chunk, read_chunk;"
+        f"read_chunk(Chunk({str(ANXIOUS)!r}, '', SETTINGS, [0]));"
+        "print([name for name in ('torch', 'dvc', 'matplotlib', 'scipy', 'sklearn', 'cv2') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_worker_reads_an_archive_anew_that_changed_at_its_path(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.png": encoded(enlarged(300), "PNG")})
+    assert [r.status for r in read_chunk(Chunk(str(path), source_of(path).digest, SETTINGS, [0]))] == ["ok"]
+    make_zip(path, {"b.png": encoded(np.zeros((300, 300, 3), np.uint8), "PNG")})
+    assert [r.status for r in read_chunk(Chunk(str(path), source_of(path).digest, SETTINGS, [0]))] == ["no_face"]
+
+
+def test_summary_counts_what_became_of_the_pictures(capfd):
+    extract("a-training-01", source_of(NEUTRAL), SETTINGS, None, workers=1)
+    assert "a-training-01: 50 pictures: 48 ok, 1 no_face, 1 decode_error; " in capfd.readouterr().out
+
+
+def _wait_for(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

@@ -1,0 +1,389 @@
+import dataclasses
+import itertools
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from faceemo.errors import FaceemoError
+from faceemo.extraction.archive import Archive
+from faceemo.extraction.schema import SCHEMA as LANDMARK_SCHEMA
+from faceemo.extraction.sources import Labels, Source
+from faceemo.features.geometry import FOREHEAD, FRONTAL_LEAN, LEFT_EYE, NOSE_BRIDGE, RIGHT_EYE, normalize
+from faceemo.features.normalize import PersonBaselines, feature_settings, mean_face, normalize_sources
+from faceemo.params import NormalizeParams, load_params
+from faceemo.rows import rows_or_null
+from faceemo.training.mirror import mirrored_features, mirrored_points
+
+DEFAULTS = load_params(Path(__file__).parents[2] / "params.yaml").normalize
+PORTRAIT, LANDSCAPE = (900, 1200), (1200, 900)
+CENTERS, SCALES, ALIGNS, UNITS = (
+    ("centroid", "nose_tip"),
+    ("rms", "max_abs"),
+    ("none", "roll", "pose"),
+    ("equal", "image"),
+)
+ANN, BEN, EVE = "a" * 64, "b" * 64, "e" * 64
+
+
+def settings(**changes) -> NormalizeParams:
+    plain = {"units": "equal", "center": "centroid", "scale": "rms", "align": "none", "baseline": "none"}
+    return dataclasses.replace(DEFAULTS, **{**plain, "baseline_min": 1, **changes})
+
+
+def frontal_face(seed: int = 0) -> np.ndarray:
+    """[478, 3], about 2 units tall, around the origin: random points, but eyes, forehead and nose of a frontal head."""
+    points = np.random.default_rng(seed).uniform(-1, 1, (478, 3)) * (0.7, 1, 0.4)
+    points[list(LEFT_EYE)] = [(-0.5, -0.2, 0), (-0.2, -0.2, 0.1)]
+    points[list(RIGHT_EYE)] = [(0.2, -0.2, 0.1), (0.5, -0.2, 0)]
+    down_the_middle = np.array([0, np.cos(FRONTAL_LEAN), -np.sin(FRONTAL_LEAN)])
+    for distance, point in enumerate(FOREHEAD + NOSE_BRIDGE):
+        points[point] = (0, -0.9, 0) + 0.1 * distance * down_the_middle
+    points[1] = (0, 0.25, -0.7)
+    return points
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """[3, 3] for column vectors, Rz(roll) Ry(yaw) Rx(pitch), degrees."""
+    (cy, cp, cr), (sy, sp, sr) = (np.cos(np.radians([yaw, pitch, roll])), np.sin(np.radians([yaw, pitch, roll])))
+    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    return about_z @ about_y @ about_x
+
+
+def photo(points: np.ndarray, picture=PORTRAIT, size=200.0, at=(430.0, 510.0)) -> np.ndarray:
+    """FaceMesh's landmarks float32 [478, 3] of a face `size` pixels a unit large around a pixel of a picture."""
+    width, height = picture
+    return ((points * size + (*at, 0)) / (width, height, width)).astype(np.float32)
+
+
+def normalized(landmarks: np.ndarray, picture=PORTRAIT, **changes) -> tuple[np.ndarray, np.ndarray]:
+    """Features [1434] and angles [3] of one face."""
+    width, height = np.array([picture]).T
+    features, angles = normalize(landmarks[None], width, height, settings(**changes))
+    return features[0], angles[0]
+
+
+@pytest.mark.parametrize(("center", "scale"), list(itertools.product(CENTERS, SCALES)))
+def test_features_do_not_change_when_a_face_is_shifted_and_scaled(center, scale):
+    here, _ = normalized(photo(frontal_face()), center=center, scale=scale)
+    there, _ = normalized(photo(frontal_face(), size=71.0, at=(250.0, 800.0)), center=center, scale=scale)
+    np.testing.assert_allclose(there, here, atol=1e-4)
+
+
+def test_the_centre_is_the_origin_and_the_size_is_one():
+    points, _ = normalized(photo(frontal_face()), center="centroid", scale="rms")
+    points = points.reshape(478, 3)
+    np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-5)
+    assert np.sqrt((points**2).sum(axis=1).mean()) == pytest.approx(1, abs=1e-5)
+    points, _ = normalized(photo(frontal_face()), center="nose_tip", scale="max_abs")
+    assert not points.reshape(478, 3)[1].any()
+    assert np.abs(points).max() == 1
+
+
+def test_a_portrait_and_a_landscape_picture_give_the_same_features_in_equal_units_only():
+    upright, wide = photo(frontal_face(), PORTRAIT), photo(frontal_face(), LANDSCAPE)
+    np.testing.assert_allclose(normalized(wide, LANDSCAPE)[0], normalized(upright, PORTRAIT)[0], atol=1e-4)
+    in_fractions = [normalized(wide, LANDSCAPE, units="image")[0], normalized(upright, PORTRAIT, units="image")[0]]
+    assert np.abs(in_fractions[0] - in_fractions[1]).max() > 0.1
+
+
+def test_a_squeezed_copy_of_a_picture_is_squeezed_back_by_its_true_size():
+    """FaceMesh's fractions of a picture and of a copy half as high are the same numbers; the size tells them apart."""
+    landmarks = photo(frontal_face(), (1000, 1000))
+    tall, _ = normalized(landmarks, (1000, 1000))
+    flat, _ = normalized(landmarks, (1000, 500))
+    squeezed, _ = normalized(photo(frontal_face() * (1, 0.5, 1), (1000, 1000)), (1000, 1000))
+    np.testing.assert_allclose(flat, squeezed, atol=1e-4)
+    assert np.abs(flat - tall).max() > 0.1
+
+
+@pytest.mark.parametrize("units", UNITS)
+@pytest.mark.parametrize("roll", [-170, -40, 12, 95])
+def test_align_roll_undoes_a_rotation_in_the_picture(units, roll):
+    straight, tilted = photo(frontal_face()), photo(frontal_face() @ rotation(0, 0, roll).T)
+    expected, _ = normalized(straight, align="roll", units=units)
+    np.testing.assert_allclose(normalized(tilted, align="roll", units=units)[0], expected, atol=1e-4)
+    assert np.abs(normalized(tilted, units=units)[0] - normalized(straight, units=units)[0]).max() > 0.1
+
+
+@pytest.mark.parametrize("units", UNITS)
+def test_align_roll_makes_the_eye_line_level(units):
+    tilted = photo(frontal_face() @ rotation(10, 5, 35).T)
+    points = normalized(tilted, align="roll", units=units)[0].reshape(478, 3)
+    across = points[list(RIGHT_EYE)].mean(axis=0) - points[list(LEFT_EYE)].mean(axis=0)
+    assert across[0] > 0
+    assert across[1] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("units", UNITS)
+@pytest.mark.parametrize("angles", [(25, 0, 0), (0, -20, 0), (-30, 15, 50), (100, -60, 170), (-170, 80, -90)])
+def test_align_pose_undoes_any_rotation(units, angles):
+    straight, turned = photo(frontal_face()), photo(frontal_face() @ rotation(*angles).T)
+    expected, _ = normalized(straight, align="pose", units=units)
+    np.testing.assert_allclose(normalized(turned, align="pose", units=units)[0], expected, atol=1e-4)
+    assert np.abs(normalized(turned, units=units)[0] - normalized(straight, units=units)[0]).max() > 0.1
+
+
+def test_align_leaves_a_frontal_upright_face_as_it_is():
+    plain, _ = normalized(photo(frontal_face()))
+    for align in ("roll", "pose"):
+        np.testing.assert_allclose(normalized(photo(frontal_face()), align=align)[0], plain, atol=1e-4)
+
+
+@pytest.mark.parametrize(("units", "center", "scale", "align"), list(itertools.product(UNITS, CENTERS, SCALES, ALIGNS)))
+def test_the_mirrored_picture_gives_the_mirrored_features(units, center, scale, align):
+    chosen = {"units": units, "center": center, "scale": scale, "align": align}
+    landmarks = photo(frontal_face() @ rotation(20, -8, 15).T)
+    mirrored = landmarks[mirrored_points()]
+    mirrored[:, 0] = 1 - mirrored[:, 0]
+    order, sign = mirrored_features()
+    features, angles = normalized(landmarks, **chosen)
+    of_mirrored, mirrored_angles = normalized(mirrored, **chosen)
+    np.testing.assert_allclose(of_mirrored, features[order] * sign, atol=1e-4)
+    np.testing.assert_allclose(mirrored_angles, angles * (-1, 1, -1), atol=1e-2)
+
+
+def test_the_published_recipe_is_nose_tip_to_zero_and_largest_coordinate_to_one_in_raw_fractions():
+    landmarks = np.stack([photo(frontal_face(seed)) for seed in range(3)])
+    published = settings(units="image", center="nose_tip", scale="max_abs")
+    features, _ = normalize(landmarks, np.full(3, 900), np.full(3, 1200), published)
+    centred = landmarks - landmarks[:, 1:2]
+    expected = (centred / np.abs(centred).max((1, 2), keepdims=True)).reshape(3, 1434)
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
+def test_every_face_of_a_batch_is_normalised_by_itself_and_the_input_stays():
+    faces = np.stack([photo(frontal_face(seed), size=100 + 50 * seed) for seed in range(4)])
+    sizes = [PORTRAIT, LANDSCAPE, PORTRAIT, (640, 640)]
+    before = faces.copy()
+    features, angles = normalize(faces, *np.array(sizes).T, settings(align="pose"))
+    assert features.dtype == np.float32 and features.shape == (4, 1434) and angles.shape == (4, 3)
+    np.testing.assert_array_equal(faces, before)
+    for number, (face, size) in enumerate(zip(faces, sizes, strict=True)):
+        np.testing.assert_array_equal(features[number], normalized(face, size, align="pose")[0])
+
+
+@pytest.mark.parametrize("picture", [PORTRAIT, LANDSCAPE])
+@pytest.mark.parametrize("angles", [(0, 0, 0), (25, 0, 0), (0, -15, 0), (0, 0, 40), (20, -10, 30), (-35, 12, -120)])
+def test_pose_angles_are_those_that_a_frontal_face_was_turned_by(picture, angles):
+    turned = photo(frontal_face() @ rotation(*angles).T, picture)
+    for chosen in ({}, {"units": "image", "align": "pose", "scale": "max_abs"}):
+        np.testing.assert_allclose(normalized(turned, picture, **chosen)[1], angles, atol=0.01)
+
+
+def test_signs_of_the_angles_as_seen_in_the_picture():
+    def nose_and_right_eye(face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        eyes = face[list(LEFT_EYE + RIGHT_EYE)].mean(axis=0)
+        return face[1] - eyes, face[list(RIGHT_EYE)].mean(axis=0) - eyes
+
+    nose, _ = nose_and_right_eye(frontal_face())
+    for angles, index, moved in (((20, 0, 0), 0, -1), ((0, 20, 0), 1, 1)):  # x to the left, y down
+        turned = frontal_face() @ rotation(*angles).T
+        assert np.sign(nose_and_right_eye(turned)[0] - nose)[index] == moved
+        np.testing.assert_allclose(normalized(photo(turned))[1], angles, atol=0.01)
+    _, eye = nose_and_right_eye(frontal_face() @ rotation(0, 0, 20).T)
+    assert eye[1] > 0  # clockwise: the eye on the right sinks
+
+
+def test_person_baselines_count_each_person_apart_and_nobody_not_at_all():
+    baselines = PersonBaselines()
+    baselines.add([ANN, None, BEN], np.array([[1.0], [100.0], [5.0]], np.float32))
+    baselines.add([ANN], np.array([[3.0]], np.float32))
+    assert baselines.get(ANN, at_least=2) == pytest.approx([2.0])
+    assert baselines.get(BEN, at_least=1) == pytest.approx([5.0])
+    assert baselines.get(BEN, at_least=2) is None
+    assert baselines.get(EVE, at_least=1) is None
+    assert baselines.get(None, at_least=1) is None
+
+
+def row(number: int, subject: str | None, status: str = "ok") -> dict:
+    """One picture's landmark row; the face of `number` is its own."""
+    ok = status == "ok"
+    return {
+        "image": f"{number:03d}.jpg",
+        "emotion": "neutral",
+        "subject": subject,
+        "sex": "female",
+        "age": 30,
+        "background": None,
+        "width": 900 if status != "decode_error" else None,
+        "height": 1200 if status != "decode_error" else None,
+        "faces": int(ok),
+        "turned": 0,
+        "status": status,
+        "error": None if ok else "why",
+        "landmarks": photo(frontal_face(number), size=150 + number) if ok else None,
+    }
+
+
+def write_shards(project: Path, key: str, rows: list[dict], shard_rows: int = 1000) -> None:
+    folder = project / "data" / "landmarks" / key
+    folder.mkdir(parents=True)
+    schema = LANDMARK_SCHEMA.with_metadata({"faceemo.extract": json.dumps({"max_faces": 1})})
+    for number, start in enumerate(range(0, len(rows), shard_rows)):
+        some = rows[start : start + shard_rows]
+        columns = {name: [one[name] for one in some] for name in schema.names}
+        columns["landmarks"] = rows_or_null([None if v is None else v.reshape(-1) for v in columns["landmarks"]])
+        pq.write_table(pa.table(columns, schema=schema), folder / f"part-{number:05d}.parquet")
+
+
+def source(emotion: str = "neutral", folder: str = "training", labels: Labels | None = None) -> Source:
+    return Source("somewhere.zip", emotion, folder, images=1, digest="0", labels=labels)
+
+
+def run_normalize(project: Path, sources: dict[str, Source], **changes) -> dict[str, pa.Table]:
+    normalize_sources(sources, project / "data" / "landmarks", settings(**changes))
+    return {path.stem: pq.read_table(path) for path in (project / "data" / "features").glob("*")}
+
+
+def metadata_of(project: Path, key: str) -> dict[bytes, bytes]:
+    return pq.read_metadata(project / "data" / "features" / f"{key}.parquet").metadata
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def expected_features(number: int) -> np.ndarray:
+    return normalized(row(number, None)["landmarks"])[0]
+
+
+def test_rows_keep_their_order_and_failed_pictures_keep_theirs_without_features(project):
+    statuses = ["ok", "no_face", "ok", "decode_error", "read_error", "ok"]
+    write_shards(project, "neutral-training-01", [row(i, ANN, status) for i, status in enumerate(statuses)], 2)
+    table = run_normalize(project, {"neutral-training-01": source(folder="validation")})["neutral-training-01"]
+    assert table["image"].to_pylist() == [f"{i:03d}.jpg" for i in range(6)]
+    assert table["status"].to_pylist() == statuses
+    assert set(table["folder"].to_pylist()) == {"validation"}
+    assert table["agreement"].to_pylist() == table["box"].to_pylist() == [None] * 6
+    for number, status in enumerate(statuses):
+        vector, *angles = (table[name][number].as_py() for name in ("features", "yaw", "pitch", "roll"))
+        if status == "ok":
+            np.testing.assert_allclose(vector, expected_features(number), atol=1e-6)
+            np.testing.assert_allclose(angles, 0, atol=0.01)
+        else:
+            assert vector is None and angles == [None] * 3
+
+
+@pytest.mark.parametrize("baseline", ["none", "person"])
+def test_many_shards_give_the_same_features_as_one(project, baseline):
+    rows = [row(i, [ANN, BEN, None][i % 3], "no_face" if i % 4 == 3 else "ok") for i in range(14)]
+    write_shards(project, "neutral-training-01", rows, shard_rows=3)
+    write_shards(project, "neutral-training-02", rows)
+    sources = {"neutral-training-01": source(), "neutral-training-02": source()}
+    tables = run_normalize(project, sources, baseline=baseline)
+    many, one = tables["neutral-training-01"], tables["neutral-training-02"]
+    assert many.equals(one)
+    assert many["features"].null_count < len(rows)
+    faces = [mean_face(metadata_of(project, key)) for key in sources]
+    np.testing.assert_allclose(faces[0], faces[1], atol=2e-5)
+
+
+def test_an_archive_without_any_face_gives_rows_without_features(project):
+    write_shards(project, "neutral-training-01", [row(0, ANN, "no_face"), row(1, ANN, "decode_error")])
+    table = run_normalize(project, {"neutral-training-01": source()}, baseline="person")["neutral-training-01"]
+    assert table["status"].to_pylist() == ["no_face", "decode_error"]
+    assert table["features"].null_count == 2
+
+
+def test_a_persons_mean_over_all_sources_is_taken_away(project):
+    write_shards(project, "neutral-training-01", [row(0, ANN), row(1, ANN, "no_face"), row(2, BEN)])
+    write_shards(project, "sad-validation-01", [row(3, BEN), row(4, ANN), row(5, ANN)])
+    sources = {"neutral-training-01": source(), "sad-validation-01": source("sad", "validation")}
+    tables = run_normalize(project, sources, baseline="person")
+    first, second = (tables[key]["features"].to_pylist() for key in sources)
+    ann = np.mean([expected_features(i) for i in (0, 4, 5)], axis=0)
+    ben = np.mean([expected_features(i) for i in (2, 3)], axis=0)
+    assert first[1] is None
+    for vector, number, mean in ((first[0], 0, ann), (first[2], 2, ben), (second[0], 3, ben), (second[1], 4, ann)):
+        np.testing.assert_allclose(vector, expected_features(number) - mean, atol=1e-5)
+    total = np.sum([first[0], second[1], second[2]], axis=0)
+    np.testing.assert_allclose(total, 0, atol=1e-5)
+
+
+def test_too_few_pictures_or_nobody_known_is_no_baseline_and_counted(project, capsys):
+    rows = [row(0, ANN), row(1, ANN), row(2, BEN), row(3, BEN, "no_face"), row(4, None), row(5, ANN)]
+    write_shards(project, "neutral-training-01", rows)
+    sources = {"neutral-training-01": source()}
+    table = run_normalize(project, sources, baseline="person", baseline_min=3)["neutral-training-01"]
+    assert table["status"].to_pylist() == ["ok", "ok", "no_baseline", "no_face", "no_baseline", "ok"]
+    assert [vector is None for vector in table["features"].to_pylist()] == [False, False, True, True, True, False]
+    assert table["yaw"].null_count == 1  # the face was found; only its features have no meaning
+    printed = capsys.readouterr().out
+    assert "6 pictures" in printed and "3 ok" in printed and "2 no_baseline" in printed and "1 no_face" in printed
+
+
+def test_features_of_a_dropped_source_are_removed(project):
+    for key in ("neutral-training-01", "sad-training-01"):
+        write_shards(project, key, [row(0, ANN)])
+    sources = {"neutral-training-01": source(), "sad-training-01": source("sad")}
+    assert set(run_normalize(project, sources)) == set(sources)
+    del sources["sad-training-01"]
+    assert set(run_normalize(project, sources)) == {"neutral-training-01"}
+
+
+def test_features_carry_their_settings_and_the_mean_face_before_any_baseline(project):
+    write_shards(project, "neutral-training-01", [row(i, ANN) for i in range(4)])
+    run_normalize(project, {"neutral-training-01": source()}, baseline="person")
+    metadata = metadata_of(project, "neutral-training-01")
+    found = feature_settings(metadata)
+    assert found["normalize"] == dataclasses.asdict(settings(baseline="person"))
+    assert found["extract"] == {"max_faces": 1}
+    expected = np.mean([expected_features(i) for i in range(4)], axis=0).reshape(478, 3)
+    np.testing.assert_allclose(mean_face(metadata), expected, atol=2e-5)
+
+
+def test_a_source_without_landmarks_is_one_clear_line(project):
+    with pytest.raises(FaceemoError, match="neutral-training-01 holds no landmarks") as error:
+        run_normalize(project, {"neutral-training-01": source()})
+    assert "\n" not in str(error.value)
+
+
+def write_labels(path: Path, records: list[dict]) -> Labels:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("labels.json", json.dumps(records, ensure_ascii=False))
+    with Archive(path) as archive:
+        return Labels(path.as_posix(), archive.digest())
+
+
+def record(filename: str, votes: list[str], left: float) -> dict:
+    raters = {
+        f"annot_{letter}": {"boxes": {"minX": left + i, "minY": 20.0, "maxX": 300.0, "maxY": 400.0}, "faceExp": vote}
+        for i, (letter, vote) in enumerate(zip("ABC", votes, strict=True))
+    }
+    return {"filename": filename, **raters}
+
+
+def test_labels_fill_agreement_and_box_of_their_own_pictures(project, capsys):
+    rows = [row(i, ANN) for i in range(3)]
+    rows[1]["image"] = "사진/거실 & 부엌.jpg"
+    write_shards(project, "neutral-training-01", rows, shard_rows=2)
+    labels = write_labels(
+        project / "labels.zip",
+        [
+            record("거실 _ 부엌.jpg", ["중립", "슬픔", "중립"], 10),
+            record("000.jpg", ["중립", "중립", "중립"], 40),
+            record("elsewhere.jpg", ["중립", "중립", "중립"], 0),
+        ],
+    )
+    table = run_normalize(project, {"neutral-training-01": source(labels=labels)})["neutral-training-01"]
+    assert table["agreement"].to_pylist() == [3, 2, None]
+    assert table["box"].to_pylist() == [[41, 20, 300, 400], [11, 20, 300, 400], None]
+    assert "2 joined, 1 pictures without one, 1 of no picture" in capsys.readouterr().out
+
+
+def test_a_changed_label_archive_is_one_clear_line(project):
+    write_shards(project, "neutral-training-01", [row(0, ANN)])
+    scanned = write_labels(project / "labels.zip", [record("000.jpg", ["중립"] * 3, 0)])
+    write_labels(project / "labels.zip", [record("000.jpg", ["슬픔"] * 3, 0)])
+    with pytest.raises(FaceemoError, match=r"neutral-training-01: label archive changed .* 'faceemo scan'") as error:
+        run_normalize(project, {"neutral-training-01": source(labels=scanned)})
+    assert "\n" not in str(error.value)

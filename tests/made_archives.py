@@ -1,0 +1,111 @@
+"""What the tests of extraction share: archives made on the spot, and extraction in a process that can be killed."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from faceemo.extraction.archive import Archive
+from faceemo.extraction.sources import Source
+from faceemo.params import ExtractParams
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+ANXIOUS = SAMPLE / "Training" / "[원천]EMOIMG_불안_TRAIN_01.zip"
+NEUTRAL = SAMPLE / "Training" / "[원천]EMOIMG_중립_TRAIN_01.zip"
+SETTINGS = ExtractParams(
+    full_resolution=False, max_faces=1, max_pixels=50_000_000, max_bytes=50_000_000, scheduler=None
+)
+
+# Runs in a process of its own. `hook` is Python that may reach into faceemo.extraction.extract before the work begins.
+DRIVER = """
+import json, os, signal, sys
+import faceemo.extraction.extract as extract
+from faceemo.console import run
+from faceemo.params import ExtractParams
+from faceemo.extraction.sources import Source
+
+def main(task):
+    extract.SHARD_ROWS = 8
+    extract.CHUNK_PICTURES = 2
+    exec(task["hook"], globals())
+    extract.extract("a-training-01", Source(**task["source"]), ExtractParams(**task["settings"]), task["limit"],
+                    task["workers"])
+
+if __name__ == "__main__":
+    task = json.loads(sys.argv[1])
+    sys.exit(run("extract", lambda: main(task)))
+"""
+
+
+def source_of(path: Path, emotion: str = "anxious") -> Source:
+    with Archive(path) as archive:
+        return Source(str(path), emotion, "training", len(archive.pictures), archive.digest(), None)
+
+
+def driver(
+    folder: Path, path: Path, workers: int, limit: int | None = None, hook: str = "", **settings: object
+) -> list:
+    """The command that extracts `path` into folder/data/landmarks/a-training-01 with shards of eight rows."""
+    script = folder / "driver.py"
+    script.write_text(DRIVER, encoding="utf-8")
+    task = {
+        "source": vars(source_of(path)),
+        "settings": {**vars(SETTINGS), **settings},
+        "limit": limit,
+        "workers": workers,
+        "hook": hook,
+    }
+    return [sys.executable, str(script), json.dumps(task)]
+
+
+def run_driver(folder: Path, *args: object, **kwargs: object) -> subprocess.CompletedProcess:
+    folder.mkdir(parents=True, exist_ok=True)
+    return subprocess.run(
+        driver(folder, *args, **kwargs), cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=120
+    )
+
+
+def shard_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "data/landmarks/a-training-01").iterdir())}
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs (and is no zombie)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def make_zip(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def encoded(rgb: np.ndarray, suffix: str = "JPEG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, suffix, **options)
+    return buffer.getvalue()
+
+
+def children_of(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text(encoding="utf-8").split()] if path.exists() else []
+
+
+POSIX = os.name == "posix"
+
+
+def heed_ctrl_c() -> None:
+    """preexec_fn for a process that is to be interrupted: shells start background jobs with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

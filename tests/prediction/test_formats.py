@@ -1,0 +1,99 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from faceemo.errors import FaceemoError
+from faceemo.extraction.worker import Reading
+from faceemo.prediction.formats import format_of, write_predictions
+from faceemo.prediction.inputs import Input
+from faceemo.prediction.predict import Prediction
+
+CLASSES = ["neutral", "anxious"]
+COLUMNS = ["path", "seconds", "status", "error", "left", "top", "right", "bottom", "label", "neutral", "anxious"]
+
+
+def predictions():
+    landmarks = np.zeros((478, 3), np.float32)
+    landmarks[0], landmarks[1] = (0.25, 0.5, 0), (0.75, 1.0, 0)
+    landmarks[2:] = (0.5, 0.75, 0)
+    face = Reading("ok", None, 200, 400, 1, landmarks.reshape(-1))
+    cut = Reading("decode_error", 'premature end, "cut"')
+    yield Prediction(Input("사진 1.jpg", None, None, face, None), "anxious", np.array([0.125, 0.875], np.float32))
+    yield Prediction(Input("a.mp4", 1.5, None, face, None), "neutral", np.array([0.75, 0.25], np.float32))
+    yield Prediction(Input("b,c.jpg", None, None, cut, None))
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "expected"),
+    [
+        (None, None, "table"),
+        (None, "a.csv", "csv"),
+        (None, "a.JSONL", "jsonl"),
+        (None, "a.parquet", "parquet"),
+        (None, "a.txt", "table"),
+        ("jsonl", "a.csv", "jsonl"),
+    ],
+)
+def test_the_format_is_what_was_asked_for_or_what_the_suffix_tells(name, out, expected, tmp_path):
+    assert format_of(name, out and tmp_path / out) == expected
+
+
+def test_the_table_has_a_line_a_picture_with_the_path_last(capsys):
+    write_predictions(predictions(), CLASSES, "table", None)
+    head, face, frame, cut = capsys.readouterr().out.splitlines()
+    assert head.split() == ["status", "label", "neutral", "anxious", "box", "seconds", "path"]
+    assert face.split() == ["ok", "anxious", "0.125", "0.875", "50,200,150,400", "사진", "1.jpg"]
+    assert frame.split() == ["ok", "neutral", "0.750", "0.250", "50,200,150,400", "1.500", "a.mp4"]
+    assert cut.split(maxsplit=1) == ["decode_error", cut[cut.index("b,c.jpg") :]]
+    assert len({line.rindex(word) for line, word in ((head, "path"), (face, "사진"), (frame, "a.mp4"))}) == 1
+
+
+def test_the_table_comes_line_by_line(capsys):
+    seen = []
+
+    def slowly():
+        for prediction in predictions():
+            seen.append(capsys.readouterr().out.count("\n"))
+            yield prediction
+
+    write_predictions(slowly(), CLASSES, "table", None)
+    assert seen == [1, 1, 1]
+
+
+def test_csv_has_a_column_for_everything(capsys):
+    write_predictions(predictions(), CLASSES, "csv", None)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert list(rows[0]) == COLUMNS
+    assert [rows[0][name] for name in ("left", "top", "right", "bottom")] == ["50", "200", "150", "400"]
+    assert rows[1]["seconds"] == "1.5" and rows[1]["label"] == "neutral"
+    assert rows[2]["error"] == 'premature end, "cut"' and rows[2]["label"] == rows[2]["anxious"] == ""
+
+
+def test_json_lines_and_parquet_hold_the_same_rows(tmp_path):
+    write_predictions(predictions(), CLASSES, "jsonl", tmp_path / "a.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
+    write_predictions(predictions(), CLASSES, "parquet", tmp_path / "deep" / "a.parquet")
+    table = pq.read_table(tmp_path / "deep" / "a.parquet")
+    assert list(lines[0]) == table.column_names == COLUMNS
+    assert table.to_pylist() == lines
+    assert lines[2]["label"] is None and lines[2]["left"] is None and lines[0]["seconds"] is None
+
+
+def test_parquet_without_a_file_is_refused():
+    with pytest.raises(FaceemoError, match="name a file with --out"):
+        write_predictions(predictions(), CLASSES, "parquet", None)
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    def broken():
+        yield next(predictions())
+        raise RuntimeError("power")
+
+    for name in ("table", "csv", "jsonl", "parquet"):
+        with pytest.raises(RuntimeError, match="power"):
+            write_predictions(broken(), CLASSES, name, tmp_path / f"a.{name}")
+    assert list(tmp_path.iterdir()) == []

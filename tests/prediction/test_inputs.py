@@ -1,0 +1,150 @@
+import dataclasses
+import shutil
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+from made_archives import ANXIOUS, NEUTRAL, SETTINGS, encoded
+
+from faceemo.errors import FaceemoError
+from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """Two sample pictures as (name, encoded bytes)."""
+    with zipfile.ZipFile(ANXIOUS) as archive:
+        return [(info.filename, archive.read(info)) for info in archive.infolist()[:2]]
+
+
+@pytest.fixture
+def face_file(tmp_path, faces):
+    path = tmp_path / "사진 1.jpg"
+    path.write_bytes(faces[0][1])
+    return path
+
+
+def video_file(path, pictures, rate=10.0, code="mp4v"):
+    height, width, _ = pictures[0].shape
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), rate, (width, height))
+    for picture in pictures:
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def pixels_of(data):
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def read(*paths, workers=1, settings=SETTINGS):
+    return list(read_inputs(find_inputs(list(paths)), settings, workers))
+
+
+class TestFindInputs:
+    def test_a_folder_gives_what_is_below_it_by_name_and_nothing_else(self, tmp_path):
+        for name in ("b.JPG", "a/z.mp4", "a/1.zip", "notes.txt", "__MACOSX/b.jpg", "a/._z.mp4"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        found = [path.relative_to(tmp_path).as_posix() for path in find_inputs([tmp_path])]
+        assert found == ["a/1.zip", "a/z.mp4", "b.JPG"]
+
+    def test_paths_keep_their_order(self, tmp_path):
+        paths = [tmp_path / name for name in ("b.jpg", "a.jpg", "odd.name")]
+        for path in paths:
+            path.touch()
+        assert find_inputs(paths) == paths
+
+    def test_a_missing_path_is_named(self, tmp_path):
+        with pytest.raises(FaceemoError, match=r"none\.jpg: no such file or folder"):
+            find_inputs([tmp_path / "none.jpg"])
+
+    def test_a_folder_without_any_is_named(self, tmp_path):
+        with pytest.raises(FaceemoError, match="no pictures, archives or videos below"):
+            find_inputs([tmp_path])
+
+
+def test_pictures_and_archives_are_counted_and_videos_are_not(face_file, tmp_path):
+    assert count_inputs([face_file, NEUTRAL]) == 51
+    assert count_inputs([face_file, tmp_path / "a.mp4"]) is None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_and_archives_come_in_their_order_whatever_the_workers(face_file, make_zip, faces, workers, tmp_path):
+    pictures = [make_zip("one.zip", *faces), face_file, make_zip("two.zip", faces[1])]
+    for number in range(10):
+        pictures.append(shutil.copy(face_file, tmp_path / f"{number}.jpg"))
+    found = read(*pictures, workers=workers)
+    assert [entry.path for entry in found] == [
+        f"{tmp_path}/one.zip/{faces[0][0]}",
+        f"{tmp_path}/one.zip/{faces[1][0]}",
+        str(face_file),
+        f"{tmp_path}/two.zip/{faces[1][0]}",
+        *(f"{tmp_path}/{number}.jpg" for number in range(10)),
+    ]
+    assert {entry.reading.status for entry in found} == {"ok"}
+    assert np.array_equal(found[1].reading.landmarks, found[3].reading.landmarks)
+    assert np.array_equal(found[0].reading.landmarks, found[2].reading.landmarks)
+    assert found[0].subject == faces[0][0].split("_")[0] and found[2].subject is None
+
+
+def test_pixels_are_those_of_the_picture_upright_and_at_full_size(face_file, make_zip, faces):
+    for entry in read(face_file, make_zip("one.zip", faces[1], faces[0]))[::2]:
+        assert np.abs(entry.pixels().astype(int) - pixels_of(faces[0][1])).max() <= 3  # decoders differ by rounding
+
+
+def test_a_bad_picture_is_an_input_with_a_status(tmp_path, face_file, make_zip):
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(face_file.read_bytes()[:5000])
+    text = tmp_path / "text.txt"
+    text.write_text("no picture")
+    blank = tmp_path / "blank.png"
+    blank.write_bytes(encoded(np.zeros((300, 300, 3), np.uint8), "PNG"))
+    found = read(cut, text, blank, make_zip("bad.zip", ("a.jpg", b"")))
+    assert [entry.reading.status for entry in found] == ["decode_error", "decode_error", "no_face", "decode_error"]
+
+
+def test_a_file_above_the_bound_of_bytes_is_never_read(face_file):
+    [entry] = read(face_file, settings=dataclasses.replace(SETTINGS, max_bytes=1000))
+    assert entry.reading.status == "read_error" and "above the bound of 1000" in entry.reading.error
+
+
+def test_an_archive_that_cannot_be_read_is_one_clear_error(tmp_path):
+    path = tmp_path / "broken.zip"
+    path.write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(FaceemoError, match=r"broken\.zip: not a readable ZIP archive"):
+        read(path)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_frame_of_a_video_comes_with_its_time(tmp_path, faces, workers):
+    rgb = pixels_of(faces[0][1])
+    path = video_file(tmp_path / "영상.mp4", [rgb] * 5 + [np.zeros_like(rgb)] * 6)
+    found = read(path, workers=workers)
+    assert [entry.path for entry in found] == [str(path)] * 11
+    assert [entry.seconds for entry in found] == pytest.approx(np.arange(11) / 10, abs=0.01)
+    assert [entry.reading.status for entry in found] == ["ok"] * 5 + ["no_face"] * 6
+    assert np.abs(found[0].pixels().astype(int) - rgb).mean() < 6  # the video lost a little
+
+
+def test_a_video_without_a_clock_counts_its_frames(tmp_path, faces):
+    rgb = pixels_of(faces[0][1])
+    path = video_file(tmp_path / "a.avi", [rgb] * 4, rate=4, code="MJPG")
+    assert [entry.seconds for entry in read(path)] == pytest.approx([0, 0.25, 0.5, 0.75])
+
+
+def test_what_is_no_video_is_a_row_with_a_status(tmp_path, capfd):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"not at all")
+    [entry] = read(path)
+    assert (entry.reading.status, entry.reading.error) == ("decode_error", "no video in a known format")
+
+
+def test_a_video_that_ends_early_says_so_after_its_frames(tmp_path, faces):
+    rgb = pixels_of(faces[0][1])
+    path = video_file(tmp_path / "a.avi", [rgb] * 20, code="MJPG")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = read(path)
+    assert 5 <= len(found) - 1 < 15
+    assert found[-1].reading.status == "decode_error" and "of 20 frames" in found[-1].reading.error

@@ -1,0 +1,225 @@
+import dataclasses
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from made_archives import ANXIOUS, NEUTRAL, SETTINGS, source_of
+from made_models import model_file, random_model
+
+import faceemo
+from faceemo import EmotionModel
+from faceemo.errors import FaceemoError
+from faceemo.extraction.extract import extract
+from faceemo.extraction.worker import Reading
+from faceemo.features.normalize import normalize_sources
+from faceemo.params import NormalizeParams
+from faceemo.prediction.inputs import Input, read_inputs
+from faceemo.prediction.predict import predict_inputs, read_baseline
+from faceemo.training.model import save_model
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """The sample's training pictures of one emotion: 48 faces."""
+    return list(read_inputs([ANXIOUS], SETTINGS, 1))
+
+
+@pytest.fixture(scope="module")
+def pictures(inputs):
+    return [entry.pixels() for entry in inputs[:3]]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return EmotionModel(random_model())
+
+
+@pytest.fixture(scope="module")
+def person_model():
+    return EmotionModel(random_model(baseline="person"))
+
+
+BLANK = np.zeros((120, 100, 3), np.uint8)
+
+
+class TestLoading:
+    def test_the_package_exports_the_model_without_importing_torch_before_it_is_asked_for(self):
+        code = "import sys, faceemo; before = 'torch' in sys.modules; faceemo.EmotionModel; print(before)"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+        assert "EmotionModel" in faceemo.__all__
+        with pytest.raises(AttributeError, match="no attribute 'Emotion'"):
+            faceemo.Emotion  # noqa: B018
+
+    def test_a_model_is_what_was_saved(self, tmp_path):
+        model = EmotionModel.load(str(model_file(tmp_path, classes=("neutral", "happy", "sad"))))
+        assert model.classes_.tolist() == ["neutral", "happy", "sad"]
+        assert model.extract_settings == SETTINGS
+        assert not model.judges_change
+        assert EmotionModel.load(model_file(tmp_path, baseline="person")).judges_change
+
+    def test_a_missing_file_says_what_to_do(self, tmp_path):
+        with pytest.raises(FaceemoError, match=r"none\.pt: no such model; train one with 'dvc repro'"):
+            EmotionModel.load(tmp_path / "none.pt")
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            {"settings": {}},
+            {"settings": {"normalize": {}, "extract": {"settings": {}}}},
+            {"state_dict": {}},
+            {"classes": ("one", "two", "three")},
+            {"settings": None},
+        ],
+    )
+    def test_a_file_whose_parts_do_not_fit_is_named_in_one_line(self, tmp_path, spoil):
+        path = tmp_path / "emotion.pt"
+        save_model(path, dataclasses.replace(random_model(), **spoil))
+        with pytest.raises(FaceemoError, match=r"emotion\.pt: not a model of this version of faceemo; train it again"):
+            EmotionModel.load(path)
+
+
+class TestPictures:
+    def test_one_picture_gives_one_label_and_one_row(self, model, pictures):
+        probability = model.predict_proba(pictures[0])
+        assert probability.shape == (2,) and probability.dtype == np.float32
+        assert probability.sum() == pytest.approx(1)
+        assert model.predict(pictures[0]) == model.classes_[probability.argmax()]
+
+    def test_several_pictures_give_what_each_gives_alone(self, model, pictures):
+        many = [pictures[0], BLANK, pictures[1], pictures[2][:, ::2][:, ::1].copy()]
+        together = model.predict_proba(many)
+        for row, picture in zip(together, many, strict=True):
+            np.testing.assert_allclose(row, model.predict_proba(picture), atol=1e-6)
+        assert model.predict(many).tolist() == [model.predict(picture) for picture in many]
+
+    def test_an_array_of_pictures_counts_as_several(self, model, pictures):
+        stacked = np.stack([pictures[0], pictures[0]])
+        assert model.predict(stacked).shape == (2,)
+
+    def test_no_face_is_none_and_nan(self, model):
+        assert model.predict(BLANK) is None
+        assert np.isnan(model.predict_proba(BLANK)).all()
+        assert model.predict([BLANK]).tolist() == [None]
+
+    def test_no_pictures_are_no_rows(self, model):
+        assert model.predict_proba([]).shape == (0, 2)
+
+    @pytest.mark.parametrize("shape, kind", [((9, 9), np.uint8), ((9, 9, 4), np.uint8), ((9, 9, 3), np.float32)])
+    def test_what_is_no_rgb_picture_is_named(self, model, shape, kind):
+        with pytest.raises(FaceemoError, match="must be uint8"):
+            model.predict([np.zeros(shape, kind)])
+
+    def test_probabilities_are_calibrated_logits(self, model, inputs):
+        features = model.features(inputs[0].reading)
+        trained = model.trained
+        with torch.no_grad():
+            logits = trained.build()((torch.from_numpy(features) - trained.mean) / trained.std)
+        expected = torch.softmax(logits / trained.temperature, dim=1).numpy()
+        np.testing.assert_allclose(model.judge(features), expected, atol=1e-6)
+
+    def test_threads_may_share_a_model(self, model, pictures):
+        alone = model.predict_proba(pictures)
+        found = {}
+
+        def work(number):
+            found[number] = [model.predict_proba(pictures) for _ in range(3)]
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 4
+        for results in found.values():
+            for result in results:
+                np.testing.assert_array_equal(result, alone)
+
+
+class TestBaseline:
+    def test_a_face_that_is_the_neutral_one_is_judged_as_those_of_training(self, person_model, pictures):
+        own = person_model.mean_face(pictures[0])
+        expected = person_model.judge(person_model.trained.neutral.numpy()[None], np.zeros(1434, np.float32))[0]
+        np.testing.assert_allclose(person_model.predict_proba(pictures[0], own), expected, atol=1e-6)
+
+    def test_the_mean_face_comes_from_the_faces_that_were_found(self, person_model, pictures, inputs):
+        features = np.concatenate([person_model.features(entry.reading) for entry in inputs[:2]])
+        expected = features.mean(axis=0) - person_model.trained.neutral.numpy()
+        mean = person_model.mean_face([pictures[0], BLANK, pictures[1]])
+        np.testing.assert_allclose(mean, expected, atol=0.02)  # pixels here, reduced JPEGs there
+        np.testing.assert_array_equal(read_baseline(person_model, inputs[:2]), expected)
+
+    def test_without_a_face_there_is_none(self, person_model):
+        with pytest.raises(FaceemoError, match="no face found in the pictures of the neutral face"):
+            person_model.mean_face([BLANK])
+        blank = Input("blank.png", None, None, Reading("no_face", None, 9, 9, 0), lambda: BLANK)
+        with pytest.raises(FaceemoError, match="no face found in the pictures of the neutral face"):
+            read_baseline(person_model, [blank])
+
+    def test_a_neutral_picture_that_cannot_be_read_is_named(self, person_model):
+        broken = Input("cut.jpg", None, None, Reading("decode_error", "premature end"), lambda: BLANK)
+        with pytest.raises(FaceemoError, match=r"cut\.jpg: decode_error: premature end"):
+            read_baseline(person_model, [broken])
+
+    def test_a_model_says_whether_it_needs_one(self, model, person_model, pictures):
+        with pytest.raises(FaceemoError, match="needs a baseline"):
+            person_model.predict(pictures[0])
+        with pytest.raises(FaceemoError, match="takes no baseline"):
+            model.predict(pictures[0], np.zeros(1434, np.float32))
+
+
+class TestInputs:
+    def test_features_are_bit_for_bit_those_of_extract_and_normalize(self, tmp_path, monkeypatch, inputs):
+        monkeypatch.chdir(tmp_path)
+        settings = {"units": "equal", "center": "centroid", "scale": "rms", "align": "pose"}
+        source = source_of(ANXIOUS)
+        folder = extract("a-training-01", source, SETTINGS, None, workers=1)
+        normalize_sources(
+            {"a-training-01": source}, folder.parent, NormalizeParams(**settings, baseline="none", baseline_min=1)
+        )
+        rows = pq.read_table("data/features/a-training-01.parquet")
+        model = EmotionModel(random_model(**settings))
+        assert len(inputs) == len(rows) >= 48
+        for entry, features in zip(inputs, rows["features"].to_pylist(), strict=True):
+            assert (entry.reading.status == "ok") == (features is not None)
+            if features is not None:
+                np.testing.assert_array_equal(model.features(entry.reading)[0], np.array(features, np.float32))
+
+    def test_every_input_has_a_prediction_in_its_place(self, model):
+        everything = list(read_inputs([NEUTRAL], SETTINGS, 1))
+        predictions = list(predict_inputs(model, everything))
+        assert [prediction.input for prediction in predictions] == everything
+        for prediction in predictions:
+            assert (prediction.label is not None) == (prediction.input.reading.status == "ok")
+            assert (prediction.box is not None) == (prediction.label is not None)
+        assert sum(prediction.label is None for prediction in predictions) == 2
+        face = next(prediction for prediction in predictions if prediction.label)
+        expected = model.judge(model.features(face.input.reading))[0]
+        np.testing.assert_allclose(face.probability, expected, atol=1e-6)
+
+    def test_the_box_encloses_the_landmarks_in_pixels(self, model, inputs):
+        [prediction] = predict_inputs(model, inputs[:1])
+        left, top, right, bottom = prediction.box
+        assert 0 < left < right < 384 and 0 < top < bottom < 512
+        assert inputs[0].reading.landmarks.reshape(478, 3)[:, 0].max() * 384 == pytest.approx(right)
+
+    def test_a_baseline_is_subtracted_from_every_face(self, person_model, inputs):
+        baseline = read_baseline(person_model, inputs[:4])
+        predictions = list(predict_inputs(person_model, inputs[:5], baseline))
+        expected = person_model.judge(person_model.features(inputs[4].reading), baseline)[0]
+        np.testing.assert_allclose(predictions[4].probability, expected, atol=1e-6)
+
+    def test_without_one_each_persons_mean_so_far_stands_in(self, person_model, inputs):
+        a, b = (entry for entry in inputs[:2])
+        mixed = [
+            dataclasses.replace(entry, subject=subject) for entry, subject in ((a, "x"), (b, "y"), (b, "x"), (a, "y"))
+        ]
+        predictions = list(predict_inputs(person_model, mixed))
+        of_a, of_b = (person_model.features(entry.reading)[0] for entry in (a, b))
+        mean = (of_a + of_b) / 2
+        for prediction, change in zip(predictions, (of_a * 0, of_b * 0, of_b - mean, of_a - mean), strict=True):
+            expected = person_model.judge(change[None], np.zeros(1434, np.float32))[0]
+            np.testing.assert_allclose(prediction.probability, expected, atol=1e-4)

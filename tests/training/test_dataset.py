@@ -1,0 +1,245 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from faceemo.errors import FaceemoError
+from faceemo.features.normalize import SCHEMA
+from faceemo.params import SplitParams
+from faceemo.rows import rows_or_null
+from faceemo.training.dataset import count_coverage, count_subjects, load_dataset, share_of, split_of_rows
+
+BY_PERSON = SplitParams(by="person", valid=0.2, test=0.2)
+BY_FOLDER = SplitParams(by="folder", valid=0.2, test=0.2)
+CLASSES = ("neutral", "anxious")
+SETTINGS = {"normalize": {"units": "equal"}, "extract": {"max_faces": 1}}
+
+
+def person(number: int) -> str:
+    return hashlib.sha256(f"person {number}".encode()).hexdigest()
+
+
+def people_of(split: str, count: int) -> list[str]:
+    """Subjects whose hash puts them in one split of BY_PERSON."""
+    chosen = [person(n) for n in range(400)]
+    return [
+        s
+        for s, found in zip(chosen, split_of_rows(chosen, ["training"] * 400, BY_PERSON), strict=True)
+        if found == split
+    ][:count]
+
+
+def row(mark: float, emotion: str, subject: str | None, status: str = "ok", folder: str = "training") -> dict:
+    """A feature row; its features are all `mark`."""
+    return {"mark": mark, "emotion": emotion, "subject": subject, "status": status, "folder": folder}
+
+
+def write_features(folder: Path, key: str, rows: list[dict], face: float = 0.0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {f"faceemo.{name}": json.dumps(value) for name, value in SETTINGS.items()}
+    metadata["faceemo.face"] = json.dumps([face] * 1434)
+    nothing = [None] * len(rows)
+    columns = {
+        **dict.fromkeys(SCHEMA.names, nothing),
+        **{name: [one[name] for one in rows] for name in ("emotion", "subject", "status", "folder")},
+        "image": [f"{one['mark']:g}.jpg" for one in rows],
+        "sex": ["female"] * len(rows),
+        "age": [30] * len(rows),
+        "features": rows_or_null(
+            [np.full(1434, one["mark"], np.float32) if one["status"] == "ok" else None for one in rows]
+        ),
+    }
+    table = pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA.with_metadata(metadata))
+    pq.write_table(table, folder / f"{key}.parquet", compression="zstd")
+
+
+def everybody(emotion: str, count: int = 2, start: float = 0.0, folder: str = "training") -> list[dict]:
+    """A row of each of `count` people of each split."""
+    subjects = [subject for split in ("train", "valid", "test") for subject in people_of(split, count)]
+    return [row(start + number, emotion, subject, folder=folder) for number, subject in enumerate(subjects)]
+
+
+def test_nobody_is_in_two_parts_whatever_the_emotion_and_the_folder():
+    subjects = [person(n % 300) for n in range(1500)]
+    folders = ["training" if n % 7 else "validation" for n in range(1500)]
+    splits = split_of_rows(subjects, folders, BY_PERSON)
+    assert set(splits) == {"train", "valid", "test"}
+    for subject in set(subjects):
+        assert len({split for split, other in zip(splits, subjects, strict=True) if other == subject}) == 1
+
+
+def test_a_persons_part_depends_on_nobody_else_and_on_no_order():
+    subjects = [person(n) for n in range(200)]
+    folders = ["training"] * 200
+    splits = split_of_rows(subjects, folders, BY_PERSON)
+    np.testing.assert_array_equal(split_of_rows(subjects[::-1], folders, BY_PERSON), splits[::-1])
+    np.testing.assert_array_equal(split_of_rows(subjects[50:80], folders[50:80], BY_PERSON), splits[50:80])
+    more = [person(n) for n in range(1000, 1500)] + subjects
+    np.testing.assert_array_equal(split_of_rows(more, ["training"] * 700, BY_PERSON)[500:], splits)
+    assert share_of(person(1)) == share_of(person(1)) != share_of(person(2))
+
+
+@pytest.mark.parametrize(("valid", "test"), [(0.2, 0.2), (0.1, 0.3)])
+def test_shares_of_2000_people_are_near_the_asked_ones(valid, test):
+    splits = split_of_rows([person(n) for n in range(2000)], ["training"] * 2000, SplitParams("person", valid, test))
+    assert np.mean(splits == "valid") == pytest.approx(valid, abs=0.03)
+    assert np.mean(splits == "test") == pytest.approx(test, abs=0.03)
+    assert np.mean(splits == "train") == pytest.approx(1 - valid - test, abs=0.03)
+
+
+def test_a_row_without_a_subject_is_for_training_only():
+    splits = split_of_rows([None] * 3, ["training", "validation", "training"], BY_PERSON)
+    assert list(splits) == ["train"] * 3
+
+
+def test_by_folder_the_validation_folder_is_the_test_part_and_the_rest_is_split_by_person():
+    subjects = [person(n) for n in range(1000)] * 2
+    folders = ["training"] * 1000 + ["validation"] * 1000
+    splits = split_of_rows(subjects, folders, BY_FOLDER)
+    assert set(splits[1000:]) == {"test"}
+    assert set(splits[:1000]) == {"train", "valid"}
+    assert np.mean(splits[:1000] == "valid") == pytest.approx(0.2, abs=0.04)
+
+
+def test_by_folder_a_validation_row_of_nobody_known_is_in_no_part():
+    assert list(split_of_rows([None, None], ["validation", "training"], BY_FOLDER)) == ["", "train"]
+
+
+def test_features_land_at_their_rows_with_failed_rows_between_over_files_and_batches(tmp_path):
+    """The first file is longer than one batch of reading, 4096 rows."""
+    statuses = ("ok", "no_face", "ok", "ok", "decode_error", "no_baseline")
+    subjects = [person(n) for n in range(60)]
+    files = {
+        "anxious-training-01": [row(i, "anxious", subjects[i % 60], statuses[i % 6]) for i in range(8000)],
+        "happy-training-01": [row(20000 + i, "happy", subjects[i % 60]) for i in range(10)],
+        "neutral-training-01": [row(30000 + i, "neutral", subjects[i % 60], statuses[-i % 6]) for i in range(300)],
+    }
+    for key, rows in files.items():
+        write_features(tmp_path, key, rows)
+    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON)
+    expected = [one for key, rows in files.items() if "happy" not in key for one in rows]
+    assert dataset.rows["image"].to_pylist() == [f"{one['mark']:g}.jpg" for one in expected]
+    found = [one for one in expected if one["status"] == "ok"]
+    assert dataset.features.shape == (len(found), 1434)
+    assert dataset.features.dtype == np.float32
+    marks = np.array([one["mark"] for one in found], np.float32)
+    assert (dataset.features == marks[:, None]).all()
+    assert list(dataset.column("image")) == [f"{one['mark']:g}.jpg" for one in found]
+    assert list(dataset.column("subject")) == [one["subject"] for one in found]
+    assert [dataset.classes[number] for number in dataset.target] == [one["emotion"] for one in found]
+
+
+def test_places_of_the_parts_are_all_faces_once(tmp_path):
+    write_features(
+        tmp_path, "a", [*everybody("neutral"), row(90, "neutral", None), row(91, "neutral", None, "no_face")]
+    )
+    write_features(tmp_path, "b", everybody("anxious"))
+    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON)
+    indices = [dataset.indices(split) for split in ("train", "valid", "test")]
+    assert [len(some) for some in indices] == [5, 4, 4]
+    assert sorted(np.concatenate(indices)) == list(range(13))
+    people = [set(dataset.column("subject")[some]) - {None} for some in indices]
+    assert people == [set(people_of(split, 2)) for split in ("train", "valid", "test")]
+
+
+def test_the_order_of_the_classes_is_the_asked_one(tmp_path):
+    write_features(tmp_path, "a", everybody("neutral"))
+    write_features(tmp_path, "b", everybody("anxious", start=50))
+    dataset = load_dataset(tmp_path, ("anxious", "neutral"), BY_PERSON)
+    np.testing.assert_array_equal(dataset.target, np.where(dataset.features[:, 0] < 50, 1, 0))
+
+
+def test_settings_and_the_mean_face_come_with_the_features(tmp_path):
+    write_features(tmp_path, "a", everybody("neutral"), face=1.0)
+    write_features(tmp_path, "b", everybody("anxious"), face=3.0)
+    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON)
+    assert dataset.settings == SETTINGS
+    np.testing.assert_allclose(dataset.face, np.full((478, 3), 2.0))
+
+
+def test_people_are_counted_and_none_overlap_by_person(tmp_path):
+    write_features(
+        tmp_path, "a", [*everybody("neutral", 3), row(90, "neutral", None), row(91, "neutral", None, "no_face")]
+    )
+    write_features(tmp_path, "b", everybody("anxious", 2, folder="validation"))
+    assert count_subjects(load_dataset(tmp_path, CLASSES, BY_PERSON)) == {
+        "train": 3,
+        "valid": 3,
+        "test": 3,
+        "overlap": 0,
+        "unknown": 2,
+    }
+
+
+def test_people_that_training_or_validation_has_seen_are_counted_by_folder(tmp_path):
+    by_hash = [person(n) for n in range(400)]
+    splits = split_of_rows(by_hash, ["training"] * 400, BY_FOLDER)
+    train, valid = (
+        [s for s, found in zip(by_hash, splits, strict=True) if found == split] for split in ("train", "valid")
+    )
+    training = [*train[:5], *valid[:4]]
+    validation = [*train[3:8], valid[0]]  # two of train and one of valid again, three new
+    for emotion in CLASSES:
+        rows = [row(n, emotion, subject) for n, subject in enumerate(training)]
+        write_features(tmp_path, emotion, rows + [row(50, emotion, s, folder="validation") for s in validation])
+    counts = count_subjects(load_dataset(tmp_path, CLASSES, BY_FOLDER))
+    assert counts == {"train": 5, "valid": 4, "test": 6, "overlap": 3, "unknown": 0}
+
+
+def test_coverage_counts_every_picture_of_the_chosen_emotions(tmp_path):
+    failed = ["no_face", "no_face", "decode_error", "read_error", "no_baseline", "no_face"]
+    write_features(tmp_path, "a", everybody("neutral") + [row(90, "neutral", person(0), status) for status in failed])
+    write_features(tmp_path, "b", everybody("anxious") + [row(90, "anxious", person(0), "no_face")] * 2)
+    write_features(tmp_path, "c", everybody("happy"))
+    assert count_coverage(load_dataset(tmp_path, CLASSES, BY_PERSON)) == {
+        "images": 20,
+        "ok": 12,
+        "no_face": 5,
+        "decode_error": 1,
+        "read_error": 1,
+        "no_baseline": 1,
+        "per_emotion": {"neutral": 6 / 12, "anxious": 6 / 8},
+    }
+
+
+def error_of(folder: Path, settings: SplitParams = BY_PERSON) -> str:
+    with pytest.raises(FaceemoError) as error:
+        load_dataset(folder, CLASSES, settings)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_no_features_at_all_is_one_clear_line(tmp_path):
+    assert "holds no features" in error_of(tmp_path)
+
+
+def test_a_class_without_rows_is_one_clear_line(tmp_path):
+    write_features(tmp_path, "a", everybody("neutral"))
+    assert "no faces of 'anxious'" in error_of(tmp_path)
+
+
+def test_a_class_whose_pictures_all_failed_is_one_clear_line(tmp_path):
+    write_features(tmp_path, "a", everybody("neutral"))
+    write_features(tmp_path, "b", [row(1, "anxious", person(0), "no_face")])
+    assert "no faces of 'anxious'" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_a_split_with_nobody_of_a_class_is_one_clear_line(tmp_path, split):
+    write_features(tmp_path, "a", everybody("neutral"))
+    gone = set(people_of(split, 2))
+    write_features(tmp_path, "b", [one for one in everybody("anxious") if one["subject"] not in gone])
+    message = error_of(tmp_path)
+    assert f"the {split} split has nobody with anxious" in message
+    assert "6 people" in message
+
+
+def test_a_test_folder_of_nobody_known_is_one_clear_line(tmp_path):
+    for emotion in CLASSES:
+        unknown = [row(99, emotion, None, folder="validation")] * 3
+        write_features(tmp_path, emotion, everybody(emotion, 4) + unknown)
+    assert "the test split has nobody with neutral or anxious" in error_of(tmp_path, BY_FOLDER)

@@ -1,0 +1,167 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from faceemo.errors import FaceemoError
+from faceemo.training.model import FORMAT, Dropout, TrainedModel, load_model, mlp, save_model
+
+CLASSES = ("neutral", "anxious", "happy")
+
+
+def trained(seed: int = 0) -> TrainedModel:
+    """A model whose BatchNorm statistics have moved from their start."""
+    torch.manual_seed(seed)
+    network = mlp(len(CLASSES)).train()
+    network(torch.randn(16, 1434) + 1)
+    return TrainedModel(
+        "mlp",
+        CLASSES,
+        network.state_dict(),
+        mean=torch.randn(1434),
+        std=torch.rand(1434) + 0.5,
+        temperature=1.7,
+        settings={"normalize": {"units": "equal", "baseline_min": 4}, "extract": {"max_faces": 1, "scheduler": None}},
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_the_network_is_the_published_one_layer_by_layer(classes):
+    def described(layer: nn.Module) -> tuple:
+        if isinstance(layer, nn.Linear):
+            return ("Linear", layer.in_features, layer.out_features, layer.bias is not None)
+        if isinstance(layer, nn.BatchNorm1d):
+            return ("BatchNorm1d", layer.num_features)
+        return ("Dropout", layer.p) if isinstance(layer, nn.Dropout) else (type(layer).__name__,)
+
+    assert [described(layer) for layer in mlp(classes)] == [
+        ("Linear", 1434, 512, True),
+        ("ReLU",),
+        ("BatchNorm1d", 512),
+        ("Dropout", 0.3),
+        ("Linear", 512, 256, True),
+        ("ReLU",),
+        ("BatchNorm1d", 256),
+        ("Dropout", 0.2),
+        ("Linear", 256, 128, True),
+        ("ReLU",),
+        ("Linear", 128, classes, True),
+    ]
+
+
+def test_a_saved_model_gives_the_same_logits_when_loaded(tmp_path):
+    model = trained()
+    path = tmp_path / "models" / "emotion.pt"
+    save_model(path, model)
+    loaded = load_model(path)
+    faces = torch.randn(6, 1434)
+    with torch.no_grad():
+        assert torch.equal(loaded.build()(faces), model.build()(faces))
+    assert (loaded.network, loaded.classes, loaded.temperature) == ("mlp", CLASSES, 1.7)
+    assert torch.equal(loaded.mean, model.mean) and torch.equal(loaded.std, model.std)
+    assert loaded.settings == model.settings
+
+
+def test_a_built_network_is_ready_for_prediction():
+    network = trained().build()
+    faces = torch.randn(4, 1434)
+    assert not any(module.training for module in network.modules())
+    with torch.no_grad():
+        assert torch.equal(network(faces), network(faces))
+        assert torch.allclose(network(faces[:1]), network(faces)[:1], atol=1e-5)
+
+
+def test_the_file_loads_without_running_code_and_names_no_parallel_wrapper(tmp_path):
+    save_model(tmp_path / "emotion.pt", trained())
+    values = torch.load(tmp_path / "emotion.pt", weights_only=True)
+    assert not any(name.startswith("module.") for name in values["state_dict"])
+    assert set(values["state_dict"]) == set(mlp(3).state_dict())
+
+
+def test_a_save_that_fails_leaves_the_old_model(tmp_path):
+    path = tmp_path / "emotion.pt"
+    save_model(path, trained())
+    unpicklable = dataclasses.replace(trained(), settings={"normalize": lambda: None})
+    with pytest.raises(Exception, match="pickle"):
+        save_model(path, unpicklable)
+    assert load_model(path).settings == trained().settings
+    assert [file.name for file in tmp_path.iterdir()] == ["emotion.pt"]
+
+
+def error_of(path: Path) -> str:
+    with pytest.raises(FaceemoError) as error:
+        load_model(path)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+def test_a_missing_model_is_one_clear_line(tmp_path):
+    assert "no such model" in error_of(tmp_path / "emotion.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\nworld\n", b"PK\x03\x04 cut"])
+def test_a_file_that_is_no_torch_file_is_one_clear_line(tmp_path, content):
+    (tmp_path / "emotion.pt").write_bytes(content)
+    assert "not a faceemo model" in error_of(tmp_path / "emotion.pt")
+
+
+def test_a_model_file_cut_short_is_one_clear_line(tmp_path):
+    path = tmp_path / "emotion.pt"
+    save_model(path, trained())
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "not a faceemo model" in error_of(path)
+
+
+def test_a_pickled_network_is_refused_without_running_its_code(tmp_path):
+    torch.save(nn.Linear(2, 2), tmp_path / "emotion.pt")
+    assert "not a faceemo model" in error_of(tmp_path / "emotion.pt")
+
+
+@pytest.mark.parametrize("foreign", [mlp(2).state_dict(), {"epoch": 3}, [1, 2], torch.zeros(3)])
+def test_a_foreign_torch_file_is_one_clear_line(tmp_path, foreign):
+    torch.save(foreign, tmp_path / "emotion.pt")
+    assert "not a model of this version of faceemo" in error_of(tmp_path / "emotion.pt")
+
+
+def test_a_model_of_another_format_is_one_clear_line(tmp_path):
+    torch.save({"faceemo": FORMAT + 1, **vars(trained())}, tmp_path / "emotion.pt")
+    assert "train it again with 'dvc repro'" in error_of(tmp_path / "emotion.pt")
+
+
+def test_a_model_with_other_fields_is_one_clear_line(tmp_path):
+    values = vars(trained())
+    for changed in ({**values, "later": 1}, {name: value for name, value in values.items() if name != "mean"}):
+        torch.save({"faceemo": FORMAT, **changed}, tmp_path / "emotion.pt")
+        assert "not a model of this version of faceemo" in error_of(tmp_path / "emotion.pt")
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.3, 0.9])
+def test_dropout_drops_its_share_anew_each_time_and_keeps_the_mean(rate):
+    torch.manual_seed(0)
+    layer = Dropout(rate).train()
+    ones = torch.ones(333, 1001, requires_grad=True)
+    dropped = layer(ones)
+    values = dropped.detach().unique()
+    assert torch.allclose(values, torch.tensor([0, 1 / (1 - rate)]))
+    share = (dropped == 0).float()
+    std = (rate * (1 - rate)) ** 0.5
+    assert abs(share.mean() - rate) < 5 * std / ones.numel() ** 0.5
+    assert abs(share.mean(0) - rate).max() < 6 * std / 333**0.5  # no element is favoured
+    assert abs(share.mean(1) - rate).max() < 6 * std / 1001**0.5
+    neighbours = torch.corrcoef(torch.stack([share[:, :-1].flatten(), share[:, 1:].flatten()]))[0, 1]
+    assert abs(neighbours) < 5 / ones.numel() ** 0.5
+    assert not torch.equal(layer(ones), dropped)
+    dropped.sum().backward()
+    assert torch.equal(ones.grad, dropped.detach())
+    assert torch.equal(layer.eval()(ones), ones)
+
+
+def test_dropout_repeats_itself_from_the_same_seed():
+    layer = Dropout(0.3).train()
+    torch.manual_seed(3)
+    first = layer(torch.ones(7, 5))
+    torch.manual_seed(3)
+    assert torch.equal(layer(torch.ones(7, 5)), first)

@@ -1,0 +1,468 @@
+import dataclasses
+import hashlib
+import itertools
+import os
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import nn
+
+import faceemo.training.train
+from faceemo.console import Interrupted, progress
+from faceemo.errors import FaceemoError
+from faceemo.params import Params, load_params
+from faceemo.training.dataset import Dataset
+from faceemo.training.mirror import mirrored_features
+from faceemo.training.model import load_model, mlp
+from faceemo.training.train import (
+    Training,
+    batch_sizes,
+    describe_devices,
+    find_devices,
+    fit_standardization,
+    make_optimizer,
+    run_epoch,
+    standardize,
+    train,
+    training_indices,
+)
+
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+PLAIN = {
+    "network": "mlp",
+    "optimizer": "adam",
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "label_smoothing": 0.0,
+    "standardize": True,
+    "mirror": False,
+    "class_weights": False,
+    "best_epoch": True,
+    "patience": None,
+    "min_agreement": 0,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """So small a network is not worth a second thread, which on a busy machine is waited for at every step."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def params(seed: int = 1, lr: float = 0.001, epochs: int = 3, batch_size: int = 16, **options) -> Params:
+    return dataclasses.replace(
+        PARAMS,
+        seed=seed,
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        train=dataclasses.replace(PARAMS.train, **{**PLAIN, **options}),
+    )
+
+
+def dataset(features: np.ndarray, target: np.ndarray, split: list[str], agreement: list | None = None) -> Dataset:
+    """Faces with features [N, 1434]; each is a person of their own."""
+    count = len(target)
+    classes = ("neutral", "anxious")
+    rows = {
+        "image": [f"{n}.jpg" for n in range(count)],
+        "emotion": [classes[int(number)] for number in target],
+        "subject": [hashlib.sha256(str(n).encode()).hexdigest() for n in range(count)],
+        "status": ["ok"] * count,
+        "agreement": pa.array(agreement or [None] * count, pa.int8()),
+    }
+    return Dataset(
+        classes,
+        pa.table(rows),
+        np.array(split, object),
+        np.array(features, np.float32),
+        np.array(target, np.int64),
+        row_of=np.arange(count),
+        settings={"normalize": {"units": "equal"}, "extract": {"max_faces": 1}},
+        face=np.zeros((478, 3)),
+    )
+
+
+def separable(count: int = 80, shift: float = 1.0, seed: int = 0, valid_target: str = "true") -> Dataset:
+    """Noise; a tenth of the features are `shift` higher in class 1. Half of the faces are for training."""
+    random = np.random.default_rng(seed)
+    target = np.arange(count) % 2
+    features = random.normal(size=(count, 1434))
+    features[:, :143] += shift * target[:, None]
+    split = ["train"] * (count // 2) + ["valid"] * (count // 4) + ["test"] * (count - count // 2 - count // 4)
+    if valid_target == "swapped":
+        target = np.where(np.array(split) == "valid", 1 - target, target)
+    return dataset(features, target, split)
+
+
+def fitted(data: Dataset, tmp_path: Path, **options) -> Training:
+    return train(data, params(**options), tmp_path / "interrupted.pt")
+
+
+def valid_loss(training: Training, data: Dataset) -> float:
+    valid = data.indices("valid")
+    logits, target = torch.from_numpy(training.logits[valid]), torch.from_numpy(data.target[valid])
+    return nn.functional.cross_entropy(logits, target).item()
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+@pytest.mark.parametrize("batch_size", [2, 3, 8, 16, 31])
+def test_every_batch_gives_each_device_two_rows_or_more_whatever_the_remainder(devices, batch_size):
+    for rows in range(2 * devices, 200):
+        sizes = batch_sizes(rows, batch_size, devices)
+        assert all(size % devices == 0 and size >= 2 * devices for size in sizes)
+        assert max(sizes) - min(sizes) in (0, devices)
+        assert rows - devices < sum(sizes) <= rows
+        if batch_size >= 4 * devices:
+            assert len(sizes) == -(-rows // batch_size) or rows < batch_size + 2 * devices
+        for size in sizes:  # as nn.DataParallel hands a batch out
+            shares = torch.zeros(size, 1).chunk(devices)
+            assert len(shares) == devices
+            assert min(len(share) for share in shares) >= 2
+
+
+def test_batches_are_as_large_as_asked_for():
+    assert batch_sizes(512, 128, 1) == batch_sizes(512, 128, 4) == [128] * 4
+    assert batch_sizes(513, 128, 1) == [103, 103, 103, 102, 102]
+    assert batch_sizes(513, 128, 2) == [104, 102, 102, 102, 102]
+    assert batch_sizes(10, 128, 1) == [10]
+
+
+@pytest.mark.parametrize(("rows", "devices"), [(0, 1), (1, 1), (3, 2), (7, 4)])
+def test_too_few_rows_for_one_batch_is_one_clear_line(rows, devices):
+    with pytest.raises(FaceemoError, match=f"{rows} pictures .* too few for {devices} device") as error:
+        batch_sizes(rows, 128, devices)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "mirror": True}]
+)
+def test_a_separable_problem_is_learned(tmp_path, options):
+    data = separable()
+    if options.get("mirror"):  # the same difference on both sides of the face
+        order, sign = mirrored_features()
+        data.features[:] = (data.features + data.features[:, order] * sign) / np.sqrt(2)
+    training = fitted(data, tmp_path, epochs=8, **options)
+    test = data.indices("test")
+    assert (training.logits[test].argmax(axis=1) == data.target[test]).mean() > 0.9
+    assert training.history[-1].train_loss < training.history[0].train_loss
+    assert training.history[training.best_epoch - 1].valid_accuracy > 0.9
+
+
+def test_the_same_seed_gives_the_same_history_and_weights_and_another_seed_others(tmp_path):
+    options = {"epochs": 2, "mirror": True}
+    first = fitted(separable(shift=0.1), tmp_path, seed=3, **options)
+    torch.rand(7)  # what happened before must not matter
+    again = fitted(separable(shift=0.1), tmp_path, seed=3, **options)
+    other = fitted(separable(shift=0.1), tmp_path, seed=4, **options)
+    assert again.history == first.history
+    np.testing.assert_array_equal(again.logits, first.logits)
+    for name, value in first.model.state_dict.items():
+        assert torch.equal(again.model.state_dict[name], value)
+    assert other.history != first.history
+    assert not torch.equal(other.model.state_dict["0.weight"], first.model.state_dict["0.weight"])
+
+
+def test_the_history_has_every_epoch_and_the_kept_one_is_named(tmp_path, capsys):
+    training = fitted(separable(), tmp_path, epochs=3)
+    assert [epoch.epoch for epoch in training.history] == [1, 2, 3]
+    assert capsys.readouterr().out.startswith("kept epoch")
+
+
+def test_the_best_epoch_on_valid_is_restored(tmp_path):
+    """Validation labels are swapped, so that the more is learned the worse valid becomes."""
+    data = separable(valid_target="swapped")
+    training = fitted(data, tmp_path, epochs=5, best_epoch=True)
+    scores = [epoch.score for epoch in training.history]
+    assert training.best_epoch == 1 + scores.index(max(scores)) < 5
+    assert valid_loss(training, data) == pytest.approx(training.history[training.best_epoch - 1].valid_loss, rel=1e-4)
+    assert valid_loss(training, data) < 0.9 * training.history[-1].valid_loss
+
+
+def test_the_last_epoch_is_kept_when_asked_for(tmp_path):
+    data = separable(valid_target="swapped")
+    training = fitted(data, tmp_path, epochs=4, best_epoch=False)
+    assert training.best_epoch == len(training.history) == 4
+    assert valid_loss(training, data) == pytest.approx(training.history[-1].valid_loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("best_epoch", [True, False])
+def test_patience_stops_so_many_epochs_after_the_best(tmp_path, best_epoch):
+    training = fitted(separable(valid_target="swapped"), tmp_path, epochs=12, patience=2, best_epoch=best_epoch)
+    scores = [epoch.score for epoch in training.history]
+    best = 1 + scores.index(max(scores))
+    assert len(training.history) == best + 2 < 12
+    assert training.best_epoch == (best if best_epoch else best + 2)
+
+
+def test_patience_does_not_stop_while_valid_gets_better(tmp_path):
+    data = separable(shift=3.0)
+    training = fitted(data, tmp_path, epochs=6, lr=1e-4, patience=1)
+    assert len(training.history) > 3
+
+
+def test_the_model_holds_what_its_logits_were_made_with(tmp_path):
+    data = separable()
+    raw = data.features.copy()
+    training = fitted(data, tmp_path, epochs=2)
+    model = training.model
+    with torch.no_grad():
+        logits = model.build()((torch.from_numpy(raw) - model.mean) / model.std)
+    np.testing.assert_allclose(logits, training.logits, atol=1e-4)
+    assert training.logits.shape == (80, 2)
+    assert (model.network, model.classes, model.settings) == ("mlp", data.classes, data.settings)
+    assert not any(name.startswith("module.") for name in model.state_dict)
+
+
+def test_without_standardisation_features_go_in_as_they_are(tmp_path):
+    data = separable()
+    raw = data.features.copy()
+    model = fitted(data, tmp_path, epochs=1, standardize=False).model
+    np.testing.assert_array_equal(data.features, raw)
+    assert not model.mean.any() and (model.std == 1).all()
+
+
+def test_standardisation_gives_the_training_rows_mean_0_and_deviation_1():
+    features = np.random.default_rng(0).normal(3, 2, (300, 1434)).astype(np.float32)
+    indices = np.arange(0, 300, 3)
+    mean, std = fit_standardization(features, indices, mirror=False)
+    assert mean.dtype == std.dtype == np.float32
+    standardize(features, mean, std)
+    np.testing.assert_allclose(features[indices].mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(features[indices].std(axis=0), 1, atol=1e-4)
+
+
+def test_standardisation_is_learned_on_training_rows_only(tmp_path):
+    data, shifted = separable(), separable()
+    shifted.features[40:] += 100  # valid and test
+    first, second = (fitted(one, tmp_path, epochs=1).model for one in (data, shifted))
+    assert torch.equal(first.mean, second.mean) and torch.equal(first.std, second.std)
+
+
+def test_standardisation_over_more_rows_than_one_block_is_that_of_all():
+    features = np.random.default_rng(0).normal(3, 2, (20000, 3)).astype(np.float32)
+    mean, std = fit_standardization(features, np.arange(20000), mirror=False)
+    np.testing.assert_allclose(mean, features.mean(axis=0, dtype=np.float64), rtol=1e-5)
+    np.testing.assert_allclose(std, features.std(axis=0, dtype=np.float64), rtol=1e-5)
+
+
+def test_standardisation_with_mirrored_copies_is_that_of_faces_and_mirror_images_together():
+    features = np.random.default_rng(0).normal(1, 2, (50, 1434)).astype(np.float32)
+    order, sign = mirrored_features()
+    mean, std = fit_standardization(features, np.arange(50), mirror=True)
+    both = np.concatenate([features, features[:, order] * sign]).astype(np.float64)
+    np.testing.assert_allclose(mean, both.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(std, both.std(axis=0), atol=1e-5)
+    np.testing.assert_array_equal(mean[order] * sign, mean)
+    np.testing.assert_array_equal(std[order], std)
+
+
+def test_a_feature_that_never_changes_stays_finite():
+    features = np.full((10, 1434), 0.3, np.float32)
+    standardize(features, *fit_standardization(features, np.arange(10), mirror=False))
+    assert np.abs(features).max() < 1
+
+
+def test_min_agreement_keeps_the_training_rows_that_enough_raters_confirmed():
+    split = ["train"] * 6 + ["valid", "test"]
+    data = dataset(np.zeros((8, 1434)), [0, 1] * 4, split, agreement=[3, 2, None, 3, 0, 1, 0, 0])
+    assert list(training_indices(data, 0)) == [0, 1, 2, 3, 4, 5]
+    assert list(training_indices(data, 1)) == [0, 1, 3, 5]
+    assert list(training_indices(data, 2)) == [0, 1, 3]
+    assert list(training_indices(data, 3)) == [0, 3]
+    assert list(data.indices("valid")) == [6] and list(data.indices("test")) == [7]
+
+
+def test_min_agreement_that_leaves_a_class_without_pictures_is_one_clear_line(tmp_path):
+    split = ["train"] * 4 + ["valid", "test"]
+    data = dataset(np.zeros((6, 1434)), [0, 1] * 3, split, agreement=[3, 1, 3, 2, 3, 3])
+    with pytest.raises(FaceemoError, match=r"no training picture of anxious has train\.min_agreement of 3") as error:
+        fitted(data, tmp_path, min_agreement=3)
+    assert "\n" not in str(error.value)
+
+
+def interrupt_after(epochs: int):
+    """A progress bar at which somebody presses Ctrl-C after so many epochs."""
+
+    @contextmanager
+    def bar(*args, **kwargs):
+        with progress(*args, **kwargs) as advance:
+            calls = 0
+
+            def advance_or_interrupt(count: int, **postfix) -> None:
+                nonlocal calls
+                calls += 1
+                advance(count, **postfix)
+                if calls == epochs:
+                    signal.raise_signal(signal.SIGINT)
+
+            yield advance_or_interrupt
+
+    return bar
+
+
+def test_ctrl_c_leaves_the_best_model_so_far_and_says_where(tmp_path, monkeypatch):
+    monkeypatch.setattr(faceemo.training.train, "progress", interrupt_after(3))
+    data = separable()
+    path = tmp_path / "models" / "interrupted.pt"
+    with pytest.raises(Interrupted, match=r"model of epoch \d is in .*models/interrupted\.pt"):
+        train(data, params(epochs=50), path)
+    model = load_model(path)
+    assert model.classes == data.classes and model.settings == data.settings
+    with torch.no_grad():
+        predicted = model.build()(torch.from_numpy(data.features)).argmax(dim=1).numpy()  # train has standardised them
+    assert (predicted == data.target)[data.indices("train")].mean() > 0.8
+
+
+def test_ctrl_c_gives_the_model_that_a_run_of_so_many_epochs_gives(tmp_path, monkeypatch):
+    whole = fitted(separable(), tmp_path, epochs=2).model
+    monkeypatch.setattr(faceemo.training.train, "progress", interrupt_after(2))
+    with pytest.raises(Interrupted):
+        fitted(separable(), tmp_path, epochs=9)
+    kept = load_model(tmp_path / "interrupted.pt")
+    assert all(torch.equal(kept.state_dict[name], value) for name, value in whole.state_dict.items())
+
+
+def test_ctrl_c_before_the_first_epoch_is_over_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(faceemo.training.train, "predict_logits", interrupted)
+    with pytest.raises(Interrupted, match="no epoch was finished"):
+        fitted(separable(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def rates_of(chosen: Params, steps: int) -> list[float]:
+    optimizer, schedule = make_optimizer(mlp(2), chosen, steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def test_the_cosine_schedule_falls_from_lr_to_almost_nothing():
+    rates = rates_of(params(lr=0.01, schedule="cosine"), 40)
+    assert rates[0] == 0.01
+    assert rates[20] == pytest.approx(0.005)
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
+    assert rates[-1] < 0.01 * 0.01
+
+
+def test_the_rate_has_fallen_by_its_share_after_each_epoch_and_to_nothing_at_the_end():
+    data, chosen = separable(), params(lr=0.01, epochs=2, schedule="cosine")
+    x, y = torch.from_numpy(data.features), torch.from_numpy(data.target)
+    network, sizes = mlp(2), batch_sizes(len(x), 16, 1)
+    optimizer, schedule = make_optimizer(network, chosen, len(sizes) * chosen.epochs)
+    rates = []
+    for _ in range(chosen.epochs):
+        run_epoch(network, x, y, torch.arange(len(x)), sizes, optimizer, schedule, nn.CrossEntropyLoss(), None)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.005, 0.0], abs=1e-9)
+
+
+def test_the_constant_schedule_stays_at_lr():
+    assert rates_of(params(lr=0.01, schedule="constant"), 10) == pytest.approx([0.01] * 10)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_the_optimizer_is_the_asked_one(name, kind):
+    network = mlp(2)
+    optimizer, _ = make_optimizer(network, params(optimizer=name, lr=0.02, weight_decay=0.03), 10)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"], group["betas"], group["eps"]) == (0.02, 0.03, (0.9, 0.999), 1e-8)
+    assert {id(weight) for weight in group["params"]} == {id(weight) for weight in network.parameters()}
+
+
+def test_class_weights_are_inverse_to_how_often_a_class_comes():
+    weights = faceemo.training.train._class_weights(torch.tensor([0] * 60 + [1] * 30 + [2] * 10), 3)
+    assert weights[1] / weights[0] == pytest.approx(2)
+    assert weights[2] / weights[0] == pytest.approx(6)
+    assert (60 * weights[0] + 30 * weights[1] + 10 * weights[2]).item() == pytest.approx(100)
+
+
+def rare_class_probability(tmp_path: Path, **options) -> float:
+    """What faces that tell nothing are given for a class that has one picture in eight; the mean of two seeds."""
+    target = (np.arange(96) % 8 == 7).astype(int)
+    split = ["train"] * 64 + ["valid"] * 16 + ["test"] * 16
+    means = []
+    for seed in (1, 2):
+        data = dataset(np.zeros((96, 1434)), target, split)
+        training = fitted(data, tmp_path, seed=seed, lr=0.01, epochs=10, best_epoch=False, **options)
+        means.append(torch.softmax(torch.from_numpy(training.logits), dim=1)[:, 1].mean().item())
+    return sum(means) / 2
+
+
+def test_class_weights_make_a_rare_class_count_more(tmp_path):
+    plain = rare_class_probability(tmp_path, class_weights=False)
+    weighted = rare_class_probability(tmp_path, class_weights=True)
+    assert plain < 0.3
+    assert weighted > plain + 0.1
+
+
+def test_label_smoothing_makes_the_model_less_sure(tmp_path):
+    sure, smooth = (fitted(separable(), tmp_path, epochs=6, label_smoothing=s, best_epoch=False) for s in (0.0, 0.3))
+    assert np.ptp(smooth.logits, axis=1).mean() < 0.8 * np.ptp(sure.logits, axis=1).mean()
+
+
+def test_mirrored_copies_let_a_model_know_the_other_side(tmp_path):
+    """What is learned on the left half of the face alone is known on the right one too."""
+    order, sign = mirrored_features()
+    on_the_left = np.zeros(1434)
+    on_the_left[3 * 33 : 3 * 56] = 1.0
+    random = np.random.default_rng(0)
+    target = np.arange(120) % 2
+    features = random.normal(size=(120, 1434)) + on_the_left * target[:, None]
+    test = slice(90, None)
+    features[test] = features[test][:, order] * sign
+    accuracy = {}
+    for mirror in (False, True):
+        data = dataset(features, target, ["train"] * 80 + ["valid"] * 10 + ["test"] * 30)
+        training = fitted(data, tmp_path, epochs=8, mirror=mirror, best_epoch=False)
+        accuracy[mirror] = (training.logits[test].argmax(axis=1) == target[test]).mean()
+    assert accuracy[True] > 0.85 > 0.75 > accuracy[False]
+
+
+def test_an_idle_nvidia_gpu_is_told_with_the_remedy(tmp_path, monkeypatch):
+    cpu = [torch.device("cpu")]
+    monkeypatch.setattr(torch.version, "cuda", None)  # as in PyTorch's CPU build
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert len(describe_devices(cpu).splitlines()) == 1
+    tool = tmp_path / ("nvidia-smi.bat" if os.name == "nt" else "nvidia-smi")
+    tool.touch()
+    tool.chmod(0o755)
+    first, remedy = describe_devices(cpu).splitlines()
+    assert first.startswith("training on the CPU")
+    assert "install the CUDA build" in remedy
+
+
+def test_devices_are_all_gpus_or_the_cpu():
+    devices = find_devices()
+    assert len(devices) == max(torch.cuda.device_count(), 1)
+    assert {device.type for device in devices} == {"cuda" if torch.cuda.is_available() else "cpu"}
+
+
+@pytest.mark.parametrize("baseline", ["person", "none"])
+def test_a_model_that_judges_change_keeps_how_neutral_faces_differ(tmp_path, baseline):
+    random = np.random.default_rng(0)
+    target, split = np.arange(48) % 2, ["train"] * 32 + ["valid"] * 8 + ["test"] * 8
+    faces = dataset(random.normal(size=(48, 1434)), target, split)
+    faces = dataclasses.replace(faces, settings={"normalize": {"baseline": baseline}, "extract": {}})
+    expected = faces.features[:32:2].mean(axis=0)  # training standardises features in place
+    neutral = train(faces, params(epochs=1), tmp_path / "interrupted.pt").model.neutral
+    if baseline == "person":
+        np.testing.assert_allclose(neutral.numpy(), expected, atol=1e-6)
+    else:
+        assert neutral is None
