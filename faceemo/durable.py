@@ -1,5 +1,6 @@
 """Files that are whole or not there, also after a power cut: written aside, synced, renamed."""
 
+import json
 import os
 import shutil
 import time
@@ -30,6 +31,11 @@ def write_text_whole(path: Path, text: str) -> None:
     """Write UTF-8 text with LF line ends, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    write_text_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def rename(old: Path, new: Path) -> None:

@@ -15,7 +15,8 @@ MODEL_FILE = Path("models/emotion.pt")
 INTERRUPTED_MODEL_FILE = Path("models/interrupted.pt")
 ONNX_FILE = Path("models/emotion.onnx")
 
-METRICS_FILE = Path("metrics.json")
+METRICS_FILE = Path("metrics.json")  # what is compared from run to run
+EVALUATION_FILE = Path("evaluation.json")  # everything else
 PLOTS_FOLDER = Path("plots")
 HISTORY_FILE = PLOTS_FOLDER / "history.csv"
 PREDICTIONS_FILE = PLOTS_FOLDER / "predictions.csv"

@@ -1,19 +1,27 @@
-"""Stage train: data/features/ to models/emotion.pt, metrics.json and plots/. `python -m stages.train`"""
+"""Stage train: data/features/ to the model, how good it is, and plots. `python -m stages.train`"""
 
 import dataclasses
-import json
+import functools
 import sys
 
 from scipy.special import softmax
 
 from faceemo.console import run
-from faceemo.durable import write_text_whole
+from faceemo.durable import write_json
 from faceemo.params import load_params
-from faceemo.paths import FEATURES_FOLDER, INTERRUPTED_MODEL_FILE, METRICS_FILE, MODEL_FILE, PLOTS_FOLDER
+from faceemo.paths import (
+    EVALUATION_FILE,
+    FEATURES_FOLDER,
+    HISTORY_FILE,
+    INTERRUPTED_MODEL_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    PLOTS_FOLDER,
+)
 from faceemo.training.dataset import load_dataset
-from faceemo.training.evaluate import evaluate, fit_temperature
+from faceemo.training.evaluate import evaluate, fit_temperature, headline
 from faceemo.training.model import save_model
-from faceemo.training.plots import write_run
+from faceemo.training.plots import write_history, write_run
 from faceemo.training.train import describe_devices, find_devices, train
 
 
@@ -25,15 +33,16 @@ def main() -> None:
         people = len({subject for subject in dataset.column("subject")[dataset.indices(split)] if subject is not None})
         print(f"{split}: {len(dataset.indices(split))} pictures of {people} people", flush=True)
 
-    training = train(dataset, params, INTERRUPTED_MODEL_FILE)
+    training = train(dataset, params, INTERRUPTED_MODEL_FILE, functools.partial(write_history, HISTORY_FILE))
     valid = dataset.indices("valid")
     temperature = fit_temperature(training.logits[valid], dataset.target[valid])
     model = dataclasses.replace(training.model, temperature=temperature)
     save_model(MODEL_FILE, model)
-    metrics = evaluate(dataset, training.logits, temperature, params.train.recall_target)
-    write_text_whole(METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    evaluation = evaluate(dataset, training.logits, temperature, params.train.recall_target)
+    write_json(EVALUATION_FILE, evaluation)
+    write_json(METRICS_FILE, headline(evaluation))
     write_run(PLOTS_FOLDER, dataset, training, softmax(training.logits / temperature, axis=1))
-    result = metrics["test"]
+    result = evaluation["test"]
     low, high = result["balanced_accuracy_interval"]
     print(
         f"test: accuracy {result['accuracy']:.3f}, balanced accuracy {result['balanced_accuracy']:.3f} "

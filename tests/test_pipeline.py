@@ -111,6 +111,9 @@ class Project:
     def metrics(self) -> dict:
         return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
 
+    def evaluation(self) -> dict:
+        return json.loads((self.folder / "evaluation.json").read_text(encoding="utf-8"))
+
 
 def stages_run(output: str) -> set[str]:
     return set(re.findall(r"Running stage '([^']+)'", output))
@@ -128,11 +131,11 @@ def test_repro_runs_every_stage_and_then_nothing(project):
     assert "data/sample is synthetic" in output
     assert "> python -m stages.train\ntraining on " in output  # the first line names the devices
     assert project.metrics()["subjects"]["overlap"] == 0
-    assert project.metrics()["coverage"]["images"] == 48 + 12 + 50  # neutral and anxious alone
+    assert project.evaluation()["coverage"]["images"] == 48 + 12 + 50  # neutral and anxious alone
     for name in ("history.png", "confusion.png", "reliability.png", "classes.png", "importance.png", "history.csv"):
         assert (project.folder / "plots" / name).stat().st_size > 0
     assert stages_run(project.dvc("repro")) == set()
-    project.run("git", "add", "dvc.lock", "metrics.json", "plots")  # the README's second step
+    project.run("git", "add", "dvc.lock", "metrics.json", "evaluation.json", "plots")  # the README's second step
     project.commit()
 
 
@@ -153,10 +156,11 @@ def test_a_training_parameter_trains_alone(project, setting):
     if setting == "lr=1e-5":
         assert project.metrics() != json.loads(project.run("git", "show", "HEAD:metrics.json"))
         difference = project.dvc("metrics", "diff")
-        assert "test.accuracy" in difference
+        assert "test.archive.accuracy" in difference
+        assert max(map(len, difference.splitlines())) <= 120
         assert "lr: 1e-05" in (project.folder / "params.yaml").read_text(encoding="utf-8")
     if setting.startswith("emotions"):
-        assert "happy" in project.metrics()["test"]["per_class"]
+        assert "happy" in project.evaluation()["test"]["per_class"]
     project.restore()
 
 
@@ -281,7 +285,7 @@ def test_a_changed_archive_is_extracted_alone(project):
     assert "archive changed since the last scan; run 'faceemo scan'" in output
     project.faceemo("scan", "data/sample")
     assert stages_run(project.dvc("repro")) == {"extract@anxious-training-01", "normalize", "train"}
-    assert project.metrics()["coverage"]["images"] == 49 + 12 + 50
+    assert project.evaluation()["coverage"]["images"] == 49 + 12 + 50
 
 
 def test_a_dropped_archive_leaves_no_rows(project):
@@ -290,7 +294,7 @@ def test_a_dropped_archive_leaves_no_rows(project):
     assert "labels without a source archive" in output
     assert stages_run(project.dvc("repro")) == {"normalize", "train"}
     assert not (project.folder / "data/features/anxious-validation-01.parquet").exists()
-    assert project.metrics()["coverage"]["images"] == 49 + 50
+    assert project.evaluation()["coverage"]["images"] == 49 + 50
     project.restore()
 
 
@@ -318,6 +322,17 @@ def interrupted_repro(project, stage: str, moment: str) -> str:
     text = log.read_text(encoding="utf-8")
     log.unlink()
     return text
+
+
+def test_a_training_that_diverges_leaves_no_model_and_no_metrics(project):
+    project.change_text("params.yaml", "lr: 0.001", "lr: 1000000.0")
+    output = project.dvc("repro", "train", code=255)
+    assert re.search(r"^train: error: training diverged in epoch \d+: .* lower 'lr', now 1e\+06$", output, re.MULTILINE)
+    assert "Traceback" not in output
+    for name in ("models/emotion.pt", "metrics.json", "evaluation.json"):
+        assert not (project.folder / name).exists()
+    assert (project.folder / "plots/history.csv").read_text(encoding="utf-8").count("\n") >= 2  # it shows where
+    project.restore()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")

@@ -141,11 +141,11 @@ def reliability_chart(bins: list[tuple[float, float, int]], classes: int) -> Cha
 
 
 def roc_chart(run: LastRun, target: np.ndarray) -> Chart:
-    """The ROC curve of the second of two classes, with the threshold of metrics.json."""
+    """The ROC curve of the second of two classes, with the threshold of evaluation.json."""
     first, second = run.dataset.classes
     plane = Plane((0, 1), (0, 1))
     false_positive, true_positive, _ = roc_curve(target == 1, run.probability[:, 1])
-    threshold = run.metrics["threshold"]
+    threshold = run.evaluation["threshold"]
     reached = threshold["test"]
     lines = [
         plane.line("guessing", "guide", [0, 1], [0, 1]),
@@ -158,7 +158,7 @@ def roc_chart(run: LastRun, target: np.ndarray) -> Chart:
             [5.0],
         ),
     ]
-    says = f"ROC curve, area {run.metrics['test']['auroc']:.3f}"
+    says = f"ROC curve, area {run.evaluation['test']['auroc']:.3f}"
     return Chart(
         says, plane.x_axis(f"share of {first} taken for {second}"), plane.y_axis(f"share of {second} found"), lines
     )

@@ -18,7 +18,7 @@ from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.extraction.sources import Source, read_sources
 from faceemo.features.normalize import feature_settings
 from faceemo.params import Params, load_params, parse_section
-from faceemo.paths import FEATURES_FOLDER, HISTORY_FILE, LOCK_FILE, METRICS_FILE, MODEL_FILE, PARAMS_FILE
+from faceemo.paths import EVALUATION_FILE, FEATURES_FOLDER, HISTORY_FILE, LOCK_FILE, MODEL_FILE, PARAMS_FILE
 from faceemo.prediction.predict import EmotionModel
 from faceemo.rows import present_rows
 from faceemo.status import Status
@@ -26,7 +26,7 @@ from faceemo.training.dataset import DESCRIPTION, Dataset, count_coverage, count
 from faceemo.training.evaluate import summary
 from faceemo.training.train import Epoch
 
-SECTIONS = {"valid", "test", "coverage", "subjects", "temperature"}  # of metrics.json
+SECTIONS = {"valid", "test", "coverage", "subjects", "temperature"}  # of evaluation.json
 
 LOG_LOSS_TOLERANCE = 1e-3  # the same model on a GPU and on this CPU differs by some 1e-6
 
@@ -36,7 +36,7 @@ class LastRun:
     """A finished run.
 
     sources: all of data/sources.yaml, also those of emotions that the run leaves out.
-    metrics: metrics.json. history: a row an epoch.
+    evaluation: evaluation.json. history: a row an epoch.
     made: the day on which models/emotion.pt was written; md5: of that file, as dvc.lock has it.
     extractors: versions, by library, that made the landmarks; more than one where archives were extracted apart.
     dataset: as load_dataset gives it, without the features (float32 [N, 0]) and their mean face. Its rows also have
@@ -46,7 +46,7 @@ class LastRun:
 
     params: Params
     sources: dict[str, Source]
-    metrics: dict
+    evaluation: dict
     history: list[Epoch]
     made: date
     md5: str
@@ -67,7 +67,7 @@ def read_last_run() -> LastRun:
     Raises FaceemoError if a file is missing or is not of the same run as the others.
     """
     params, sources = load_params(), read_sources()
-    metrics, history = _read_metrics(), _read_history()
+    evaluation, history = _read_evaluation(), _read_history()
     model = EmotionModel.load(MODEL_FILE)
     md5 = hashlib.md5(MODEL_FILE.read_bytes(), usedforsecurity=False).hexdigest()
     settings = {key: feature_settings(pq.read_metadata(_features_file(key)).metadata) for key in sources}
@@ -75,26 +75,26 @@ def read_last_run() -> LastRun:
     if any(_deciding(one) != _deciding(model.trained.settings) for one in settings.values()):
         raise _not_of(MODEL_FILE.as_posix(), FEATURES_FOLDER.as_posix())
     dataset = _read_rows(sources, params, model.trained.settings)
-    if not _counts_match(metrics, dataset):
-        raise _not_of(METRICS_FILE.name, FEATURES_FOLDER.as_posix())
+    if not _counts_match(evaluation, dataset):
+        raise _not_of(EVALUATION_FILE.name, FEATURES_FOLDER.as_posix())
     probability = _judge_test(model, dataset)
-    if not _log_loss_matches(metrics, dataset, probability):
-        raise _not_of(METRICS_FILE.name, MODEL_FILE.as_posix())
+    if not _log_loss_matches(evaluation, dataset, probability):
+        raise _not_of(EVALUATION_FILE.name, MODEL_FILE.as_posix())
     made = date.fromtimestamp(MODEL_FILE.stat().st_mtime)
     extractors = _extractors([one["extract"]["versions"] for one in settings.values()])
-    return LastRun(params, sources, metrics, history, made, md5, extractors, dataset, probability)
+    return LastRun(params, sources, evaluation, history, made, md5, extractors, dataset, probability)
 
 
-def _read_metrics() -> dict:
+def _read_evaluation() -> dict:
     try:
-        metrics = json.loads(METRICS_FILE.read_text(encoding="utf-8"))
+        evaluation = json.loads(EVALUATION_FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FaceemoError(f"{METRICS_FILE} is not here; run 'dvc repro' first") from None
+        raise FaceemoError(f"{EVALUATION_FILE} is not here; run 'dvc repro' first") from None
     except ValueError:
-        metrics = None
-    if not isinstance(metrics, dict) or not metrics.keys() >= SECTIONS:
-        raise FaceemoError(f"{METRICS_FILE} is not what training writes; run 'dvc repro' again")
-    return metrics
+        evaluation = None
+    if not isinstance(evaluation, dict) or not evaluation.keys() >= SECTIONS:
+        raise FaceemoError(f"{EVALUATION_FILE} is not what training writes; run 'dvc repro' again")
+    return evaluation
 
 
 def _read_history() -> list[Epoch]:
@@ -191,9 +191,9 @@ def _read_rows(sources: dict[str, Source], params: Params, settings: dict) -> Da
     )
 
 
-def _counts_match(metrics: dict, dataset: Dataset) -> bool:
+def _counts_match(evaluation: dict, dataset: Dataset) -> bool:
     coverage = {name: count for name, count in count_coverage(dataset).items() if name != "per_emotion"}
-    return coverage.items() <= metrics["coverage"].items() and count_subjects(dataset) == metrics["subjects"]
+    return coverage.items() <= evaluation["coverage"].items() and count_subjects(dataset) == evaluation["subjects"]
 
 
 def _judge_test(model: EmotionModel, dataset: Dataset) -> np.ndarray:
@@ -216,10 +216,10 @@ def _judge_test(model: EmotionModel, dataset: Dataset) -> np.ndarray:
     return np.concatenate(judged)
 
 
-def _log_loss_matches(metrics: dict, dataset: Dataset, probability: np.ndarray) -> bool:
+def _log_loss_matches(evaluation: dict, dataset: Dataset, probability: np.ndarray) -> bool:
     target = dataset.target[dataset.indices("test")]
     log_loss = summary(probability, target, dataset.classes)["log_loss"]
-    return bool(np.isclose(log_loss, metrics["test"]["log_loss"], rtol=LOG_LOSS_TOLERANCE, atol=LOG_LOSS_TOLERANCE))
+    return bool(np.isclose(log_loss, evaluation["test"]["log_loss"], rtol=LOG_LOSS_TOLERANCE, atol=LOG_LOSS_TOLERANCE))
 
 
 def _extractors(versions: list[dict[str, str]]) -> dict[str, list[str]]:

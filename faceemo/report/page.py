@@ -54,7 +54,7 @@ def render(run: LastRun) -> str:
     mistakes = strongest_mistakes(run.dataset, run.probability, LANDMARKS_FOLDER, MISTAKES)
     return environment.get_template("report.html").render(
         run=run,
-        metrics=run.metrics,
+        evaluation=run.evaluation,
         classes=run.dataset.classes,
         korean=KOREAN,
         cautions=cautions(run),
@@ -113,7 +113,7 @@ def parameter_value(value: object) -> str:
 
 def cautions(run: LastRun) -> list[str]:
     """What to know before a number of this run is quoted, a sentence or two each."""
-    subjects, coverage, test = run.metrics["subjects"], run.metrics["coverage"], run.metrics["test"]
+    subjects, coverage, test = run.evaluation["subjects"], run.evaluation["coverage"], run.evaluation["test"]
     used = {key: source for key, source in run.sources.items() if source.emotion in run.params.emotions}
     found = []
     if holds_sample(used):

@@ -1,4 +1,4 @@
-"""What a report counts beyond metrics.json: archives, splits, ages, raters' answers, people in groups."""
+"""What a report counts beyond evaluation.json: archives, splits, ages, raters' answers, people in groups."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -76,7 +76,7 @@ def splits(run: LastRun) -> list[Count]:
     return [
         Count(
             split or None,
-            run.metrics["subjects"].get(split, 0),
+            run.evaluation["subjects"].get(split, 0),
             np.count_nonzero(run.dataset.split == split),
             np.count_nonzero(faces == split),
         )
@@ -118,12 +118,12 @@ class Group:
 
 
 def groups(run: LastRun, column: str, predicted: np.ndarray) -> list[Group]:
-    """Test faces by sex or age, as metrics.json has them, with people and interval."""
+    """Test faces by sex or age, as evaluation.json has them, with people and interval."""
     test = run.dataset.indices("test")
     subject, target = run.dataset.column("subject")[test], run.dataset.target[test]
     names = np.array(["unknown" if value is None else str(value) for value in run.dataset.column(column)[test]])
     found = []
-    for name, values in run.metrics["test"][f"by_{column}"].items():
+    for name, values in run.evaluation["test"][f"by_{column}"].items():
         own = names == name
         people = len(set(subject[own]))
         bounds = interval_over_people(target[own], predicted[own], subject[own]) if people >= FEW_PEOPLE else None

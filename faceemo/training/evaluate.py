@@ -1,4 +1,4 @@
-"""What a model is worth on people it has never seen: metrics as plain numbers, ready for metrics.json."""
+"""What a model is worth on people it has never seen, as plain numbers for evaluation.json and metrics.json."""
 
 import math
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ from faceemo.training.dataset import Dataset, count_coverage, count_subjects
 RESAMPLES = 2000
 BINS = 10
 UNANIMOUS = 3  # raters
-DIGITS = 6  # in metrics.json
+DIGITS = 6  # in both files
 
 
 def evaluate(dataset: Dataset, logits: np.ndarray, temperature: float, recall_target: float) -> dict:
-    """The whole of metrics.json.
+    """The whole of evaluation.json.
 
     logits: float32 [N, classes] for the N faces of the dataset; divided by temperature they give the probabilities.
     """
     probability = softmax(logits / temperature, axis=1)
     valid, test = dataset.indices("valid"), dataset.indices("test")
-    metrics = {
+    evaluation = {
         "valid": summary(probability[valid], dataset.target[valid], dataset.classes),
         "test": {
             **summary(probability[test], dataset.target[test], dataset.classes),
@@ -37,10 +37,37 @@ def evaluate(dataset: Dataset, logits: np.ndarray, temperature: float, recall_ta
         "temperature": temperature,
     }
     if len(dataset.classes) == 2:
-        metrics["threshold"] = recall_threshold(
+        evaluation["threshold"] = recall_threshold(
             probability[valid, 1], dataset.target[valid], probability[test, 1], dataset.target[test], recall_target
         )
-    return _plain(metrics)
+    return _plain(evaluation)
+
+
+def headline(evaluation: dict) -> dict:
+    """The whole of metrics.json: of evaluation.json the few numbers that are compared from run to run.
+
+    All are scalars and always there, so that every run has the same columns; null where there is nothing.
+    """
+    test, valid, coverage = evaluation["test"], evaluation["valid"], evaluation["coverage"]
+    low, high = test["balanced_accuracy_interval"]
+    return {
+        "test": {
+            "archive": {
+                "accuracy": test["accuracy"],
+                "balanced_accuracy": test["balanced_accuracy"],
+                "balanced_accuracy_low": low,
+                "balanced_accuracy_high": high,
+                "macro_f1": test["macro_f1"],
+            },
+            "log_loss": test["log_loss"],
+            "auroc": test["auroc"],
+            "majority": dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1")),
+        },
+        "ceiling": {"balanced_accuracy": None},
+        "valid": {name: valid[name] for name in ("accuracy", "macro_f1", "log_loss")},
+        "coverage": round(coverage["ok"] / coverage["images"], DIGITS),
+        "subjects": {"overlap": evaluation["subjects"]["overlap"]},
+    }
 
 
 def summary(probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> dict:

@@ -24,12 +24,12 @@ TRAIN, VALID, INK = "#8a8f98", "#1f6feb", "#24292f"
 
 
 def write_run(folder: Path, dataset: Dataset, training: Training, probability: np.ndarray) -> None:
-    """All plots of one training run; probability: [N, classes] for the N faces of the dataset."""
+    """All plots of a finished training; probability: [N, classes] for the N faces of the dataset."""
     test = dataset.indices("test")
     target, predicted = dataset.target[test], probability[test].argmax(axis=1)
     classes = dataset.classes
-    importance = landmark_importance(training.model.build(), dataset.features[test[:IMPORTANCE_ROWS]])
-    write_history(folder / "history.csv", training.history)
+    some = np.random.default_rng(0).permutation(test)[:IMPORTANCE_ROWS]  # rows lie archive by archive
+    importance = landmark_importance(training.model.build(), dataset.features[some])
     write_predictions(folder / "predictions.csv", target, predicted, classes)
     plot_history(folder / "history.png", training.history, training.best_epoch)
     plot_confusion(folder / "confusion.png", target, predicted, classes)

@@ -1,7 +1,9 @@
 """The training loop: features as one tensor on the device, batches by index, the best epoch kept."""
 
 import copy
+import math
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +52,17 @@ class Training:
     logits: np.ndarray
 
 
-def train(dataset: Dataset, params: Params, interrupted_path: Path) -> Training:
+def train(
+    dataset: Dataset,
+    params: Params,
+    interrupted_path: Path,
+    after_epoch: Callable[[list[Epoch]], None] = lambda history: None,
+) -> Training:
     """Train on the people of the train split; the epoch with the best macro F1 on the valid split is kept.
 
-    dataset.features are standardised in place and moved to the device as one tensor. On Ctrl-C the best model so far is
-    written to `interrupted_path` and Interrupted raised. Raises FaceemoError if there is too little to train on.
+    dataset.features are standardised in place and moved to the device as one tensor. `after_epoch` is given the epochs
+    so far after each. On Ctrl-C the best model so far is written to `interrupted_path` and Interrupted raised. Raises
+    FaceemoError if there is too little to train on, or if the training diverges.
     """
     torch.manual_seed(params.seed)
     devices = find_devices()
@@ -88,6 +96,9 @@ def train(dataset: Dataset, params: Params, interrupted_path: Path) -> Training:
                 loss, accuracy = run_epoch(parallel, x, y, rows, sizes, optimizer, schedule, loss_of, mirror)
                 epoch = _measured(number, loss, accuracy, predict_logits(parallel, x, valid_rows), y[valid_rows])
                 history.append(epoch)
+                after_epoch(history)
+                if not math.isfinite(loss + epoch.valid_loss):
+                    raise _diverged(number, params.lr)
                 better = not best or epoch.score > history[peak - 1].score
                 if better:
                     peak = number
@@ -117,8 +128,14 @@ def train(dataset: Dataset, params: Params, interrupted_path: Path) -> Training:
         save_model(interrupted_path, model)
         raise Interrupted(f"the model of epoch {best_epoch} is in {interrupted_path.as_posix()}")
     print(f"kept epoch {best_epoch} of {len(history)}: valid macro F1 {history[best_epoch - 1].valid_macro_f1:.3f}")
-    everything = torch.arange(len(x), device=x.device)
-    return Training(model, history, best_epoch, predict_logits(parallel, x, everything).cpu().numpy())
+    logits = predict_logits(parallel, x, torch.arange(len(x), device=x.device)).cpu().numpy()
+    if not np.isfinite(logits).all():
+        raise _diverged(best_epoch, params.lr)
+    return Training(model, history, best_epoch, logits)
+
+
+def _diverged(epoch: int, lr: float) -> FaceemoError:
+    return FaceemoError(f"training diverged in epoch {epoch}: the loss is not a finite number; lower 'lr', now {lr:g}")
 
 
 def mean_neutral_face(dataset: Dataset, indices: np.ndarray) -> torch.Tensor | None:

@@ -145,8 +145,8 @@ def report() -> str:
     return OUT.read_text(encoding="utf-8")
 
 
-def metrics_of_run() -> dict:
-    return json.loads(Path("metrics.json").read_text(encoding="utf-8"))
+def evaluation_of_run() -> dict:
+    return json.loads(Path("evaluation.json").read_text(encoding="utf-8"))
 
 
 def refusal() -> str:
@@ -199,9 +199,9 @@ class Page(HTMLParser):
         return row
 
 
-def test_the_numbers_are_those_of_metrics_json(project):
-    metrics = metrics_of_run()
-    test, valid = metrics["test"], metrics["valid"]
+def test_the_numbers_are_those_of_evaluation_json(project):
+    evaluation = evaluation_of_run()
+    test, valid = evaluation["test"], evaluation["valid"]
     text = report()
     page = Page(text)
     bounds = interval(test["balanced_accuracy_interval"])
@@ -219,7 +219,7 @@ def test_the_numbers_are_those_of_metrics_json(project):
     assert f"on the {test['unanimous']['images']} pictures" in page.row("Accuracy, raters agree")[0]
     assert page.row("Accuracy, all pictures")[1] == percent(test["all_pictures"]["accuracy"])
     for split in ("test", "valid"):
-        assert percent(metrics["threshold"][split]["false_positive_rate"]) in page.row("False alarms")
+        assert percent(evaluation["threshold"][split]["false_positive_rate"]) in page.row("False alarms")
     values = test["per_class"]["anxious"]
     wanted = [percent(values["precision"]), percent(values["recall"]), decimal(values["f1"]), count(values["support"])]
     assert ["anxious 불안", *wanted] in page.rows
@@ -228,7 +228,7 @@ def test_the_numbers_are_those_of_metrics_json(project):
         assert any(
             row[0] == name and row[2:4] == [str(values["images"]), percent(values["accuracy"])] for row in page.rows
         )
-    assert decimal(metrics["temperature"]) in text
+    assert decimal(evaluation["temperature"]) in text
 
 
 def test_archives_people_ages_and_raters_are_counted(project):
@@ -240,7 +240,7 @@ def test_archives_people_ages_and_raters_are_counted(project):
         file = Path(source.zip).name
         assert page.row(key) == [f"{key} | {file}", emotion, source.folder, "41", *counts, labels]
     assert page.row("together")[3:9] == ["164", "160", "4", "0", "0", "0"]
-    subjects = metrics_of_run()["subjects"]
+    subjects = evaluation_of_run()["subjects"]
     for split in ("train", "valid", "test"):
         assert page.row(f"{split} | ")[1] == str(subjects[split])
     assert sum(int(page.row(f"{split} | ")[2]) for split in ("train", "valid", "test")) == 164
@@ -293,7 +293,7 @@ def test_the_same_run_gives_the_same_bytes_whole_or_not_at_all(project):
     first = OUT.read_bytes()
     report()
     assert OUT.read_bytes() == first and b"\r" not in first
-    Path("metrics.json").unlink()
+    Path("evaluation.json").unlink()
     refusal()
     assert OUT.read_bytes() == first
     assert not list(project.glob("*.tmp"))
@@ -304,7 +304,7 @@ def test_a_missing_or_broken_file_is_one_clear_line(project):
     for path in (
         "params.yaml",
         "data/sources.yaml",
-        "metrics.json",
+        "evaluation.json",
         "plots/history.csv",
         "models/emotion.pt",
         features,
@@ -314,7 +314,7 @@ def test_a_missing_or_broken_file_is_one_clear_line(project):
         message = refusal()
         assert message.startswith(path) and re.search("run|dvc repro", message)
         Path(path).write_bytes(whole)
-    for path in ("metrics.json", "plots/history.csv", "models/emotion.pt"):
+    for path in ("evaluation.json", "plots/history.csv", "models/emotion.pt"):
         whole = Path(path).read_bytes()
         for content in ("", "[]", "<<<<<<< HEAD\n{}"):
             Path(path).write_text(content, encoding="utf-8")
@@ -392,16 +392,16 @@ def test_files_of_different_runs_are_not_mixed(project):
     model = load_model(Path("models/emotion.pt"))
     weights = {name: value * 0.9 for name, value in model.state_dict.items()}
     save_model(Path("models/emotion.pt"), dataclasses.replace(model, state_dict=weights))
-    assert refusal() == "metrics.json is not of models/emotion.pt as it is now; run 'dvc repro'"
+    assert refusal() == "evaluation.json is not of models/emotion.pt as it is now; run 'dvc repro'"
     save_model(Path("models/emotion.pt"), model)
     report()
     change_params(split__test=0.3)
-    assert refusal() == "metrics.json is not of data/features as it is now; run 'dvc repro'"
+    assert refusal() == "evaluation.json is not of data/features as it is now; run 'dvc repro'"
     change_params(split__test=0.2, normalize__scale="max_abs")
     normalize.main()
     settings = {**model.settings, "normalize": {**model.settings["normalize"], "scale": "max_abs"}}
     save_model(Path("models/emotion.pt"), dataclasses.replace(model, settings=settings))
-    assert "metrics.json is not of models/emotion.pt" in refusal()
+    assert "evaluation.json is not of models/emotion.pt" in refusal()
     save_model(Path("models/emotion.pt"), model)
     change_params(normalize__scale="rms")
     assert refusal() == "models/emotion.pt is not of data/features as it is now; run 'dvc repro'"
@@ -411,10 +411,10 @@ def test_the_test_part_is_judged_as_training_judged_it(project):
     run = read_last_run()
     test = run.dataset.indices("test")
     predicted = run.probability.argmax(axis=1)
-    assert np.mean(predicted == run.dataset.target[test]) == pytest.approx(run.metrics["test"]["accuracy"], abs=1e-6)
+    assert np.mean(predicted == run.dataset.target[test]) == pytest.approx(run.evaluation["test"]["accuracy"], abs=1e-6)
     subjects = run.dataset.column("subject")[test]
     found = interval_over_people(run.dataset.target[test], predicted, subjects)
-    assert found == pytest.approx(run.metrics["test"]["balanced_accuracy_interval"], abs=1e-6)
+    assert found == pytest.approx(run.evaluation["test"]["balanced_accuracy_interval"], abs=1e-6)
     with Path("plots/predictions.csv").open(encoding="utf-8") as file:
         pairs = [tuple(line.strip().split(",")) for line in file][1:]
     classes = run.dataset.classes
@@ -473,7 +473,7 @@ def test_a_group_gets_an_interval_when_it_has_enough_people(project, monkeypatch
     predicted = run.probability.argmax(axis=1)
     (female, male) = groups_of = tallies.groups(run, "sex", predicted)
     assert [group.name for group in groups_of] == ["female", "male"]
-    assert female.people + male.people == metrics_of_run()["subjects"]["test"]
+    assert female.people + male.people == evaluation_of_run()["subjects"]["test"]
     assert female.bounds is None and male.bounds is None
     assert "too few people" in report()
     monkeypatch.setattr(tallies, "FEW_PEOPLE", min(female.people, male.people))
@@ -485,7 +485,7 @@ def test_a_group_gets_an_interval_when_it_has_enough_people(project, monkeypatch
 def test_cautions_say_what_a_number_hides(project):
     run = read_last_run()
     (few,) = cautions(run)
-    people = run.metrics["subjects"]["test"]
+    people = run.evaluation["subjects"]["test"]
     assert few.startswith(f"The test has only {people} people.")
 
     sources = {**run.sources, "neutral-training-01": dataclasses.replace(run.sources["neutral-training-01"],
@@ -494,13 +494,13 @@ def test_cautions_say_what_a_number_hides(project):
     left_out = {"happy-training-01": dataclasses.replace(run.sources["happy-training-01"], zip="data/sample/a.zip")}
     assert cautions(dataclasses.replace(run, sources={**run.sources, **left_out})) == [few]
 
-    subjects = {**run.metrics["subjects"], "overlap": 7, "unknown": 1234}
-    coverage = {**run.metrics["coverage"], "ok": 120}
-    worse = dataclasses.replace(run, metrics={**run.metrics, "subjects": subjects, "coverage": coverage})
+    subjects = {**run.evaluation["subjects"], "overlap": 7, "unknown": 1234}
+    coverage = {**run.evaluation["coverage"], "ok": 120}
+    worse = dataclasses.replace(run, evaluation={**run.evaluation, "subjects": subjects, "coverage": coverage})
     overlap, _, unknown, covered = cautions(worse)
     assert "7 people are in more than one split" in overlap
     assert "1,234 pictures name no person" in unknown
-    assert percent(120 / 164) in covered and percent(run.metrics["test"]["all_pictures"]["accuracy"]) in covered
+    assert percent(120 / 164) in covered and percent(run.evaluation["test"]["all_pictures"]["accuracy"]) in covered
     text = render(worse)
     assert html.escape(overlap) in text and "unseen people" not in text
     assert "limit: 5" in cautions(dataclasses.replace(run, params=dataclasses.replace(run.params, limit=5)))[-1]
@@ -513,15 +513,15 @@ def test_the_interval_is_held_against_guessing(project):
         (0.1, 0.4): "All of it lies below guessing",
         (0.4, 0.6): "does not show that the model can tell these emotions apart",
     }.items():
-        test = {**run.metrics["test"], "balanced_accuracy_interval": bounds}
-        assert says in render(dataclasses.replace(run, metrics={**run.metrics, "test": test}))
+        test = {**run.evaluation["test"], "balanced_accuracy_interval": bounds}
+        assert says in render(dataclasses.replace(run, evaluation={**run.evaluation, "test": test}))
 
 
 def test_seven_emotions_judged_by_change_from_the_persons_own_face(empty):
     make_run(tuple(KOREAN), epochs=1, normalize__baseline="person", train__min_agreement=0)
     page = Page(report())
     text = OUT.read_text(encoding="utf-8")
-    for name, values in metrics_of_run()["test"]["per_class"].items():
+    for name, values in evaluation_of_run()["test"]["per_class"].items():
         wanted = [percent(values["precision"]), percent(values["recall"]), decimal(values["f1"])]
         assert [f"{name} {KOREAN[name]}", *wanted, str(values["support"])] in page.rows
     assert "normalize.baseline: person." in text
@@ -532,7 +532,7 @@ def test_seven_emotions_judged_by_change_from_the_persons_own_face(empty):
 def test_a_split_by_folder_is_no_test_on_unseen_people(empty):
     make_run(split__by="folder", train__best_epoch=False)
     text = report()
-    assert f"{metrics_of_run()['subjects']['overlap']} people are in more than one split (split.by: folder)" in text
+    assert f"{evaluation_of_run()['subjects']['overlap']} people are in more than one split (split.by: folder)" in text
     assert "unseen people" not in text
     assert "the model is that of epoch 3 (dotted), the last." in text
 

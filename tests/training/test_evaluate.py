@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from faceemo.emotions import KOREAN
 from faceemo.training.dataset import Dataset
 from faceemo.training.evaluate import (
     accuracies,
@@ -17,6 +18,7 @@ from faceemo.training.evaluate import (
     evaluate,
     expected_calibration_error,
     fit_temperature,
+    headline,
     interval_over_people,
     landmark_importance,
     recall_threshold,
@@ -273,6 +275,39 @@ def test_metrics_hold_no_nan_where_a_class_raters_and_sexes_are_missing(classes)
     assert set(metrics["test"]["by_sex"]) == set(metrics["test"]["by_age"]) == {"unknown"}
     assert metrics["test"]["auroc"] is None
     assert ("threshold" in metrics) == (len(classes) == 2)
+
+
+def numbers(values: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in values.items():
+        flat.update(numbers(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_metrics_json_has_the_same_few_numbers_for_any_classes(classes):
+    names = tuple(KOREAN)[:classes]
+    rows = [
+        {"split": split, "emotion": name, "subject": person(n)}
+        for n, split in enumerate(("train", "valid", "test"))
+        for name in names
+    ]
+    logits = np.random.default_rng(0).normal(size=(len(rows), classes)).astype(np.float32)
+    evaluation = evaluate(dataset_of(rows, names), logits, temperature=1.0, recall_target=0.9)
+    found = numbers(headline(evaluation))
+    archive = ("accuracy", "balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "macro_f1")
+    assert set(found) == {
+        *(f"test.archive.{name}" for name in archive),
+        *("test.log_loss", "test.auroc"),
+        *(f"test.majority.{name}" for name in ("accuracy", "balanced_accuracy", "macro_f1")),
+        "ceiling.balanced_accuracy",
+        *(f"valid.{name}" for name in ("accuracy", "macro_f1", "log_loss")),
+        *("coverage", "subjects.overlap"),
+    }
+    assert len(found) <= 20
+    assert all(value is None or isinstance(value, int | float) for value in found.values())
+    assert found["test.archive.accuracy"] == evaluation["test"]["accuracy"]
+    assert found["coverage"] == 1
 
 
 def test_only_the_landmarks_that_the_network_looks_at_are_important():

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from faceemo.emotions import KOREAN
+from faceemo.training import plots
 from faceemo.training.dataset import Dataset
 from faceemo.training.model import TrainedModel, mlp
 from faceemo.training.plots import plot_confusion, plot_history, plot_importance, write_history, write_run
@@ -76,15 +77,10 @@ def test_a_run_leaves_every_picture_and_table(tmp_path, classes, epochs):
     dataset, training, probability = run_of(classes, epochs)
     folder = tmp_path / "plots"
     write_run(folder, dataset, training, probability)
-    expected = {*(f"{name}.png" for name in PICTURES), "history.csv", "predictions.csv"}
+    expected = {*(f"{name}.png" for name in PICTURES), "predictions.csv"}
     assert {path.name for path in folder.iterdir()} == expected
     for name in PICTURES:
         assert_picture(folder / f"{name}.png")
-
-    header, *rows = table_of(folder / "history.csv")
-    assert header == ["epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_macro_f1"]
-    assert [int(row[0]) for row in rows] == list(range(1, epochs + 1))
-    assert [float(row[3]) for row in rows] == [epoch.valid_loss for epoch in training.history]
 
     header, *rows = table_of(folder / "predictions.csv")
     assert header == ["actual", "predicted"]
@@ -98,6 +94,28 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
     for name in ("first.png", "second.png"):
         plot_history(tmp_path / name, training.history, best=2)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+
+
+def test_history_is_a_row_an_epoch(tmp_path):
+    _, training, _ = run_of(("neutral", "anxious"), 5)
+    write_history(tmp_path / "history.csv", training.history)
+    header, *rows = table_of(tmp_path / "history.csv")
+    assert header == ["epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_macro_f1"]
+    assert [int(row[0]) for row in rows] == [1, 2, 3, 4, 5]
+    assert [float(row[3]) for row in rows] == [epoch.valid_loss for epoch in training.history]
+
+
+def test_importance_looks_at_faces_of_every_archive(tmp_path, monkeypatch):
+    """Rows lie archive by archive: the first ones are all of one emotion."""
+    dataset, training, probability = run_of(("neutral", "anxious", "happy"), 1)
+    test = dataset.indices("test")
+    dataset.features[test, 0] = test
+    seen = []
+    monkeypatch.setattr(plots, "IMPORTANCE_ROWS", len(test) // 2)
+    monkeypatch.setattr(plots, "landmark_importance", lambda network, x: seen.extend(x[:, 0]) or np.ones(478))
+    write_run(tmp_path, dataset, training, probability)
+    assert len(set(seen)) == len(test) // 2
+    assert set(dataset.target[np.array(seen, int)]) == {0, 1, 2}
 
 
 def test_an_older_runs_tables_are_replaced(tmp_path):

@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
+import re
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -321,6 +322,22 @@ def test_ctrl_c_leaves_the_best_model_so_far_and_says_where(tmp_path, monkeypatc
     with torch.no_grad():
         predicted = model.build()(torch.from_numpy(data.features)).argmax(dim=1).numpy()  # train has standardised them
     assert (predicted == data.target)[data.indices("train")].mean() > 0.8
+
+
+def test_epochs_are_told_one_by_one(tmp_path):
+    told = []
+    training = train(
+        separable(), params(epochs=3), tmp_path / "interrupted.pt", lambda history: told.append(list(history))
+    )
+    assert told == [training.history[:n] for n in (1, 2, 3)]
+
+
+def test_a_training_that_diverges_is_one_line_that_names_lr_and_the_epoch(tmp_path):
+    with pytest.raises(FaceemoError) as error:
+        fitted(separable(), tmp_path, lr=1e30, epochs=50)
+    assert re.fullmatch(
+        r"training diverged in epoch \d+: the loss is not a finite number; lower 'lr', now 1e\+30", str(error.value)
+    )
 
 
 def test_ctrl_c_gives_the_model_that_a_run_of_so_many_epochs_gives(tmp_path, monkeypatch):
