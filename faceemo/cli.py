@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from faceemo.console import progress, run
 from faceemo.emotions import emotion_name
 from faceemo.errors import FaceemoError
+from faceemo.extraction.partial import find_partials
 from faceemo.extraction.sources import Scan, scan, write_sources
 from faceemo.params import load_params
 from faceemo.paths import MODEL_FILE, ONNX_FILE, PARAMS_FILE, REPORT_FILE, SOURCES_FILE
@@ -49,6 +51,15 @@ def _parser() -> argparse.ArgumentParser:
         "--emotions", nargs="+", metavar="EMOTION", help="only these, in English or Korean: neutral anxious, 중립 불안"
     )
     command.set_defaults(command=_scan, needs_project=True)
+
+    command = commands.add_parser(
+        "clean",
+        help="list unfinished extractions, and remove them when asked",
+        description="List the unfinished extractions in data/.partial: an extraction goes on from there when it is run "
+        "again with the same settings. Those of settings that are not wanted any more only take space.",
+    )
+    command.add_argument("--remove", action="store_true", help="remove all that is listed; let no extraction run then")
+    command.set_defaults(command=_clean, needs_project=True)
 
     command = commands.add_parser(
         "predict",
@@ -136,6 +147,20 @@ def _print_scan(result: Scan) -> None:
     for path, reason in result.passed_over:
         print(f"passed over: {path} ({reason})")
     print(f"wrote {SOURCES_FILE.as_posix()}; next: dvc repro")
+
+
+def _clean(args: argparse.Namespace) -> None:
+    unfinished = [partial for partial in find_partials() if not partial.is_complete]
+    for partial in unfinished:
+        print(f"{partial.source}: {partial.shards} finished shards, {partial.size / 1e6:.1f} MB ({partial.folder})")
+        if args.remove:
+            shutil.rmtree(partial.folder)
+    if not unfinished:
+        print("no unfinished extractions")
+    elif args.remove:
+        print(f"removed {len(unfinished)}")
+    else:
+        print("run 'dvc repro' to finish those of the present settings, 'faceemo clean --remove' to remove all")
 
 
 def _predict(args: argparse.Namespace) -> None:

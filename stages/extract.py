@@ -9,17 +9,20 @@ from faceemo.params import load_params
 from faceemo.paths import SOURCES_FILE
 
 
-def main(key: str) -> None:
+def main(arguments: list[str]) -> None:
     from faceemo.extraction.extract import (
         extract,  # here, because every worker imports this module and needs no Parquet
     )
 
     params = load_params()
     sources = read_sources()
+    if len(arguments) != 1:
+        raise FaceemoError(f"name one source: python -m stages.extract ID; known: {', '.join(sources)}")
+    (key,) = arguments
     if key not in sources:
         raise FaceemoError(f"{key} is not in {SOURCES_FILE.as_posix()}; it holds {', '.join(sources)}")
     extract(key, sources[key], params.extract, params.limit, params.workers)
 
 
 if __name__ == "__main__":
-    sys.exit(run("extract", lambda: main(sys.argv[1])))
+    sys.exit(run("extract", lambda: main(sys.argv[1:])))

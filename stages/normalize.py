@@ -3,7 +3,7 @@
 import sys
 
 from faceemo.console import run
-from faceemo.extraction.extract import remove_partials
+from faceemo.extraction.partial import remove_published
 from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample, read_sources
 from faceemo.features.normalize import normalize_sources
 from faceemo.params import load_params
@@ -16,7 +16,7 @@ def main() -> None:
     normalize_sources(sources, LANDMARKS_FOLDER, params.normalize)
     if holds_sample(sources):
         print(SAMPLE_NOTE)
-    remove_partials()  # by now dvc has stored every extraction
+    remove_published()  # by now dvc has stored every extraction
 
 
 if __name__ == "__main__":

@@ -206,6 +206,36 @@ def test_the_command_imports_nothing_heavy_before_it_knows_what_to_do():
     assert not {"torch", "mediapipe", "cv2", "matplotlib", "dvc", "pyarrow"} & set(done.stdout.split())
 
 
+class TestClean:
+    @pytest.fixture
+    def work(self, project):
+        """Unfinished work of two extractions, and what a finished one left behind."""
+        for name, shards in (("neutral-training-01-0123456789abcdef", 2), ("sad-training-01-ffffffffffffffff", 1)):
+            (project / "data/.partial" / name).mkdir(parents=True)
+            for number in range(shards):
+                (project / f"data/.partial/{name}/part-{number:05d}.parquet").write_bytes(bytes(1_500_000))
+        published = project / "data/.partial/happy-training-01-0000000000000000"
+        published.mkdir()
+        (published / "complete").touch()
+        return project / "data/.partial"
+
+    def test_lists_unfinished_work_with_its_size_and_removes_nothing(self, work, capsys):
+        before = sorted(work.rglob("*"))
+        assert main(["clean"]) == 0
+        first, second, last = capsys.readouterr().out.splitlines()
+        assert first.startswith("neutral-training-01: 2 finished shards, 3.0 MB (")
+        assert second.startswith("sad-training-01: 1 finished shards, 1.5 MB (")
+        assert "faceemo clean --remove" in last
+        assert sorted(work.rglob("*")) == before
+
+    def test_removes_it_when_asked(self, work, capsys):
+        assert main(["clean", "--remove"]) == 0
+        assert [folder.name for folder in work.iterdir()] == ["happy-training-01-0000000000000000"]
+        assert capsys.readouterr().out.endswith("removed 2\n")
+        assert main(["clean"]) == 0
+        assert capsys.readouterr().out == "no unfinished extractions\n"
+
+
 class TestPredict:
     @pytest.fixture
     def folder(self, tmp_path, monkeypatch):

@@ -206,6 +206,17 @@ def test_readme_line_runs_the_published_recipe(project):
     project.restore()
 
 
+def test_a_change_of_code_that_leaves_rows_as_they_are_extracts_nothing(project):
+    """A touched comment: extract runs again for another format of its rows alone."""
+    for name in ("extract", "worker", "decode", "facemesh", "archive"):
+        with (project.folder / f"faceemo/extraction/{name}.py").open("a", encoding="utf-8", newline="\n") as file:
+            file.write("# a comment\n")
+    assert "Data and pipelines are up to date." in project.dvc("status")
+    project.change_text("faceemo/extraction/schema.py", "FORMAT = 3", "FORMAT = 4")
+    assert re.findall(r"^(extract@\S+):$", project.dvc("status"), re.MULTILINE) == sorted(EXTRACTS)
+    project.restore()
+
+
 def test_workers_change_nothing(project):
     assert project.experiment("workers=1") == set()
     project.restore()
@@ -264,6 +275,13 @@ def test_a_bad_parameter_is_one_clear_line(project, setting, line):
         assert line in errors[0]
         assert "Traceback" not in output
     project.restore()
+
+
+@pytest.mark.parametrize("ids", [(), ("neutral-training-01", "anxious-training-01")])
+def test_a_stage_of_one_source_asks_for_one(project, ids):
+    output = project.run(sys.executable, "-m", "stages.extract", *ids, code=1)
+    assert output.startswith("extract: error: name one source: python -m stages.extract ID; known: ")
+    assert output.count("\n") == 1
 
 
 def test_bad_parameter_fails_repro(project):

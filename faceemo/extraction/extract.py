@@ -8,7 +8,6 @@ is complete, and are then linked into data/landmarks/<id>/ by one rename.
 import hashlib
 import importlib.metadata
 import json
-import shutil
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -18,20 +17,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceemo.console import Interrupted, progress
-from faceemo.durable import link, rename, sync_folder, written_whole
+from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, first_by_hash, parse_picture_name
 from faceemo.extraction.executors import WorkerDiedError, in_order, open_executor
+from faceemo.extraction.partial import FINGERPRINT_LENGTH, partial_folder, publish
 from faceemo.extraction.schema import FORMAT, SCHEMA
 from faceemo.extraction.sources import Source, locate
 from faceemo.extraction.worker import CHUNK_PICTURES, Chunk, Reading, batches, read_chunk
 from faceemo.params import ExtractParams
-from faceemo.paths import LANDMARKS_FOLDER, PARTIAL_FOLDER
+from faceemo.paths import LANDMARKS_FOLDER
 from faceemo.rows import rows_or_null
 from faceemo.status import Status
 
 SHARD_ROWS = 1000
-FINGERPRINT_LENGTH = 16
 ENGINE = "mediapipe"  # what finds landmarks
 # Landmarks are noise to a dictionary; their bytes split by significance compress by a third.
 PARQUET = {
@@ -53,8 +52,7 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
             raise FaceemoError(f"{key}: archive changed since the last scan; run 'faceemo scan'")
         pictures = archive.pictures
     shards = list(batches(first_by_hash(pictures, limit), SHARD_ROWS))
-    partial = PARTIAL_FOLDER / f"{key}-{_fingerprint(source, settings, limit)}"
-    remove_partials(key, but=partial)
+    partial = partial_folder(key, _fingerprint(source, settings, limit))
     partial.mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(len(shards)) if not (partial / _shard_name(number)).exists()]
     kept = len(shards) - len(missing)
@@ -92,17 +90,9 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
         raise Interrupted(f"{key}: {kept} of {len(shards)} shards are kept, run again to go on") from None
 
     folder = LANDMARKS_FOLDER / key
-    _complete(partial, folder)
+    publish(partial, folder)
     print(_summary(key, folder, todo, time.monotonic() - started), flush=True)
     return folder
-
-
-def remove_partials(key: str | None = None, but: Path | None = None) -> None:
-    """Remove what unfinished extractions of one source, or of all, left behind, other than `but`."""
-    pattern = f"{key or '*'}-{'[0-9a-f]' * FINGERPRINT_LENGTH}*"
-    for folder in PARTIAL_FOLDER.glob(pattern):
-        if folder != but:
-            shutil.rmtree(folder)
 
 
 def _fingerprint(source: Source, settings: ExtractParams, limit: int | None) -> str:
@@ -143,25 +133,6 @@ def _table(names: list[str], emotion: str, readings: list[Reading], settings: Ex
 def _write_shard(path: Path, table: pa.Table) -> None:
     with written_whole(path) as temporary:
         pq.write_table(table, temporary, **PARQUET)
-
-
-def _complete(partial: Path, folder: Path) -> None:
-    """Make all finished shards appear as `folder` in one rename.
-
-    They are linked, not moved: until dvc has stored the folder a crash would make it run the stage again, and the
-    links left in `partial` then spare the work. The next stage removes them.
-    """
-    complete = partial.with_name(partial.name + ".complete")
-    shutil.rmtree(complete, ignore_errors=True)
-    complete.mkdir()
-    for shard in sorted(partial.glob("part-*.parquet")):
-        link(shard, complete / shard.name)
-    sync_folder(complete)
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    rename(complete, folder)
-    sync_folder(folder.parent)
 
 
 def _summary(key: str, folder: Path, pictures: int, seconds: float) -> str:

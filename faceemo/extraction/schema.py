@@ -1,7 +1,7 @@
 """The rows that extraction writes: their columns, and a number that tells one way of making them from another.
 
 The stage extract depends on this file and on no other code, so that nothing else extracts every archive again. Raise
-FORMAT when the same pictures would give other rows; tests/extraction/test_rows.py holds the sample's rows against those
+FORMAT when the same pictures would give other rows: tests/extraction/test_schema.py holds the sample's rows to those
 recorded for this number.
 """
 

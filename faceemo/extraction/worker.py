@@ -1,5 +1,6 @@
 """What a worker does: read a picture from the archive, decode it, find the face. Imports only what that needs."""
 
+import platform
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, Member, ReadError
 from faceemo.extraction.decode import DecodeError, Picture
 from faceemo.extraction.facemesh import FaceMesh, face_width, largest_face
@@ -99,11 +101,22 @@ def read_chunk(chunk: Chunk) -> list[Reading]:
     """Read, decode and measure the pictures of a chunk; the archive and FaceMesh stay open for the next one."""
     wanted = (chunk.zip, chunk.digest)  # a cluster's worker outlives a changed archive
     if getattr(_worker, "opened", None) != wanted:
-        _worker.archive = Archive(Path(chunk.zip))
+        _worker.archive = _open_archive(Path(chunk.zip), chunk.digest)
         _worker.pictures = _worker.archive.pictures
         _worker.opened = wanted
     mesh = worker_mesh(chunk.settings.max_faces)
     return [read_picture(_worker.archive, _worker.pictures[index], mesh, chunk.settings) for index in chunk.pictures]
+
+
+def _open_archive(path: Path, digest: str) -> Archive:
+    """Raises FaceemoError if another archive lies there: on a cluster each machine opens a copy of its own."""
+    archive = Archive(path)
+    if archive.digest() != digest:
+        archive.close()
+        raise FaceemoError(
+            f"{path} on {platform.node()} is another archive than the one that was scanned; copy it there again"
+        )
+    return archive
 
 
 def read_picture(archive: Archive, member: Member, mesh: FaceMesh, settings: ExtractParams) -> Reading:

@@ -149,7 +149,10 @@ def _locked_params(params: Params, sources: dict[str, Source], md5: str) -> Para
                 section[key] = value
     except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):  # none, or one in conflict
         return params
-    return parse_section(Params, values, LOCK_FILE.name)
+    try:
+        return parse_section(Params, values, LOCK_FILE.name)
+    except FaceemoError as error:
+        raise FaceemoError(f"{error}: it is of another version of faceemo; run 'dvc repro'") from None
 
 
 def _leaves(values: dict, prefix: str = "") -> dict:

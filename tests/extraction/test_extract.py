@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -34,6 +35,7 @@ from faceemo.extraction.archive import Archive, first_by_hash
 from faceemo.extraction.decode import Picture
 from faceemo.extraction.extract import extract
 from faceemo.extraction.facemesh import FaceMesh, face_width
+from faceemo.extraction.partial import find_partials, remove_published
 from faceemo.extraction.worker import FACE_WIDTH, Chunk, measure, read_chunk
 
 needs_signals = pytest.mark.skipif(not POSIX, reason="kills processes with POSIX signals")
@@ -290,7 +292,10 @@ MOMENTS = {
         + "durable.rename = second",
         1,
     ),
-    "between the last shard and the folder's rename": (KILL + "extract.rename = kill", 3),
+    "between the last shard and the folder's rename": (
+        KILL + "import faceemo.extraction.partial as partial\npartial.rename = kill",
+        3,
+    ),
     "after the folder's rename": (KILL + "extract._summary = kill", 3),
 }
 
@@ -375,23 +380,27 @@ def test_ctrl_c_is_one_line_and_keeps_finished_shards(tmp_path, undisturbed):
     assert shard_bytes(tmp_path) == undisturbed
 
 
-def test_leftovers_of_other_settings_are_not_mixed_in_and_removed(tmp_path, undisturbed):
+def test_work_of_other_settings_is_neither_mixed_in_nor_removed(tmp_path, undisturbed):
+    """`dvc exp run -S limit=100` in between must not cost the hours of an unfinished extraction."""
     source = source_of(ANXIOUS)
     extract("a-training-01", source, SETTINGS, 2, workers=1)
-    before = list((tmp_path / "data/.partial").iterdir())
-    others = tmp_path / "data/.partial/a-training-02-0123456789abcdef"
-    others.mkdir()
+    (published,) = find_partials()
+    unfinished = tmp_path / "data/.partial/a-training-01-0123456789abcdef"
+    unfinished.mkdir()
+    (unfinished / "part-00000.parquet").write_bytes(b"hours of work")
     done = run_driver(tmp_path, ANXIOUS, workers=1, limit=24)
     assert "kept" not in done.stdout
     assert shard_bytes(tmp_path) == undisturbed
-    assert before[0] not in set((tmp_path / "data/.partial").iterdir())
-    assert others.exists()  # another source's
+    assert published.folder.exists() and published.is_complete
+    remove_published()
+    assert [partial.folder.name for partial in find_partials()] == [unfinished.name]
+    assert (unfinished / "part-00000.parquet").read_bytes() == b"hours of work"
 
 
 def test_a_worker_imports_neither_torch_nor_dvc_nor_matplotlib(tmp_path):
     code = (
         "import sys; from made_archives import *; from faceemo.extraction.worker import Chunk, read_chunk;"
-        f"read_chunk(Chunk({str(ANXIOUS)!r}, '', SETTINGS, [0]));"
+        f"read_chunk(Chunk({str(ANXIOUS)!r}, {source_of(ANXIOUS).digest!r}, SETTINGS, [0]));"
         "print([name for name in ('torch', 'dvc', 'matplotlib', 'scipy', 'sklearn', 'cv2') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -408,6 +417,17 @@ def test_a_worker_reads_an_archive_anew_that_changed_at_its_path(tmp_path):
     assert [r.status for r in read_chunk(Chunk(str(path), source_of(path).digest, SETTINGS, [0]))] == ["ok"]
     make_zip(path, {"b.png": encoded(np.zeros((300, 300, 3), np.uint8), "PNG")})
     assert [r.status for r in read_chunk(Chunk(str(path), source_of(path).digest, SETTINGS, [0]))] == ["no_face"]
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_another_copy_of_an_archive_is_one_clear_line(tmp_path, monkeypatch, pictures):
+    """A machine of a cluster has a shorter archive at the path, or one with other pictures."""
+    monkeypatch.setattr(worker, "_worker", threading.local())
+    scanned = make_zip(tmp_path / "a.zip", {f"{name}.png": encoded(enlarged(300), "PNG") for name in "abc"})
+    digest = source_of(scanned).digest
+    other = make_zip(tmp_path / "b.zip", {f"{name}.png": encoded(enlarged(310), "PNG") for name in "abc"[:pictures]})
+    with pytest.raises(FaceemoError, match=r"b\.zip on .* is another archive than the one that was scanned"):
+        read_chunk(Chunk(str(other), digest, SETTINGS, [2]))
 
 
 def test_summary_counts_what_became_of_the_pictures(capfd):

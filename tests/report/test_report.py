@@ -358,6 +358,16 @@ def lock(md5: str) -> None:
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")
 
 
+def test_a_lock_of_another_version_is_one_line_that_says_what_to_do(project):
+    lock(read_last_run().md5)
+    text = Path("dvc.lock").read_text(encoding="utf-8")
+    Path("dvc.lock").write_text(text.replace("lr: ", "oldkey: ").replace("limit: null", "limit: 3"), encoding="utf-8")
+    assert re.fullmatch(
+        r"dvc\.lock: unknown key oldkey; known here: .*: it is of another version of faceemo; run 'dvc repro'",
+        refusal(),
+    )
+
+
 def test_params_changed_since_the_run_are_named(project):
     lock(read_last_run().md5)
     change_params(workers=3, extract__scheduler="tcp://host:8786")  # what no stage tracks is no change

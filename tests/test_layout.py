@@ -1,0 +1,122 @@
+"""The house: which package may import from which, and that a wheel holds all of it."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("extraction", "features", "training", "prediction", "server", "report")  # in the order of the flow
+APART = {("server", "report"), ("report", "server")}
+GROUND = ("params", "paths", "console", "emotions", "errors", "durable", "rows", "status")
+
+
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """The modules of the package by dotted name, but for faceemo's own __init__, which exports lazily."""
+    files = {".".join(path.relative_to(root).with_suffix("").parts): path for path in root.glob("faceemo/**/*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in files.items() if name != "faceemo.__init__"}
+
+
+def imports(path: Path, known: set[str]) -> set[str]:
+    """Modules of faceemo that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name in known and len(name.split(".")) > 1}
+
+
+def package_of(module: str) -> str:
+    """A package, "ground", or "cli", which stands above all."""
+    name = module.split(".")[1]
+    return name if name in PACKAGES else "ground" if name in GROUND else name
+
+
+def may_import(importer: str, imported: str) -> bool:
+    if importer == "cli" or imported in ("ground", importer):
+        return imported != "cli"
+    if importer not in PACKAGES or imported not in PACKAGES or (importer, imported) in APART:
+        return False
+    return PACKAGES.index(imported) < PACKAGES.index(importer)
+
+
+def wrong_imports(root: Path) -> list[str]:
+    known = modules(root)
+    return [
+        f"{name} imports {other}"
+        for name, path in known.items()
+        for other in sorted(imports(path, set(known)) - {name})
+        if not may_import(package_of(name), package_of(other))
+    ]
+
+
+def test_imports_follow_the_flow():
+    assert wrong_imports(ROOT) == []
+
+
+def test_no_module_imports_itself_over_others():
+    known = modules()
+    list(TopologicalSorter({name: imports(path, set(known)) for name, path in known.items()}).static_order())
+
+
+def test_every_module_has_its_room():
+    rooms = {package_of(name) for name in modules()}
+    assert rooms == {*PACKAGES, "ground", "cli"}
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("extraction/worker", "from faceemo.features.labels import Label"),
+        ("training/train", "    from faceemo.prediction import predict"),
+        ("server/app", "import faceemo.report.page"),
+        ("errors", "from faceemo.extraction.archive import Archive"),
+        ("report/page", "from faceemo.cli import main"),
+        ("report/page", "from faceemo import cli"),
+    ],
+)
+def test_an_import_against_the_flow_is_found(tmp_path, module, line):
+    for name in {path.relative_to(ROOT).parent for path in modules().values()}:
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    for path in modules().values():
+        (tmp_path / path.relative_to(ROOT)).write_text("", encoding="utf-8")
+    assert wrong_imports(tmp_path) == []
+    (tmp_path / f"faceemo/{module}.py").write_text(f"if True:\n    {line.strip()}\n", encoding="utf-8")
+    (found,) = wrong_imports(tmp_path)
+    assert found.startswith(f"faceemo.{module.replace('/', '.')} imports faceemo.")
+
+
+def test_package_files_are_empty_but_faceemos_own():
+    for path in ROOT.glob("faceemo/*/**/__init__.py"):
+        assert path.read_text(encoding="utf-8") == "", path
+
+
+def test_a_wheel_holds_every_package_page_and_template(tmp_path):
+    """An editable install hides what a wheel leaves out."""
+    command = [
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--quiet",
+        "--wheel-dir",
+        tmp_path,
+        ROOT,
+    ]
+    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("faceemo-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    listed = subprocess.run(
+        ["git", "ls-files", "faceemo", "stages"], cwd=ROOT, capture_output=True, check=True, encoding="utf-8"
+    )
+    files = set(listed.stdout.split())
+    assert {"faceemo/server/page/index.html", "faceemo/report/report.html", "faceemo/py.typed"} <= files
+    assert files <= held
