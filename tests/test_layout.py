@@ -74,7 +74,7 @@ def test_every_module_has_its_room():
     ("module", "line"),
     [
         ("extraction/worker", "from faceemo.features.labels import Label"),
-        ("training/train", "    from faceemo.prediction import predict"),
+        ("training/train", "from faceemo.prediction import predict"),
         ("server/app", "import faceemo.report.page"),
         ("errors", "from faceemo.extraction.archive import Archive"),
         ("report/page", "from faceemo.cli import main"),
@@ -88,8 +88,8 @@ def test_an_import_against_the_flow_is_found(tmp_path, module, line):
         (tmp_path / path.relative_to(ROOT)).write_text("", encoding="utf-8")
     assert wrong_imports(tmp_path) == []
     (tmp_path / f"faceemo/{module}.py").write_text(f"if True:\n    {line.strip()}\n", encoding="utf-8")
-    (found,) = wrong_imports(tmp_path)
-    assert found.startswith(f"faceemo.{module.replace('/', '.')} imports faceemo.")
+    found = wrong_imports(tmp_path)
+    assert found and all(one.startswith(f"faceemo.{module.replace('/', '.')} imports faceemo.") for one in found)
 
 
 def test_package_files_are_empty_but_faceemos_own():
