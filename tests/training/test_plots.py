@@ -126,7 +126,7 @@ def test_an_older_runs_tables_are_replaced(tmp_path):
     assert path.read_bytes().count(b"\r") == 0
 
 
-def test_a_class_that_is_never_guessed_or_seen_is_drawn_too(tmp_path):
+def test_a_class_that_is_never_predicted_or_seen_is_drawn_too(tmp_path):
     plot_confusion(tmp_path / "confusion.png", np.array([0, 0, 1]), np.array([0, 0, 0]), ("a", "b", "c"))
     assert_picture(tmp_path / "confusion.png")
 
