@@ -3,11 +3,13 @@
 import hashlib
 import lzma
 import re
+import struct
 import unicodedata
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from faceemo.emotions import ENGLISH
 from faceemo.errors import FaceemoError
@@ -15,6 +17,16 @@ from faceemo.errors import FaceemoError
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 UTF8_FLAG = 0x800
 ENCRYPTED_FLAG = 0x1
+
+# The end record, and that of ZIP64 before it with its locator in between: APPNOTE.TXT of PKWARE, 4.3.14 to 4.3.16.
+_END = struct.Struct("<4s4H2LH")
+_END_SIGNATURE = b"PK\5\6"
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_END64_SIGNATURE = b"PK\6\6"
+_LOCATOR64_SIZE = 20
+_MAX_COMMENT = 0xFFFF
+_SEE_END64 = 0xFFFF  # as a count of members
+
 SEX = {"남": "male", "여": "female"}
 
 _SUBJECT = re.compile(r"([0-9a-fA-F]{64})_")
@@ -60,16 +72,29 @@ class Archive:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
+            recorded = _recorded_count(self._zip.fp)
         except FileNotFoundError:
             raise FaceemoError(f"{path}: no such archive") from None
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+        except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError, EOFError) as error:
             raise FaceemoError(f"{path}: not a readable ZIP archive ({error}); download or copy it again") from None
-        self.members = [Member(_name(info), info) for info in self._zip.infolist() if not info.filename.endswith("/")]
+        listed = len(self._zip.infolist())
+        if not _agree(listed, recorded):
+            self.close()
+            raise FaceemoError(
+                f"{path}: the archive's directory is damaged (it lists {listed} files, its end record counts "
+                f"{recorded}); download it again"
+            )
+        self.members = [Member(_name(info), info) for info in self._zip.infolist() if not _is_folder(info)]
 
     @property
     def pictures(self) -> list[Member]:
         """The members that are pictures by their name, in the archive's order."""
         return [member for member in self.members if _is_picture(member.name)]
+
+    @property
+    def others(self) -> int:
+        """How many members are neither pictures nor what macOS adds to them."""
+        return sum(not _is_picture(member.name) and not is_macos_extra(member.name) for member in self.members)
 
     def digest(self) -> str:
         """sha256 of the table (name, size, CRC-32) of all members; reads none of them."""
@@ -115,6 +140,30 @@ class Archive:
         self.close()
 
 
+def _recorded_count(file: BinaryIO) -> int | None:
+    """How many members the end record of an archive counts, None where it does not say. zipfile does not compare.
+
+    The end record is looked for as zipfile does. Raises OSError if the file cannot be read.
+    """
+    start = max(file.seek(0, 2) - _MAX_COMMENT - _END.size, 0)
+    file.seek(start)
+    tail = file.read()
+    at = len(tail) - _END.size
+    if not (tail.startswith(_END_SIGNATURE, at) and tail.endswith(b"\0\0")):  # else it has no comment
+        at = tail.rfind(_END_SIGNATURE)
+    count = _END.unpack_from(tail, at)[4]
+    if count != _SEE_END64:
+        return count
+    file.seek(max(start + at - _LOCATOR64_SIZE - _END64.size, 0))
+    record = file.read(_END64.size)
+    return _END64.unpack(record)[7] if record.startswith(_END64_SIGNATURE) else None
+
+
+def _agree(listed: int, recorded: int | None) -> bool:
+    """Whether a directory of `listed` members is whole. Tools without ZIP64, as macOS's, count modulo 65,536."""
+    return recorded is None or listed == recorded or (recorded < _SEE_END64 and (listed - recorded) % 2**16 == 0)
+
+
 def first_by_hash(members: list[Member], limit: int | None) -> list[int]:
     """Indices of the `limit` members with the smallest hash of their name, ascending: a smaller limit is a subset."""
     indices = list(range(len(members)))
@@ -144,6 +193,10 @@ def is_macos_extra(name: str) -> bool:
     """Whether a member is one of the AppleDouble files that macOS adds beside real ones."""
     folders, _, base = name.rpartition("/")
     return base.startswith("._") or "__MACOSX" in folders.split("/")
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith("/") and not info.file_size  # with bytes it is a file whose name is damaged
 
 
 def _is_picture(name: str) -> bool:

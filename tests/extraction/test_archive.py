@@ -1,4 +1,5 @@
 import contextlib
+import io
 import itertools
 import os
 import random
@@ -7,11 +8,17 @@ import struct
 import tracemalloc
 import unicodedata
 import zipfile
+from collections import Counter
 
 import pytest
+from made_archives import SETTINGS
+from PIL import Image
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, Member, PictureName, ReadError, first_by_hash, parse_picture_name
+from faceemo.extraction.facemesh import FaceMesh
+from faceemo.extraction.sources import scan
+from faceemo.extraction.worker import read_picture
 
 SUBJECT = "0123456789abcdef" * 4
 MAX_BYTES = 10_000_000
@@ -239,6 +246,158 @@ def test_a_missing_archive_and_a_folder_are_one_line(tmp_path):
         Archive(tmp_path / "중립.zip")
     with pytest.raises(FaceemoError, match="not a readable ZIP archive"):
         Archive(tmp_path)
+
+
+# What the end record says
+
+
+def test_an_entry_swallowed_by_its_neighbours_comment_is_one_line_and_not_a_picture_less(make_zip):
+    path = make_zip("중립.zip", *((f"{name}.jpg", b"1") for name in "abcd"))
+    content = path.read_bytes()
+    first = content.index(CENTRAL)
+    length = content.index(CENTRAL, first + 1) - first
+    patch(path, CENTRAL, 32, struct.pack("<H", length))
+    with pytest.raises(
+        FaceemoError, match=r"directory is damaged \(it lists 3 files, its end record counts 4\)"
+    ) as error:
+        Archive(path)
+    assert str(path) in str(error.value) and str(error.value).endswith("download it again")
+
+
+def test_a_picture_whose_name_lost_its_ending_is_counted_among_the_other_members(make_zip):
+    path = make_zip("a.zip", ("folder/", b""), ("a.jpg", b"1"), ("b.jpg", b"2"), ("c.jpg", b"3"), ("d.txt", b"4"))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"b.jpg", b"b.jqg").replace(b"c.jpg", b"c.jp/"))
+    with Archive(path) as archive:
+        assert [member.name for member in archive.pictures] == ["a.jpg"]
+        assert archive.others == 3
+
+
+def test_what_macos_adds_is_neither_a_picture_nor_another_file(make_zip):
+    with Archive(make_zip("a.zip", ("a.jpg", b"1"), ("__MACOSX/._a.jpg", b"2"), ("._b.jpg", b"3"))) as archive:
+        assert (len(archive.pictures), archive.others) == (1, 0)
+
+
+def end_record(path):
+    """Where the end record begins."""
+    return path.read_bytes().rindex(b"PK\5\6")
+
+
+def prepend(path):
+    path.write_bytes(b"MZ a program that unpacks itself" + path.read_bytes())
+
+
+def comment(path):
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"a comment " * 6000
+
+
+def short_comment(path):
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"\0\0\0"
+
+
+def say_see_zip64(path):
+    patch(path, b"PK\5\6", 8, b"\xff\xff\xff\xff")
+
+
+def prepend_and_say_see_zip64(path):
+    say_see_zip64(path)
+    prepend(path)
+
+
+@pytest.mark.parametrize("zip64", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [prepend, comment, short_comment, say_see_zip64, prepend_and_say_see_zip64],
+    ids=lambda change: change.__name__,
+)
+def test_an_unusual_archive_that_is_whole_is_read(make_zip, monkeypatch, zip64, change):
+    if zip64:
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)  # write the end record of ZIP64
+    path = make_zip("a.zip", ("a.jpg", b"1"), ("b/", b""), ("b/c.jpg", b"2"), ("b/c.jpg", b"3"))
+    change(path)
+    assert (b"PK\6\6" in path.read_bytes()) == zip64
+    with Archive(path) as archive:
+        assert [archive.read(member, 9) for member in archive.pictures] == [b"1", b"2", b"3"]
+
+
+@pytest.fixture(scope="module")
+def many_members(tmp_path_factory):
+    """70,000 members, so that ZIP64 counts them; the bytes of the archive."""
+    path = tmp_path_factory.mktemp("many") / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(70_000):
+            archive.writestr(f"{number}.jpg", b"")
+    return path.read_bytes()
+
+
+def without_zip64(content):
+    """As macOS writes it: no record of ZIP64, and the count modulo 65,536."""
+    start = content.rindex(b"PK\6\6")
+    size, offset = struct.unpack_from("<2Q", content, start + 40)
+    return content[:start] + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, *[70_000 % 65_536] * 2, size, offset, 0)
+
+
+@pytest.mark.parametrize("form", [bytes, without_zip64])
+def test_more_members_than_16_bits_count_are_read_and_one_lost_is_noticed(tmp_path, many_members, form):
+    path = tmp_path / "many.zip"
+    path.write_bytes(form(many_members))
+    with Archive(path) as archive:
+        assert len(archive.pictures) == 70_000
+    patch(path, CENTRAL, 32, struct.pack("<H", 46 + len("1.jpg")))
+    with pytest.raises(FaceemoError, match="directory is damaged"):
+        Archive(path)
+
+
+def damaged(content, random_):
+    """The bytes of an archive after one to four accidents, most of them in its directory."""
+    content = bytearray(content)
+    for _ in range(random_.randint(1, 4)):
+        at = random_.randrange(content.find(CENTRAL) if random_.random() < 0.6 else 0, len(content))
+        kind = random_.randrange(4)
+        if kind == 0:
+            content[at] ^= 1 << random_.randrange(8)
+        elif kind == 1:
+            content[at : at + 4] = random_.choice([b"\0\0\0\0", b"\xff\xff\0\0", b"\xff" * 4, b"\0\0\0\x80"])
+        elif kind == 2:
+            del content[at : at + random_.randint(1, 20)]
+        else:
+            content[at:at] = random_.randbytes(random_.randint(1, 20))
+    return bytes(content)
+
+
+def test_500_damaged_archives_are_one_line_or_a_row_a_picture(make_zip, monkeypatch):
+    picture = io.BytesIO()
+    Image.new("L", (8, 8)).save(picture, "PNG")
+    members = [
+        ("중/사진.jpg", picture.getvalue()),
+        ("b.png", picture.getvalue()),
+        ("__MACOSX/._b.png", b"1"),
+        ("c", b"2"),
+    ]
+    mesh = FaceMesh()
+    outcomes = Counter()
+    for seed in range(500):
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1 if seed % 3 else 65_535)
+        compression = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA][seed % 4]
+        path = make_zip("중립.zip", *members, compression=compression)
+        whole = path.read_bytes()
+        path.write_bytes(damaged(whole, random.Random(seed)))
+        try:
+            (source,) = scan([path]).sources.values()
+            with Archive(path) as archive:
+                rows = [read_picture(archive, member, mesh, SETTINGS) for member in archive.pictures]
+                assert len(rows) == source.images
+                outcomes.update(row.status for row in rows)
+                if path.read_bytes().endswith(whole[-22:]):  # its end record still counts four
+                    assert len(archive.members) == 4
+        except FaceemoError as error:
+            assert "\n" not in str(error)
+            outcomes["directory is damaged" if "directory is damaged" in str(error) else "FaceemoError"] += 1
+    assert min(outcomes[name] for name in ("no_face", "read_error", "FaceemoError", "directory is damaged")) > 5, (
+        outcomes
+    )
 
 
 def digest(path):
