@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
+from types import NoneType
+from typing import Any, get_args
 
 from faceemo.emotions import emotion_name
 from faceemo.errors import FaceemoError
 from faceemo.paths import PARAMS_FILE
+from faceemo.plainyaml import read_yaml, shown, shown_key
 
 WINDOWS_MAX_WORKERS = 61  # the most handles that one wait takes on Windows; ProcessPoolExecutor refuses more
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses larger pictures itself (PIL.Image.MAX_IMAGE_PIXELS * 2)
@@ -23,15 +23,15 @@ PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses larger pictures itself (PIL.Im
 Parser = Callable[[Any], Any]
 
 
-def parsed_by(parse: Parser) -> Any:
-    return dataclasses.field(metadata={"parse": parse})
+def parsed_by(parse: Parser, **options: Any) -> Any:
+    return dataclasses.field(metadata={"parse": parse}, **options)
 
 
 def integer(at_least: int, at_most: int | None = None) -> Parser:
     def parse(value: Any) -> int:
         number = _number(value, "a whole number")
         if number != int(number):
-            raise ValueError(f"must be a whole number, not {value!r}")
+            raise ValueError(f"must be a whole number, not {shown(value)}")
         return int(_bounded(number, at_least, at_most))
 
     return parse
@@ -51,14 +51,14 @@ def real(at_least: float | None = None, above: float | None = None, below: float
 
 def boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {value!r}")
+        raise ValueError(f"must be true or false, not {shown(value)}")
     return value
 
 
 def choice(*words: str) -> Parser:
     def parse(value: Any) -> str:
         if value not in words:
-            raise ValueError(f"must be one of {', '.join(words)}, not {value!r}")
+            raise ValueError(f"must be one of {', '.join(words)}, not {shown(value)}")
         return value
 
     return parse
@@ -70,13 +70,13 @@ def optional(parse: Parser) -> Parser:
 
 def scheduler_address(value: Any) -> str:
     if not isinstance(value, str) or not value.startswith(("tcp://", "tls://")):
-        raise ValueError(f"must be null or an address like tcp://host:8786, not {value!r}")
+        raise ValueError(f"must be null or an address like tcp://host:8786, not {shown(value)}")
     return value
 
 
 def emotion_list(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"must be a list of emotions, not {value!r}")
+    if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value):
+        raise ValueError(f"must be a list of emotions, not {shown(value)}")
     try:
         names = tuple(emotion_name(word) for word in value)
     except FaceemoError as error:
@@ -93,9 +93,9 @@ def _number(value: Any, what: str) -> float | int:
         try:
             value = float(value)
         except ValueError:
-            raise ValueError(f"must be {what}, not {value!r}") from None
+            raise ValueError(f"must be {what}, not {shown(value)}") from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-        raise ValueError(f"must be {what}, not {'null' if value is None else repr(value)}")
+        raise ValueError(f"must be {what}, not {shown(value)}")
     return value
 
 
@@ -167,11 +167,11 @@ class Params:
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check params.yaml. Raises FaceemoError that names the first key that is wrong and what it must be."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except FileNotFoundError:
         raise FaceemoError(f"{path} is not here; run this in the project's folder") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise FaceemoError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise FaceemoError(f"{path} is not valid YAML: {error}") from None
     params = parse_section(Params, values, str(path))
     if params.split.valid + params.split.test >= 1:
         raise FaceemoError(f"{path}: split.valid and split.test together must be below 1: people must remain to train")
@@ -188,16 +188,19 @@ def parse_section(section: type, values: Any, where: str, prefix: str = "") -> A
     fields = {field.name: field for field in dataclasses.fields(section)}
     for key in values:
         if key not in fields:
-            raise FaceemoError(f"{where}: unknown key {prefix}{key}; known here: {', '.join(fields)}")
+            raise FaceemoError(f"{where}: unknown key {prefix}{shown_key(key)}; known here: {', '.join(fields)}")
     parsed = {}
     for name, field in fields.items():
         if name not in values:
             raise FaceemoError(f"{where}: key {prefix}{name} is missing")
-        if dataclasses.is_dataclass(field.type):
-            parsed[name] = parse_section(field.type, values[name], where, f"{prefix}{name}.")
+        value = values[name]
+        inner, *others = get_args(field.type) or (field.type,)  # of `Section | None`
+        if dataclasses.is_dataclass(inner):
+            absent = value is None and NoneType in others
+            parsed[name] = None if absent else parse_section(inner, value, where, f"{prefix}{name}.")
             continue
         try:
-            parsed[name] = field.metadata["parse"](values[name])
+            parsed[name] = field.metadata["parse"](value)
         except ValueError as error:
             raise FaceemoError(f"{where}: {prefix}{name} {error}") from None
     return section(**parsed)

@@ -9,10 +9,12 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from faceemo.durable import write_text_whole
-from faceemo.emotions import ENGLISH
+from faceemo.emotions import ENGLISH, KOREAN
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive
+from faceemo.params import choice, integer, parse_section, parsed_by
 from faceemo.paths import SAMPLE_FOLDER, SOURCES_FILE
+from faceemo.plainyaml import read_yaml, shown
 
 SAMPLE_NOTE = "data/sample is synthetic, all of it made from two portraits: it proves the plumbing, not accuracy"
 HEADER = "# Written by `faceemo scan`: the archives that the pipeline works on. Scan again when one changes or moves.\n"
@@ -25,33 +27,54 @@ _LABELS = re.compile(r"라벨|(?<![a-z])label(s|l?ing)?(?![a-z])|(?<![a-z])[tv]l
 _PICTURES = re.compile(r"원천|(?<![a-z])[tv]s(?![a-z])")
 _PART = re.compile(r"[_\-\s](\d{1,2})$")
 
+_ID = re.compile(r"[a-z0-9-]+")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"must be a path, not {shown(value)}")
+    return value
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError(f"must be 64 hexadecimal digits, not {shown(value)}")
+    return value
+
 
 @dataclass(frozen=True)
 class Labels:
     """A label archive: its path as written in sources.yaml, and the digest of its member table."""
 
-    zip: str
-    digest: str
+    zip: str = parsed_by(_path)
+    digest: str = parsed_by(_digest)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source archive; `zip` is relative to the project where it lies below it, with posix separators."""
+    """A source archive.
 
-    zip: str
-    emotion: str
-    folder: str
-    images: int
-    digest: str
+    zip: relative to the project where it lies below it, with posix separators.
+    attempt: at reading its pictures; raised where some that could not be read can be read now (see retry).
+    """
+
+    zip: str = parsed_by(_path)
+    emotion: str = parsed_by(choice(*KOREAN))
+    folder: str = parsed_by(choice("training", "validation"))
+    images: int = parsed_by(integer(1))
+    digest: str = parsed_by(_digest)
     labels: Labels | None
+    attempt: int = parsed_by(integer(1), default=1)
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scan found: sources by id, bytes by id, and (path, reason) of archives passed over."""
+    """What a scan found: by id the sources, bytes and members that are no pictures; archives passed over, and why."""
 
     sources: dict[str, Source]
     sizes: dict[str, int]
+    others: dict[str, int]
     passed_over: list[tuple[Path, str]]
 
 
@@ -91,10 +114,11 @@ def scan(folders: list[Path], emotions: tuple[str, ...] | None = None, root: Pat
 
     sources: dict[str, Source] = {}
     sizes: dict[str, int] = {}
+    others: dict[str, int] = {}
     found: dict[str, Path] = {}  # by id and by digest
     for name in sorted(pictures, key=lambda name: (name.id, str(name.path))):
         with Archive(name.path) as archive:
-            images, digest = len(archive.pictures), archive.digest()
+            images, digest, other = len(archive.pictures), archive.digest(), archive.others
         if not images:
             passed_over.append((name.path, "holds no pictures"))
             continue
@@ -105,7 +129,7 @@ def scan(folders: list[Path], emotions: tuple[str, ...] | None = None, root: Pat
         sources[name.id] = Source(
             _written_path(name.path, root), name.emotion, name.folder, images, digest, _labels_of(name, labels, root)
         )
-        sizes[name.id] = name.path.stat().st_size
+        sizes[name.id], others[name.id] = name.path.stat().st_size, other
     if not sources:
         where = ", ".join(map(str, folders))
         raise FaceemoError(f"no source archive like [원천]EMOIMG_중립_TRAIN_01.zip found below {where}")
@@ -113,7 +137,7 @@ def scan(folders: list[Path], emotions: tuple[str, ...] | None = None, root: Pat
     passed_over += [
         (name.path, "labels without a source archive") for name in labels if _written_path(name.path, root) not in used
     ]
-    return Scan(sources, sizes, sorted(passed_over))
+    return Scan(sources, sizes, others, sorted(passed_over))
 
 
 def write_sources(sources: dict[str, Source], path: Path = SOURCES_FILE) -> None:
@@ -125,15 +149,22 @@ def write_sources(sources: dict[str, Source], path: Path = SOURCES_FILE) -> None
 def read_sources(path: Path = SOURCES_FILE) -> dict[str, Source]:
     """Read data/sources.yaml. Raises FaceemoError if it is missing or not what `faceemo scan` writes."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
+        if not isinstance(values, dict) or not isinstance(values.get("sources"), dict) or not values["sources"]:
+            raise ValueError("'sources' must be a mapping of ids to archives")
+        for key in values["sources"]:
+            if not isinstance(key, str) or not _ID.fullmatch(key):
+                raise ValueError(f"{shown(key)} cannot be an archive's id")
         return {
-            key: Source(**{**value, "labels": Labels(**value["labels"]) if value["labels"] else None})
-            for key, value in values["sources"].items()
+            key: parse_section(Source, value, str(path), f"sources.{key}.") for key, value in values["sources"].items()
         }
     except FileNotFoundError:
         raise FaceemoError(f"{path} is not here; run 'faceemo scan' on the folders with your archives") from None
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
-        raise FaceemoError(f"{path} is not what 'faceemo scan' writes; run it again") from None
+    except ValueError as error:
+        reason = f"{path}: {error}"
+    except FaceemoError as error:
+        reason = str(error)
+    raise FaceemoError(f"{reason}; this is not what 'faceemo scan' writes; run it again")
 
 
 def holds_sample(sources: dict[str, Source]) -> bool:

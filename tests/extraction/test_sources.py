@@ -1,3 +1,4 @@
+import re
 import unicodedata
 from pathlib import Path
 
@@ -160,6 +161,12 @@ def test_what_is_passed_over_is_told_with_its_reason(add, make_zip, tmp_path):
     ]
 
 
+def test_members_that_are_no_pictures_are_counted(make_zip):
+    path = make_zip("[원천]중립.zip", ("a.jpg", b"1"), ("b.jpq", b"2"), ("Thumbs.db", b"3"), ("__MACOSX/._a.jpg", b"4"))
+    make_zip("[원천]불안.zip", ("readme.txt", b"5"))
+    assert scan([path.parent]).others == {"neutral-training-01": 2}
+
+
 def test_an_archive_itself_may_be_named(add):
     assert list(scan([add("[원천]중립_02.zip")]).sources) == ["neutral-training-02"]
 
@@ -291,6 +298,40 @@ def test_a_sources_yaml_that_scan_did_not_write_is_one_line(tmp_path, text):
     with pytest.raises(FaceemoError, match="is not what 'faceemo scan' writes; run it again") as error:
         read_sources(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("    zip: 'data/.*", "    zip: 5", "sources.neutral-training-01.zip must be a path, not 5"),
+        ("    zip: 'data/.*", "    zip: ''", "zip must be a path, not ''"),
+        ("    zip: 'data/.*", "    zip: [data/a.zip]", "zip must be a path, not ['data/a.zip']"),
+        ("neutral-training-01", "5", "5 cannot be an archive's id"),
+        ("neutral-training-01", "../outside", "'../outside' cannot be an archive's id"),
+        ("emotion: neutral", "emotion: joy", "emotion must be one of"),
+        ("emotion: neutral", "emotion: null", "emotion must be one of"),
+        ("folder: training", "folder: 1", "folder must be one of training, validation, not 1"),
+        ("images: 16000", "images: many", "images must be a whole number, not 'many'"),
+        ("images: 16000", "images: 0", "images must be at least 1, not 0"),
+        ("digest: '1+'", "digest: 12", "digest must be 64 hexadecimal digits, not 12"),
+        ("attempt: 1", "attempt: true", "attempt must be a whole number, not True"),
+        ("    attempt: 1\n", "", "key sources.neutral-training-01.attempt is missing"),
+        ("    labels:\n.*\n.*\n", "", "key sources.neutral-training-01.labels is missing"),
+        ("    labels:\n.*\n.*\n", "    labels: 3\n", "labels must be a mapping of keys to values"),
+        ("zip: '?/mnt.*", "zip: null", "labels.zip must be a path, not null"),
+        ("zip: '?/mnt.*", "path: a", "unknown key sources.neutral-training-01.labels.path"),
+        ("    images: 16000", "    images: 3\n    images: 16000", "the key 'images' for the second time"),
+    ],
+)
+def test_a_field_of_the_wrong_type_is_one_line_that_names_it(tmp_path, old, new, words):
+    path = tmp_path / "sources.yaml"
+    write_sources(SOURCES, path)
+    text, changed = re.subn(old, new, path.read_text(encoding="utf-8"), count=1)
+    assert changed
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(FaceemoError, match="this is not what 'faceemo scan' writes; run it again") as error:
+        read_sources(path)
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_missing_sources_yaml_says_to_scan(tmp_path):
