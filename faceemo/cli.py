@@ -21,6 +21,7 @@ from faceemo.status import Status
 if TYPE_CHECKING:
     import numpy as np
 
+    from faceemo.extraction.retry import Unread
     from faceemo.prediction.predict import EmotionModel, Prediction
 
 
@@ -43,8 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "scan",
         help="find archives and write data/sources.yaml",
-        description="Find the set's source and label archives below DIR and write data/sources.yaml. "
-        "Reads central directories only.",
+        description="Find the set's source and label archives below DIR and write data/sources.yaml. Reads central "
+        "directories, and of the pictures only those that could not be read when they were extracted.",
     )
     command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a folder, or an archive itself")
     command.add_argument(
@@ -129,24 +130,36 @@ def _count(text: str) -> int:
 
 
 def _scan(args: argparse.Namespace) -> None:
+    from faceemo.extraction.retry import raise_attempts
+
     emotions = tuple(emotion_name(word) for word in args.emotions) if args.emotions else None
     result = scan(args.folders, emotions)
-    write_sources(result.sources)
-    _print_scan(result)
+    sources, unread = raise_attempts(result.sources, load_params())
+    write_sources(sources)
+    _print_scan(result, unread)
 
 
-def _print_scan(result: Scan) -> None:
+def _print_scan(result: Scan, unread: "dict[str, Unread]") -> None:
     width = max(map(len, result.sources))
-    print(f"{'id':{width}}  pictures        MB  labels  archive")
+    print(f"{'id':{width}}  pictures  other files        MB  labels  archive")
     for key, source in result.sources.items():
         megabytes = result.sizes[key] / 1e6
         labels = "yes" if source.labels else "no"
-        print(f"{key:{width}}  {source.images:8}  {megabytes:8.1f}  {labels:6}  {source.zip}")
-    pictures = sum(source.images for source in result.sources.values())
-    print(f"{'together':{width}}  {pictures:8}  {sum(result.sizes.values()) / 1e6:8.1f}")
+        print(f"{key:{width}}  {source.images:8}  {result.others[key]:11}  {megabytes:8.1f}  {labels:6}  {source.zip}")
+    pictures, others = sum(source.images for source in result.sources.values()), sum(result.others.values())
+    print(f"{'together':{width}}  {pictures:8}  {others:11}  {sum(result.sizes.values()) / 1e6:8.1f}")
     for path, reason in result.passed_over:
         print(f"passed over: {path} ({reason})")
+    for key, found in unread.items():
+        print(f"{key}: {_told_unread(found)}")
     print(f"wrote {SOURCES_FILE.as_posix()}; next: dvc repro")
+
+
+def _told_unread(found: "Unread") -> str:
+    told = f"{found.pictures} pictures could not be read when it was extracted"
+    if not found.again:
+        return f"{told}, and still cannot; if the archive is damaged, download it again and scan again"
+    return f"{told}; some can now, so dvc repro extracts {found.again} of {found.again + found.kept} shards again"
 
 
 def _clean(args: argparse.Namespace) -> None:

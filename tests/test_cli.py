@@ -61,9 +61,9 @@ def test_scan_writes_the_sources_and_prints_a_table_and_what_it_passed_over(proj
     out, err = capsys.readouterr()
     assert err == ""
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
-    assert rows["neutral-training-01"][:3] == ["4", "1.0", "yes"]
-    assert rows["anxious-validation-01"][:3] == ["1", "0.0", "no"]
-    assert rows["together"] == ["10", "2.3"]
+    assert rows["neutral-training-01"][:4] == ["4", "0", "1.0", "yes"]
+    assert rows["anxious-validation-01"][:4] == ["1", "0", "0.0", "no"]
+    assert rows["together"] == ["10", "0", "2.3"]
     assert f"passed over: {Path('내 사진/휴가.zip')} (no emotion of the set in its name)" in out
     assert out.splitlines()[-1].startswith("wrote data/sources.yaml")
 

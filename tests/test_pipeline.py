@@ -241,6 +241,44 @@ def test_moved_archives_scanned_again_are_not_extracted(project, tmp_path):
     project.restore()
 
 
+def test_a_good_copy_of_a_damaged_archive_is_extracted_where_it_could_not_be_read(project):
+    archive = project.folder / "data/sample/Training/[원천]EMOIMG_불안_TRAIN_01.zip"
+    rows = pq.read_table(project.folder / "data/landmarks/anxious-training-01").to_pylist()
+    good = archive.read_bytes()
+    middle = len(good) // 2
+    archive.write_bytes(good[:middle] + bytes([good[middle] ^ 0xFF]) + good[middle + 1 :])
+    project.change_text("params.yaml", "max_bytes: 200000000", "max_bytes: 150000000")  # extracts again
+
+    def attempt() -> tuple[str, set[str], list[dict]]:
+        """What scan says, which stages then run, and the rows after them."""
+        scanned = project.faceemo("scan", "data/sample")
+        ran = project.dvc("repro", EXTRACT)
+        found = pq.read_table(project.folder / "data/landmarks/anxious-training-01").to_pylist()
+        return scanned + ran, stages_run(ran), found
+
+    output, stages, found = attempt()
+    assert stages == {EXTRACT}
+    (failed,) = (number for number, row in enumerate(found) if row["status"] == "read_error")
+    assert 16 <= failed < 32  # in the second shard of three
+    shutil.copyfile(archive, archive.with_suffix(".copy"))
+    archive.with_suffix(".copy").replace(archive)
+    output, stages, found = attempt()
+    assert stages == set()
+    assert "1 pictures could not be read when it was extracted, and still cannot" in output
+
+    archive.write_bytes(good)
+    output, stages, found = attempt()
+    assert stages == {EXTRACT}
+    assert "some can now, so dvc repro extracts 1 of 3 shards again" in output
+    assert "2 of 3 shards kept from an earlier run" in output
+    assert found == rows
+    archive.touch()
+    output, stages, found = attempt()
+    assert stages == set()
+    assert "could not be read" not in output
+    project.restore()
+
+
 BAD_PARAMS = [
     ("lr=abc", "lr must be a number"),
     ("lr=null", "lr must be a number, not null"),

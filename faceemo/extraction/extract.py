@@ -32,6 +32,7 @@ from faceemo.status import Status
 
 SHARD_ROWS = 1000
 ENGINE = "mediapipe"  # what finds landmarks
+ARCHIVE_METADATA = b"faceemo.archive"
 # Landmarks are noise to a dictionary; their bytes split by significance compress by a third.
 PARQUET = {
     "compression": "zstd",
@@ -52,7 +53,8 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
             raise FaceemoError(f"{key}: archive changed since the last scan; run 'faceemo scan'")
         pictures = archive.pictures
     shards = list(batches(first_by_hash(pictures, limit), SHARD_ROWS))
-    partial = partial_folder(key, _fingerprint(source, settings, limit))
+    metadata = shard_metadata(source, settings, limit)
+    partial = partial_folder(key, fingerprint(metadata))
     partial.mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(len(shards)) if not (partial / _shard_name(number)).exists()]
     kept = len(shards) - len(missing)
@@ -82,7 +84,7 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
                     no_face += sum(reading.status == Status.NO_FACE for reading in batch)
                     advance(len(batch), no_face=no_face)
                 names = [pictures[index].name for index in shards[number]]
-                _write_shard(partial / _shard_name(number), _table(names, source.emotion, readings, settings))
+                _write_shard(partial / _shard_name(number), _table(names, source.emotion, readings, metadata))
                 kept += 1
     except WorkerDiedError as error:
         raise FaceemoError(f"{key}: {error} ({kept} of {len(shards)} shards are kept)") from None
@@ -95,25 +97,33 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
     return folder
 
 
-def _fingerprint(source: Source, settings: ExtractParams, limit: int | None) -> str:
-    """Names everything that the rows depend on, so that shards of other work are never mixed in."""
-    work = {"digest": source.digest, "emotion": source.emotion, "limit": limit, **_provenance(settings)}
-    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:FINGERPRINT_LENGTH]
+def shard_metadata(source: Source, settings: ExtractParams, limit: int | None) -> dict[bytes, bytes]:
+    """Everything that the rows depend on, as each shard has it in its Parquet metadata.
 
-
-def _provenance(settings: ExtractParams) -> dict:
-    """The settings that change rows, and the versions of the libraries that make them."""
+    `faceemo.extract` is the settings that change rows and the versions of what makes them; `faceemo.archive` is what
+    they are made from.
+    """
     values = asdict(settings)
     del values["scheduler"]
     versions = {name: importlib.metadata.version(name) for name in ("mediapipe", "simplejpeg", "pillow")}
-    return {"engine": ENGINE, "settings": values, "versions": versions, "format": FORMAT}
+    extraction = {"engine": ENGINE, "settings": values, "versions": versions, "format": FORMAT}
+    archive = {"digest": source.digest, "emotion": source.emotion, "limit": limit}
+    return {
+        b"faceemo.extract": json.dumps(extraction, sort_keys=True).encode(),
+        ARCHIVE_METADATA: json.dumps(archive, sort_keys=True).encode(),
+    }
+
+
+def fingerprint(metadata: dict[bytes, bytes]) -> str:
+    """Names the work of this metadata, so that shards of other work are never mixed in."""
+    return hashlib.sha256(b"\0".join(metadata.values())).hexdigest()[:FINGERPRINT_LENGTH]
 
 
 def _shard_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def _table(names: list[str], emotion: str, readings: list[Reading], settings: ExtractParams) -> pa.Table:
+def _table(names: list[str], emotion: str, readings: list[Reading], metadata: dict[bytes, bytes]) -> pa.Table:
     parsed = [parse_picture_name(name) for name in names]
     columns = {
         "image": names,
@@ -126,7 +136,6 @@ def _table(names: list[str], emotion: str, readings: list[Reading], settings: Ex
         "turned": [0] * len(names),
         "landmarks": rows_or_null([reading.landmarks for reading in readings]),
     }
-    metadata = {b"faceemo.extract": json.dumps(_provenance(settings), sort_keys=True).encode()}
     return pa.table(columns, schema=SCHEMA.with_metadata(metadata))
 
 

@@ -419,6 +419,18 @@ def test_a_worker_reads_an_archive_anew_that_changed_at_its_path(tmp_path):
     assert [r.status for r in read_chunk(Chunk(str(path), source_of(path).digest, SETTINGS, [0]))] == ["no_face"]
 
 
+@pytest.mark.skipif(not POSIX, reason="an open file cannot be replaced on Windows")
+def test_a_worker_reads_a_good_copy_in_place_of_a_damaged_one(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.png": encoded(enlarged(300), "PNG")})
+    good = path.read_bytes()
+    digest = source_of(path).digest
+    path.write_bytes(good.replace(b"IDAT", b"IDAX"))
+    assert [r.status for r in read_chunk(Chunk(str(path), digest, SETTINGS, [0]))] == ["read_error"]
+    path.with_name("b.zip").write_bytes(good)
+    path.with_name("b.zip").replace(path)
+    assert [r.status for r in read_chunk(Chunk(str(path), digest, SETTINGS, [0]))] == ["ok"]
+
+
 @pytest.mark.parametrize("pictures", [1, 3])
 def test_another_copy_of_an_archive_is_one_clear_line(tmp_path, monkeypatch, pictures):
     """A machine of a cluster has a shorter archive at the path, or one with other pictures."""
