@@ -1,15 +1,20 @@
 """Bytes of one picture to upright RGB pixels, at full size or, for a JPEG, at 1/2, 1/4 or 1/8."""
 
+import contextlib
 import io
-import struct
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import (
+    Image,
+    WebPImagePlugin,  # noqa: F401 - else Pillow imports all its plugins to find this one
+)
 
 EXIF_ORIENTATION = 0x0112
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "GIF")  # and never EPS, for which Pillow starts Ghostscript
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF")  # all that Pillow may try: never EPS, for which it starts Ghostscript
+MAX_SIDE = 1_000_000  # a PNG of 1 x 120,000,000 takes 1 MB in an archive and Pillow 3 GB, a pointer a row
 REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can divide by while it decodes
 
 # Pictures between one and two times Pillow's own bound only warn; `max_pixels` is our bound.
@@ -26,26 +31,20 @@ class Picture:
 
     width, height: of the upright picture, after EXIF orientation.
     reductions: what `pixels` may divide the size by; (1,) for anything but a JPEG.
-    Raises DecodeError if the bytes are no picture, or one of more than max_pixels.
+    Raises DecodeError if the bytes are no picture, or one of more than max_pixels or of a side above MAX_SIDE.
     """
 
     def __init__(self, data: bytes, max_pixels: int) -> None:
         if not data:
             raise DecodeError("empty, 0 bytes")
         self._data = data
-        try:
-            self._image = Image.open(io.BytesIO(data))
-        except Image.UnidentifiedImageError:
-            raise DecodeError("not a picture in a known format") from None
-        except Image.DecompressionBombError:
-            raise DecodeError(f"pixels above the bound of {max_pixels}") from None
-        except _PILLOW_ERRORS as error:
-            raise DecodeError(f"broken header: {error}") from None
-        if self._image.format not in FORMATS:
-            raise DecodeError("not a picture in a known format")
+        self._max_pixels = max_pixels
+        self._image = self._open()
         width, height = self._image.size
         if width * height > max_pixels:
             raise DecodeError(f"{width} x {height} pixels, above the bound of {max_pixels}")
+        if max(width, height) > MAX_SIDE:
+            raise DecodeError(f"{width} x {height} pixels, a side above the bound of {MAX_SIDE}")
         self._is_jpeg = self._image.format in ("JPEG", "MPO")  # MPO: a JPEG with more behind it, as phones write
         self.reductions = REDUCTIONS if self._is_jpeg else (1,)
         self._orientation = self._read_orientation()
@@ -61,6 +60,15 @@ class Picture:
         upright.flags.writeable = False  # MediaPipe copies what could still change
         return upright
 
+    def _open(self) -> Image.Image:
+        with _decoder_errors("broken header: "):
+            try:
+                return Image.open(io.BytesIO(self._data), formats=FORMATS)
+            except Image.UnidentifiedImageError:
+                raise DecodeError("not a picture in a known format") from None
+            except Image.DecompressionBombError:
+                raise DecodeError(f"pixels above the bound of {self._max_pixels}") from None
+
     def _decode(self, reduction: int) -> np.ndarray:
         if self._is_jpeg and self._image.mode in ("RGB", "L"):
             width, height = (-(-size // reduction) for size in self._image.size)
@@ -75,38 +83,38 @@ class Picture:
         return self._decode_with_pillow(reduction)
 
     def _decode_with_pillow(self, reduction: int) -> np.ndarray:
-        image = Image.open(io.BytesIO(self._data))
-        try:
+        image = self._open()
+        with _decoder_errors():
             image.draft(None, tuple(max(1, size // reduction) for size in image.size))
             image.load()
-        except _PILLOW_ERRORS as error:
-            raise DecodeError(str(error)) from None
-        if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
-            return np.repeat((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-        return np.asarray(image.convert("RGB"))
+            if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+                return np.repeat((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+            return np.asarray(image.convert("RGB"))
 
     def _read_orientation(self) -> int:
         if "exif" not in self._image.info:
             return 1
-        try:
-            orientation = self._image.getexif().get(EXIF_ORIENTATION, 1)
-        except _PILLOW_ERRORS:  # a picture with broken EXIF is shown as it lies, as viewers do
-            return 1
-        return orientation if orientation in range(1, 9) else 1
+        with contextlib.suppress(Exception):  # a picture with broken EXIF is shown as it lies, as viewers do
+            orientation = self._image.getexif().get(EXIF_ORIENTATION)
+            if orientation in range(1, 9):
+                return orientation
+        return 1
 
 
-# Pillow's plugins raise any of these for bytes that are not what they claim.
-_PILLOW_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    EOFError,
-    OverflowError,
-    struct.error,
-)
+@contextlib.contextmanager
+def _decoder_errors(prefix: str = "") -> Iterator[None]:
+    """Whatever a decoder raises in this block is a DecodeError.
+
+    Pillow's plugins raise almost any exception for bytes that are not what they claim: AssertionError for a PNG that
+    lacks its palette, ZeroDivisionError, KeyError, RuntimeError. Only a lack of memory is not the picture's fault.
+    """
+    try:
+        yield
+    except (DecodeError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise DecodeError(f"{prefix}{reason or f'the decoder failed ({type(error).__name__})'}") from None
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

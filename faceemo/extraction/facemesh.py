@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import itertools
 import os
 import sys
 import types
@@ -16,6 +17,11 @@ LANDMARKS = 478  # 468 of the mesh and 5 for each iris
 COORDINATES = 3 * LANDMARKS
 
 GRAPH = "modules/face_landmark/face_landmark_front_cpu.binarypb"  # in the package's folder
+# What the graph can look at; beyond either the process ends. OpenCV's remap asserts sides below SHRT_MAX
+# (https://github.com/opencv/opencv/blob/4.10.0/modules/imgproc/src/imgwarp.cpp), and a picture of 2^31 bytes, each row
+# padded to a multiple of 16, is a segmentation fault.
+MAX_SIDE = 32_766
+MAX_PIXELS = 700_000_000
 # Thresholds; the names are those of nodes of the graph.
 DETECTION_SCORE = (
     "facedetectionshortrangecpu__facedetectionshortrange__facedetection__TensorsToDetectionsCalculator.min_score_thresh"
@@ -48,14 +54,26 @@ class FaceMesh:
     def find(self, rgb: np.ndarray) -> np.ndarray:
         """Landmarks of the faces in a picture.
 
-        rgb: uint8 [height, width, 3], upright, C-contiguous.
+        rgb: uint8 [height, width, 3], upright, C-contiguous, at least one pixel; of any size: what is larger than the
+            graph can look at is shown to it reduced.
         Returns float32 [faces, 478, 3]: x and z in picture widths, y in picture heights, z smaller towards the camera.
         """
-        faces = self._mesh.process({"image": rgb}).multi_face_landmarks or []
+        faces = self._mesh.process({"image": within(rgb, MAX_SIDE, MAX_PIXELS)}).multi_face_landmarks or []
         return np.array([_points(face.SerializeToString()) for face in faces], np.float32).reshape(-1, LANDMARKS, 3)
 
     def close(self) -> None:
         self._mesh.close()
+
+
+def within(rgb: np.ndarray, max_side: int, max_pixels: int) -> np.ndarray:
+    """A picture uint8 [height, width, 3] within both bounds: `rgb`, or every second, third ... of its rows and columns.
+
+    Landmarks are relative to the sides, so they hold for `rgb` all the same.
+    """
+    for step in itertools.count(1):
+        height, width = (-(-size // step) for size in rgb.shape[:2])
+        if max(height, width) <= max_side and height * width <= max_pixels:
+            return rgb if step == 1 else np.ascontiguousarray(rgb[::step, ::step])
 
 
 @functools.cache

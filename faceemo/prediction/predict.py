@@ -112,7 +112,7 @@ class EmotionModel:
 
     def find_face(self, rgb: np.ndarray) -> Reading:
         """The landmarks of the largest face in uint8 [height, width, 3]."""
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
             raise FaceemoError(f"a picture must be uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}")
         return measure_pixels(np.ascontiguousarray(rgb), worker_mesh(self.extract_settings.max_faces))
 

@@ -7,8 +7,17 @@ from made_archives import encoded
 from PIL import Image
 from skimage.data import astronaut
 
+from faceemo.extraction import facemesh
 from faceemo.extraction.decode import Picture
-from faceemo.extraction.facemesh import COORDINATES, LANDMARKS, FaceMesh, face_width, largest_face, mesh_edges
+from faceemo.extraction.facemesh import (
+    COORDINATES,
+    LANDMARKS,
+    FaceMesh,
+    face_width,
+    largest_face,
+    mesh_edges,
+    within,
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +57,38 @@ def test_x_is_in_picture_widths_and_y_in_picture_heights(mesh):
 
 def test_a_picture_without_a_face_gives_none(mesh):
     assert mesh.find(np.full((240, 320, 3), 128, np.uint8)).shape == (0, 478, 3)
+
+
+def test_no_picture_is_too_large_or_too_thin_to_be_looked_at():
+    """In a process of its own: what the graph cannot take ends it."""
+    code = """
+import numpy as np
+from faceemo.extraction.facemesh import FaceMesh
+mesh = FaceMesh()
+for height, width in ((1, 1), (1, 32766), (32766, 1), (32767, 1), (1, 32768), (2000, 40000), (1000000, 3)):
+    mesh.find(np.zeros((height, width, 3), np.uint8))
+print("went through")
+"""
+    assert in_fresh_python(code) == "went through\n"
+
+
+def test_landmarks_of_a_reduced_picture_are_those_of_the_picture(mesh, monkeypatch):
+    picture = np.asarray(Image.fromarray(astronaut()).resize((1501, 1500), Image.BICUBIC))
+    whole = mesh.find(picture)[0]
+    for bound in ("MAX_SIDE", "MAX_PIXELS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(facemesh, bound, {"MAX_SIDE": 800, "MAX_PIXELS": 800 * 800}[bound])
+            found = mesh.find(picture)[0]
+        assert 0 < np.abs(found - whole)[:, :2].max() < 0.005  # of a picture in which the face is 0.2 wide
+
+
+def test_a_picture_within_the_bounds_is_not_copied_and_another_is_within_them():
+    picture = np.zeros((30, 21, 3), np.uint8)
+    assert within(picture, 30, 630) is picture
+    assert within(picture, 29, 630).shape == (15, 11, 3)
+    assert within(picture, 30, 629).shape == (15, 11, 3)
+    assert within(picture, 30, 164).shape == (10, 7, 3)
+    assert within(picture, 30, 164).flags.c_contiguous
 
 
 def test_the_same_picture_gives_the_same_bits_whatever_was_seen_before(mesh):
