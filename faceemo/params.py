@@ -17,7 +17,6 @@ from faceemo.errors import FaceemoError
 from faceemo.paths import PARAMS_FILE
 from faceemo.plainyaml import read_yaml, shown, shown_key
 
-WINDOWS_MAX_WORKERS = 61  # the most handles that one wait takes on Windows; ProcessPoolExecutor refuses more
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses larger pictures itself (PIL.Image.MAX_IMAGE_PIXELS * 2)
 
 Parser = Callable[[Any], Any]

@@ -3,17 +3,21 @@
 import contextlib
 import multiprocessing
 import os
+import queue
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from typing import TypeVar
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING, TypeVar
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import silence_native_log
-from faceemo.params import WINDOWS_MAX_WORKERS
+
+if TYPE_CHECKING:
+    import distributed
 
 TASKS_AHEAD = 4  # a worker, so that none waits while results are written
 CLUSTER_SECONDS = 30  # to answer and to have a worker
@@ -23,42 +27,64 @@ Result = TypeVar("Result")
 
 
 class WorkerDiedError(Exception):
-    """A worker ended before its task did; the message says what to do."""
+    """Workers end before their tasks do; the message says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__("a worker died, most often for want of memory; set fewer 'workers' and run again")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """An executor and what to know of it.
+
+    window: tasks to keep under way at once.
+    died: what the future of a task raises whose worker died; the executor goes on with the others.
+    alone: opens an executor for tasks one at a time, each of which has a worker to itself and another if that dies.
+    """
+
+    executor: Executor
+    window: int
+    died: type[Exception]
+    alone: Callable[[], contextlib.AbstractContextManager[Executor]]
 
 
 @contextlib.contextmanager
-def open_executor(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[tuple[Executor, int]]:
-    """An executor for so many tasks, and how many of them to keep under way at once.
+def open_workers(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[Workers]:
+    """Workers for so many tasks.
 
-    scheduler: the address of a Dask scheduler, or None for this machine, with one process a core or `workers`.
-    Raises WorkerDiedError when a worker dies in the block, FaceemoError if the cluster cannot be had.
+    scheduler: the address of a Dask scheduler, or None for this machine, with one process a core or `workers`. A single
+        task runs in this process: a picture that kills its worker ends that too.
+    Raises WorkerDiedError if memory runs out in the block, FaceemoError if the cluster cannot be had.
     """
     try:
-        with _cluster(scheduler) if scheduler else _local(min(workers or default_workers(), tasks)) as opened:
+        with _cluster(scheduler) if scheduler else _local(min(workers or default_workers(), tasks), tasks) as opened:
             yield opened
-    except (BrokenExecutor, MemoryError):
-        raise WorkerDiedError(
-            "a worker died, most often for want of memory; set fewer 'workers' and run again"
-        ) from None
+    except MemoryError:
+        raise WorkerDiedError from None
 
 
 def in_order(
     executor: Executor, function: Callable[[Task], Result], tasks: Iterable[Task], window: int
 ) -> Iterator[Result]:
     """Results in the order of the tasks, at most `window` tasks under way or finished but not yet taken."""
-    waiting: deque[Future] = deque()
+    return (future.result() for _, future in submitted(executor, function, tasks, window))
+
+
+def submitted(
+    executor: Executor, function: Callable[[Task], Result], tasks: Iterable[Task], window: int
+) -> Iterator[tuple[Task, Future]]:
+    """Each task and its future, in order, at most `window` of them under way or finished but not yet taken."""
+    waiting: deque[tuple[Task, Future]] = deque()
     for task in tasks:
-        waiting.append(executor.submit(function, task))
+        waiting.append((task, executor.submit(function, task)))
         if len(waiting) >= window:
-            yield waiting.popleft().result()
+            yield waiting.popleft()
     while waiting:
-        yield waiting.popleft().result()
+        yield waiting.popleft()
 
 
 def default_workers() -> int:
-    """All cores that this process may use, at most what Windows can wait for."""
-    if sys.platform == "win32":
-        return min(os.cpu_count() or 1, WINDOWS_MAX_WORKERS)
+    """All cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -71,26 +97,69 @@ class SequentialExecutor(Executor):
         return future
 
 
+class ProcessesExecutor(Executor):
+    """Up to `count` tasks at once, each in a process by itself: one that dies takes no other's task with it.
+
+    tries: processes that may die over a task before its future raises BrokenExecutor.
+    """
+
+    def __init__(self, count: int, tries: int = 1) -> None:
+        self._count = count
+        self._tries = tries
+        self._threads = ThreadPoolExecutor(count)
+        self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
+        for _ in range(count):
+            self._idle.put(_start_process())
+
+    def submit(self, function: Callable, /, *args: object, **kwargs: object) -> Future:
+        return self._threads.submit(self._run, function, *args, **kwargs)
+
+    def _run(self, function: Callable, /, *args: object, **kwargs: object) -> object:
+        process = self._idle.get()
+        try:
+            for attempt in range(1, self._tries + 1):
+                try:
+                    return process.submit(function, *args, **kwargs).result()
+                except BrokenExecutor:
+                    process = _start_process()
+                    if attempt == self._tries:
+                        raise
+        finally:
+            self._idle.put(process)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Ends the processes when the tasks under way are done, whatever `wait` says."""
+        self._threads.shutdown(cancel_futures=cancel_futures)
+        with ThreadPoolExecutor(self._count) as threads:
+            for _ in range(self._count):
+                threads.submit(self._idle.get().shutdown)
+
+
+def _start_process() -> ProcessPoolExecutor:
+    process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    with _starting, _kept_buffers(), _interrupts_blocked():  # both are inherited by what is started now
+        process.submit(os.getpid)
+    return process
+
+
+_starting = threading.Lock()
+
+
 @contextlib.contextmanager
-def _local(count: int) -> Iterator[tuple[Executor, int]]:
-    if count <= 1:
+def _local(count: int, tasks: int) -> Iterator[Workers]:
+    if tasks <= 1:
         silence_native_log()
-        yield SequentialExecutor(), 1
+        yield Workers(SequentialExecutor(), 1, BrokenExecutor, SequentialExecutor)
         return
-    if sys.platform == "win32":
-        count = min(count, WINDOWS_MAX_WORKERS)
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    executor = ProcessesExecutor(count)
     try:
-        with _kept_buffers(), _interrupts_ignored():  # both are inherited by what is started now
-            for _ in range(count):
-                pool.submit(os.getpid)
-        yield pool, TASKS_AHEAD * count
+        yield Workers(executor, TASKS_AHEAD * count, BrokenExecutor, lambda: ProcessesExecutor(1, tries=2))
     finally:
-        pool.shutdown(cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
-def _cluster(scheduler: str) -> Iterator[tuple[Executor, int]]:
+def _cluster(scheduler: str) -> Iterator[Workers]:
     try:
         from distributed import Client, KilledWorker
     except ModuleNotFoundError:
@@ -102,20 +171,26 @@ def _cluster(scheduler: str) -> Iterator[tuple[Executor, int]]:
             f"extract.scheduler: no Dask scheduler answers at {scheduler}; start one or set null"
         ) from None
     with client:
-        try:
-            client.wait_for_workers(1, timeout=CLUSTER_SECONDS)
-        except TimeoutError:
-            raise FaceemoError(
-                f"extract.scheduler: {scheduler} has no workers; start some with 'dask worker'"
-            ) from None
+        _await_worker(client, scheduler)
         threads = sum(client.nthreads().values())
         executor = client.get_executor(pure=False)
-        try:
-            yield executor, TASKS_AHEAD * threads
-        except KilledWorker:
-            raise WorkerDiedError("several workers of the cluster died over one task; see their logs") from None
+
+        @contextlib.contextmanager
+        def alone() -> Iterator[Executor]:
+            _await_worker(client, scheduler)  # some are not started again when they die
+            yield executor
+
+        try:  # Dask gives a task whose worker died to another by itself, and raises KilledWorker when several have
+            yield Workers(executor, TASKS_AHEAD * threads, KilledWorker, alone)
         finally:
             executor.shutdown(wait=False)
+
+
+def _await_worker(client: "distributed.Client", scheduler: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=CLUSTER_SECONDS)
+    except TimeoutError:
+        raise FaceemoError(f"extract.scheduler: {scheduler} has no workers; start some with 'dask worker'") from None
 
 
 def _start_worker() -> None:
@@ -147,10 +222,14 @@ def _kept_buffers() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started now ignore Ctrl-C from their first moment on (POSIX): none of them prints a traceback."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes that this thread starts now never hear Ctrl-C (POSIX): none of them prints a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # spawning would start it, and that lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -20,8 +20,9 @@ from faceemo.console import Interrupted, progress
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, first_by_hash, parse_picture_name
-from faceemo.extraction.executors import WorkerDiedError, in_order, open_executor
+from faceemo.extraction.executors import WorkerDiedError, open_workers
 from faceemo.extraction.partial import FINGERPRINT_LENGTH, partial_folder, publish
+from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.schema import FORMAT, SCHEMA
 from faceemo.extraction.sources import Source, locate
 from faceemo.extraction.worker import CHUNK_PICTURES, Chunk, Reading, batches, read_chunk
@@ -72,10 +73,10 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
     no_face = 0
     try:
         with (
-            open_executor(settings.scheduler, workers, len(chunks)) as (executor, window),
+            open_workers(settings.scheduler, workers, len(chunks)) as opened,
             progress(total, key, "pictures", done=total - todo) as advance,
         ):
-            results = in_order(executor, read_chunk, chunks, window)
+            results = read_in_order(opened, read_chunk, chunks)
             for number in missing:
                 readings: list[Reading] = []
                 while len(readings) < len(shards[number]):

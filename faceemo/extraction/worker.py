@@ -3,7 +3,7 @@
 import platform
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +50,10 @@ class Chunk:
     settings: ExtractParams
     pictures: list[int]
 
+    def one_by_one(self) -> list["Chunk"]:
+        """A task for each picture."""
+        return [replace(self, pictures=[index]) for index in self.pictures]
+
 
 @dataclass(frozen=True)
 class FileChunk:
@@ -57,6 +61,10 @@ class FileChunk:
 
     paths: list[str]
     settings: ExtractParams
+
+    def one_by_one(self) -> list["FileChunk"]:
+        """A task for each file."""
+        return [replace(self, paths=[path]) for path in self.paths]
 
 
 def batches(items: list[Item], size: int) -> Iterator[list[Item]]:

@@ -10,12 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from faceemo.durable import rename, written_whole
 from faceemo.errors import FaceemoError
-from faceemo.extraction.facemesh import mesh_edges
+from faceemo.extraction.facemesh import mesh_edges, within
 from faceemo.prediction.inputs import FRAMES_PER_SECOND
 from faceemo.prediction.predict import Prediction, points_in_pixels
 from faceemo.status import Status
 
 JPEG_QUALITY = 90
+JPEG_MAX_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 MESH_OPACITY = 0.45
 NAME_BYTES = 200  # file systems take 255
 MESH, INK, PAPER, BAR, OTHER_BAR = (120, 220, 255), (255, 255, 255), (20, 24, 31), (56, 160, 255), (130, 138, 150)
@@ -24,7 +25,8 @@ MESH, INK, PAPER, BAR, OTHER_BAR = (120, 220, 255), (255, 255, 255), (20, 24, 31
 def annotate(predictions: Iterable[Prediction], classes: list[str], folder: Path) -> Iterator[Prediction]:
     """Yield the predictions on, having written each picture to `folder` as a JPEG and each video as an MP4.
 
-    Inputs that did not decode have no picture. Raises FaceemoError if a video cannot be written.
+    Inputs that did not decode have no picture, and a picture too long for a JPEG is reduced. Raises FaceemoError if a
+    video cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = _Names()
@@ -130,7 +132,7 @@ class _Names:
 
 def _write_picture(path: Path, rgb: np.ndarray) -> None:
     with written_whole(path) as temporary:
-        Image.fromarray(rgb).save(temporary, format="JPEG", quality=JPEG_QUALITY)
+        Image.fromarray(within(rgb, JPEG_MAX_SIDE, rgb.size)).save(temporary, format="JPEG", quality=JPEG_QUALITY)
 
 
 class _Video:

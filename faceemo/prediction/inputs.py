@@ -18,7 +18,8 @@ import numpy as np
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import PICTURE_SUFFIXES, Archive, Member, is_macos_extra, parse_picture_name
 from faceemo.extraction.decode import Picture
-from faceemo.extraction.executors import default_workers, in_order, open_executor
+from faceemo.extraction.executors import default_workers, in_order, open_workers
+from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.worker import (
     CHUNK_PICTURES,
     Chunk,
@@ -116,8 +117,8 @@ def read_inputs(files: list[Path], settings: ExtractParams, workers: int | None 
 
 def _read_pictures(files: list[Path], settings: ExtractParams, workers: int | None) -> Iterator[Input]:
     runs = list(_runs(files, settings))
-    with open_executor(None, workers, len(runs)) as (executor, window):
-        results = in_order(executor, read_task, [run.task for run in runs], window)
+    with open_workers(None, workers, len(runs)) as opened:
+        results = read_in_order(opened, read_task, [run.task for run in runs])
         for run, readings in zip(runs, results, strict=True):
             for index, (name, reading) in enumerate(zip(run.names, readings, strict=True)):
 

@@ -1,15 +1,24 @@
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import BrokenExecutor
 
 import pytest
-from made_archives import ANXIOUS, POSIX, run_driver, shard_bytes
+from made_archives import ANXIOUS, POSIX, alive, run_driver, shard_bytes
 
 from faceemo.errors import FaceemoError
-from faceemo.extraction.executors import SequentialExecutor, default_workers, in_order, open_executor
+from faceemo.extraction.archive import Archive, first_by_hash
+from faceemo.extraction.executors import (
+    ProcessesExecutor,
+    SequentialExecutor,
+    default_workers,
+    in_order,
+    open_workers,
+)
 
 
 def test_results_come_in_the_order_of_the_tasks_and_no_more_are_under_way_than_asked():
@@ -26,17 +35,32 @@ def test_results_come_in_the_order_of_the_tasks_and_no_more_are_under_way_than_a
     assert list(results) == [number * number for number in range(1, 10)]
 
 
-def test_in_process_when_one_worker_is_asked_or_enough():
-    for workers, tasks in ((1, 100), (8, 1)):
-        with open_executor(None, workers, tasks) as (executor, window):
-            assert executor.submit(os.getpid).result() == os.getpid()
-            assert window == 1
+def test_a_single_task_runs_in_process():
+    with open_workers(None, 8, 1) as opened:
+        assert opened.executor.submit(os.getpid).result() == os.getpid()
+        assert opened.window == 1
 
 
-def test_processes_of_their_own_otherwise():
-    with open_executor(None, 2, 100) as (executor, window):
-        assert executor.submit(os.getpid).result() != os.getpid()
-        assert window == 8
+@pytest.mark.parametrize(("workers", "window"), [(1, 4), (2, 8)])
+def test_several_run_in_processes_of_their_own(workers, window):
+    with open_workers(None, workers, 100) as opened:
+        assert opened.executor.submit(os.getpid).result() != os.getpid()
+        assert opened.window == window
+
+
+def test_a_process_that_dies_takes_no_other_task_with_it_and_is_replaced():
+    with ProcessesExecutor(2) as executor:
+        slow = executor.submit(time.sleep, 0.5)
+        with pytest.raises(BrokenExecutor):
+            executor.submit(os.abort).result()
+        slow.result()
+        assert len({executor.submit(os.getpid).result() for _ in range(4)}) == 2
+
+
+def test_processes_have_ended_when_their_executor_has():
+    with ProcessesExecutor(2) as executor:
+        pids = {executor.submit(os.getpid).result() for _ in range(2)}
+    assert not any(alive(pid) for pid in pids)
 
 
 def test_all_cores_by_default():
@@ -47,42 +71,35 @@ def test_a_scheduler_that_does_not_answer_is_one_clear_line(monkeypatch):
     monkeypatch.setattr("faceemo.extraction.executors.CLUSTER_SECONDS", 1)
     with (
         pytest.raises(FaceemoError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
-        open_executor("tcp://127.0.0.1:9", None, 1),
+        open_workers("tcp://127.0.0.1:9", None, 1),
     ):
         pass
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A real scheduler and two worker processes on this machine: (address, worker processes)."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    file = tmp_path / "scheduler.json"
+@contextlib.contextmanager
+def cluster(folder, count, **settings):
+    """A real scheduler and so many worker processes on this machine: (address, worker processes)."""
+    file = folder / "scheduler.json"
     common = ["--host", "127.0.0.1", "--no-dashboard"]
-    scheduler = subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_scheduler", *common, "--port", "0", "--scheduler-file", str(file)],
-        cwd=tmp_path,
-        **quiet,
-    )
-    processes = [scheduler]
+    scheduler = ["dask_scheduler", *common, "--port", "0", "--scheduler-file", str(file)]
+    environment = {**os.environ, **settings}
+
+    def start(name, *arguments):
+        command = [sys.executable, "-m", f"distributed.cli.{name}", *arguments]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        processes.append(subprocess.Popen(command, cwd=folder, env=environment, **quiet))
+
+    processes = []
     try:
+        start(*scheduler)
         deadline = time.monotonic() + 30
         while not file.exists() or not file.read_text(encoding="utf-8"):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         address = json.loads(file.read_text(encoding="utf-8"))["address"]
-        worker = [
-            sys.executable,
-            "-m",
-            "distributed.cli.dask_worker",
-            address,
-            *common,
-            "--no-nanny",
-            "--nthreads",
-            "1",
-        ]
-        workers = [subprocess.Popen(worker, cwd=tmp_path, **quiet) for _ in range(2)]
-        processes += workers
-        yield address, workers
+        for _ in range(count):
+            start("dask_worker", address, *common, "--no-nanny", "--nthreads", "1")
+        yield address, processes[1:]
     finally:
         for process in reversed(processes):
             process.kill()
@@ -90,17 +107,27 @@ def cluster(tmp_path):
 
 
 @pytest.mark.skipif(not POSIX, reason="kills processes with POSIX signals")
-def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed_half_way(tmp_path, cluster):
-    address, workers = cluster
-    hook = (
-        "real = extract._write_shard\nwritten = []\n"
-        "def write(path, table):\n    real(path, table)\n    written.append(path)\n"
-        f"    if len(written) == 1: os.kill({workers[0].pid}, signal.SIGKILL)\n"
-        "extract._write_shard = write"
-    )
-    done = run_driver(tmp_path / "cluster", ANXIOUS, workers=1, hook=hook, scheduler=address)
-    assert done.returncode == 0, done.stderr
-    assert workers[0].wait(5) == -signal.SIGKILL
+def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed_half_way(tmp_path):
+    with cluster(tmp_path, 2) as (address, workers):
+        hook = (
+            "real = extract._write_shard\nwritten = []\n"
+            "def write(path, table):\n    real(path, table)\n    written.append(path)\n"
+            f"    if len(written) == 1: os.kill({workers[0].pid}, signal.SIGKILL)\n"
+            "extract._write_shard = write"
+        )
+        done = run_driver(tmp_path / "cluster", ANXIOUS, workers=1, hook=hook, scheduler=address)
+        assert done.returncode == 0, done.stderr
+        assert workers[0].wait(5) == -signal.SIGKILL
     alone = run_driver(tmp_path / "alone", ANXIOUS, workers=1)
     assert alone.returncode == 0
     assert shard_bytes(tmp_path / "cluster") == shard_bytes(tmp_path / "alone")
+
+
+def test_a_picture_that_kills_the_workers_of_a_cluster_is_a_row(tmp_path):
+    with Archive(ANXIOUS) as archive:
+        lethal = first_by_hash(archive.pictures, 8)[5]
+    hook = f"extract.read_chunk = ReadOrDie({{{lethal}}})"
+    with cluster(tmp_path, 3, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as (address, _):
+        done = run_driver(tmp_path, ANXIOUS, workers=1, limit=8, hook=hook, scheduler=address)
+    assert done.returncode == 0, done.stderr
+    assert "8 pictures: 7 ok, 1 decode_error" in done.stdout

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_archives import (
@@ -313,32 +314,49 @@ def test_kill_9_loses_at_most_the_shard_in_flight(tmp_path, undisturbed, moment)
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_picture_that_kills_its_worker_is_a_row_and_the_others_are_as_ever(tmp_path, undisturbed, workers):
+    with Archive(ANXIOUS) as archive:
+        lethal = first_by_hash(archive.pictures, 24)[9]  # in the second of three shards
+        name = archive.pictures[lethal].name
+    hook = f"extract.read_chunk = ReadOrDie({{{lethal}}})"
+    done = run_driver(tmp_path, ANXIOUS, workers=workers, limit=24, hook=hook)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    shards = shard_bytes(tmp_path)
+    assert [name for name in shards if shards[name] != undisturbed[name]] == ["part-00001.parquet"]
+    rows = rows_of(tmp_path / "data/landmarks/a-training-01")
+    [died] = [row for row in rows if row["status"] != "ok"]
+    assert (died["image"], died["status"], died["error"]) == (name, "decode_error", "the decoder died on it")
+    whole = pq.read_table(pa.BufferReader(undisturbed["part-00001.parquet"])).to_pylist()
+    assert [row for row in rows[8:16] if row != died] == [row for row in whole if row["image"] != name]
+
+
 @needs_signals
-def test_a_killed_worker_is_one_clear_line_and_the_next_run_goes_on(tmp_path, undisturbed):
-    # A worker kills itself while it decodes the 20th picture: two shards are done by then.
+def test_a_worker_that_is_killed_from_outside_changes_nothing(tmp_path, undisturbed):
     hook = (
-        "import multiprocessing\nreal = extract.read_chunk\n"
-        "indices = extract.first_by_hash(extract.Archive(json.loads(sys.argv[1])['source']['zip']).pictures, 24)\n"
-        "extract.read_chunk = KillAt(indices[20])"
+        "import pathlib\nreal = extract._write_shard\n"
+        "def write(path, table):\n    real(path, table)\n    if path.name == 'part-00000.parquet':\n"
+        "        children = pathlib.Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text().split()\n"
+        "        os.kill(int(children[-1]), signal.SIGKILL)\n"
+        "extract._write_shard = write"
     )
-    script = (
-        "class KillAt:\n"
-        "    def __init__(self, index): self.index = index\n"
-        "    def __call__(self, chunk):\n"
-        "        if self.index in chunk.pictures: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return extract_chunk(chunk)\n"
-        "extract_chunk = extract.read_chunk\n"
-    )
-    command = driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=hook)
-    path = Path(command[1])
-    path.write_text(path.read_text(encoding="utf-8").replace("def main", script + "\ndef main", 1), encoding="utf-8")
-    died = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    done = run_driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=hook)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shard_bytes(tmp_path) == undisturbed
+
+
+def test_workers_that_die_over_every_picture_are_one_clear_line_and_the_next_run_goes_on(tmp_path, undisturbed):
+    with Archive(ANXIOUS) as archive:
+        lethal = set(first_by_hash(archive.pictures, 24)[16:])
+    hook = f"import faceemo.extraction.rescue as rescue\nrescue.MANY = 2\nextract.read_chunk = ReadOrDie({lethal})"
+    died = run_driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=hook)
     assert died.returncode == 1
-    assert died.stderr.startswith("extract: error: a-training-01: a worker")
+    assert died.stderr.startswith("extract: error: a-training-01: a worker died, most often for want of memory")
     assert died.stderr.count("\n") == 1
     again = run_driver(tmp_path, ANXIOUS, workers=2, limit=24)
     assert again.returncode == 0, again.stderr
-    assert "shards kept from an earlier run" in again.stdout
+    assert "2 of 3 shards kept from an earlier run" in again.stdout
     assert shard_bytes(tmp_path) == undisturbed
 
 

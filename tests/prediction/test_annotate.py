@@ -83,6 +83,12 @@ def test_pictures_are_passed_on_and_written_under_names_that_stay_in_the_folder(
         assert picture.size == (384, 512)
 
 
+def test_a_picture_too_long_for_a_jpeg_is_written_reduced(tmp_path):
+    list(annotate([no_face("long.png", (66_000, 8, 3))], CLASSES, tmp_path))
+    with Image.open(tmp_path / "long.jpg") as picture:
+        assert picture.size == (4, 33_000)
+
+
 def test_a_video_becomes_a_video_with_as_many_frames(tmp_path, face):
     source = tmp_path / "사람.mp4"
     writer = cv2.VideoWriter(str(source), cv2.VideoWriter_fourcc(*"mp4v"), 12.5, (384, 512))

@@ -1,6 +1,8 @@
 import dataclasses
+import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, encoded
 
 from faceemo.errors import FaceemoError
+from faceemo.extraction.worker import read_task
+from faceemo.prediction import inputs
 from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
 
 
@@ -103,6 +107,22 @@ def test_a_bad_picture_is_an_input_with_a_status(tmp_path, face_file, make_zip):
     blank.write_bytes(encoded(np.zeros((300, 300, 3), np.uint8), "PNG"))
     found = read(cut, text, blank, make_zip("bad.zip", ("a.jpg", b"")))
     assert [entry.reading.status for entry in found] == ["decode_error", "decode_error", "no_face", "decode_error"]
+
+
+def read_or_die(task):
+    if any(Path(path).name == "kills.jpg" for path in task.paths):
+        os.abort()
+    return read_task(task)
+
+
+def test_a_picture_that_kills_its_worker_is_an_input_with_a_status(tmp_path, face_file, monkeypatch):
+    monkeypatch.setattr(inputs, "read_task", read_or_die)
+    monkeypatch.setattr(inputs, "CHUNK_PICTURES", 2)
+    paths = [shutil.copy(face_file, tmp_path / name) for name in ("a.jpg", "kills.jpg", "b.jpg")]
+    found = read(*paths, workers=2)
+    assert [entry.path for entry in found] == list(map(str, paths))
+    assert [entry.reading.status for entry in found] == ["ok", "decode_error", "ok"]
+    assert found[1].reading.error == "the decoder died on it"
 
 
 def test_a_file_above_the_bound_of_bytes_is_never_read(face_file):
