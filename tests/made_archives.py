@@ -111,6 +111,11 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in path.read_text(encoding="utf-8").split()] if path.exists() else []
 
 
+def end_process(*_: object) -> None:
+    """In place of a function that runs in a process of its own."""
+    os.abort()
+
+
 POSIX = os.name == "posix"
 
 

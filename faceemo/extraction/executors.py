@@ -30,7 +30,7 @@ class WorkerDiedError(Exception):
     """Workers end before their tasks do; the message says what to do."""
 
     def __init__(self) -> None:
-        super().__init__("a worker died, most often for want of memory; set fewer 'workers' and run again")
+        super().__init__("workers died, most often because memory ran out; set fewer 'workers' and run again")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class SequentialExecutor(Executor):
 
 
 class ProcessesExecutor(Executor):
-    """Up to `count` tasks at once, each in a process by itself: one that dies takes no other's task with it.
+    """Up to `count` tasks at once, each in a process of its own, kept: one that dies takes no other task with it.
 
     tries: processes that may die over a task before its future raises BrokenExecutor.
     """
@@ -107,9 +107,9 @@ class ProcessesExecutor(Executor):
         self._count = count
         self._tries = tries
         self._threads = ThreadPoolExecutor(count)
-        self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
+        self._idle: queue.LifoQueue[ProcessPoolExecutor | None] = queue.LifoQueue()  # None: not started yet
         for _ in range(count):
-            self._idle.put(_start_process())
+            self._idle.put(None)
 
     def submit(self, function: Callable, /, *args: object, **kwargs: object) -> Future:
         return self._threads.submit(self._run, function, *args, **kwargs)
@@ -118,10 +118,11 @@ class ProcessesExecutor(Executor):
         process = self._idle.get()
         try:
             for attempt in range(1, self._tries + 1):
+                process = process or _start_process()
                 try:
                     return process.submit(function, *args, **kwargs).result()
                 except BrokenExecutor:
-                    process = _start_process()
+                    process = None
                     if attempt == self._tries:
                         raise
         finally:
@@ -130,9 +131,10 @@ class ProcessesExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the processes when the tasks under way are done, whatever `wait` says."""
         self._threads.shutdown(cancel_futures=cancel_futures)
+        started = [process for process in (self._idle.get() for _ in range(self._count)) if process]
         with ThreadPoolExecutor(self._count) as threads:
-            for _ in range(self._count):
-                threads.submit(self._idle.get().shutdown)
+            for process in started:
+                threads.submit(process.shutdown)
 
 
 def _start_process() -> ProcessPoolExecutor:

@@ -155,6 +155,11 @@ def measure(data: bytes, mesh: FaceMesh, settings: ExtractParams) -> Reading:
     return _reading(faces, picture.width, picture.height)
 
 
+def read_bytes(data: bytes, settings: ExtractParams) -> Reading:
+    """A reading of one encoded picture, with this thread's FaceMesh."""
+    return measure(data, worker_mesh(settings.max_faces), settings)
+
+
 def measure_pixels(rgb: np.ndarray, mesh: FaceMesh) -> Reading:
     """The landmarks of the largest face in uint8 [height, width, 3], upright, C-contiguous: a frame of a video."""
     height, width, _ = rgb.shape

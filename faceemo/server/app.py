@@ -59,6 +59,7 @@ def create_app(model: EmotionModel) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
         yield
         service.close()
 

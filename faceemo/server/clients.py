@@ -14,7 +14,7 @@ from faceemo.extraction.executors import default_workers
 from faceemo.extraction.facemesh import mesh_edges
 from faceemo.prediction.predict import EmotionModel
 from faceemo.server.answers import Answer, ModelInfo, NeutralFace, ProblemError
-from faceemo.server.session import NeutralFaces, Session, describe, read_picture
+from faceemo.server.session import NeutralFaces, Readers, Session, describe
 from faceemo.status import Status
 
 MAX_CLIENTS = 8
@@ -31,7 +31,10 @@ T = TypeVar("T")
 
 
 class Service:
-    """One model and its clients. Frames are judged by a thread a core, pictures by a thread of their own."""
+    """One model and its clients.
+
+    Frames are judged by a thread a core, pictures by a thread of their own; each has a process look at them.
+    """
 
     def __init__(self, model: EmotionModel) -> None:
         edges = np.unique(np.sort(mesh_edges(), axis=1), axis=0)
@@ -45,19 +48,25 @@ class Service:
         self._model = model
         self._neutral_faces = NeutralFaces()
         self._clients = self._held_bytes = 0
-        self._frames = ThreadPoolExecutor(default_workers(), "frames")
+        cores = default_workers()
+        self._readers = Readers(cores + 1)
+        self._frames = ThreadPoolExecutor(cores, "frames")
         self._pictures = ThreadPoolExecutor(1, "pictures")  # a slow picture holds up no camera
+
+    def start(self) -> None:
+        self._readers.start(self._model.extract_settings)
 
     def close(self) -> None:
         for executor in (self._frames, self._pictures):
             executor.shutdown(wait=False, cancel_futures=True)
+        self._readers.close()
 
     async def predict(self, request: Request, landmarks: bool, neutral: str | None) -> Answer:
         """Judge the picture in a request's body. Raises ProblemError."""
         baseline = self._baseline(neutral)
 
         def judge(data: bytes) -> Answer:
-            reading = read_picture(data, self._model.extract_settings)
+            reading = self._readers.read(data, self._model.extract_settings)
             probability = None
             if reading.status == Status.OK:
                 probability = self._model.judge(self._model.features(reading), baseline)[0]
@@ -71,7 +80,7 @@ class Service:
             raise ProblemError(409, "no_neutral", "this model judges single pictures: it takes no neutral face")
 
         def keep(data: bytes) -> NeutralFace:
-            reading = read_picture(data, self._model.extract_settings)
+            reading = self._readers.read(data, self._model.extract_settings)
             if reading.status != Status.OK:
                 raise ProblemError(400, reading.status, reading.error or "no face found")
             return NeutralFace(neutral=self._neutral_faces.keep(self._model.baseline_from([reading])))
@@ -97,7 +106,7 @@ class Service:
 
     async def _answer_frames(self, websocket: WebSocket) -> None:
         loop = asyncio.get_running_loop()
-        session = Session(self._model, self._neutral_faces)
+        session = Session(self._model, self._readers, self._neutral_faces)
         pace = Pace()
         while message := await _next_message(websocket):
             data = message.get("bytes")

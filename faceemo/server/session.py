@@ -5,10 +5,13 @@ import json
 import secrets
 import threading
 import time
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 
-from faceemo.extraction.worker import Reading, measure, worker_mesh
+from faceemo.extraction.executors import ProcessesExecutor
+from faceemo.extraction.rescue import DIED
+from faceemo.extraction.worker import Reading, read_bytes
 from faceemo.features.normalize import PersonBaselines
 from faceemo.params import ExtractParams
 from faceemo.prediction.predict import EmotionModel, face_box, mean_so_far, points_in_pixels
@@ -40,9 +43,26 @@ class NeutralFaces:
         return self._faces.get(token)
 
 
-def read_picture(data: bytes, settings: ExtractParams) -> Reading:
-    """The largest face in an encoded picture, found with this thread's FaceMesh."""
-    return measure(data, worker_mesh(settings.max_faces), settings)
+class Readers:
+    """Processes that look at pictures, so that a picture that kills its process ends nothing else."""
+
+    def __init__(self, count: int) -> None:
+        """count: pictures at once, at most; a process is started when it is needed."""
+        self._processes = ProcessesExecutor(count, tries=2)
+
+    def start(self, settings: ExtractParams) -> None:
+        """Have a process ready for the first picture."""
+        self._processes.submit(read_bytes, b"", settings)
+
+    def read(self, data: bytes, settings: ExtractParams) -> Reading:
+        """The largest face in an encoded picture."""
+        try:
+            return self._processes.submit(read_bytes, data, settings).result()
+        except BrokenExecutor:
+            return DIED
+
+    def close(self) -> None:
+        self._processes.shutdown()
 
 
 def describe(
@@ -79,8 +99,9 @@ class Session:
     A model that judges change takes the mean of the client's faces so far until there is a neutral face.
     """
 
-    def __init__(self, model: EmotionModel, neutral_faces: NeutralFaces) -> None:
+    def __init__(self, model: EmotionModel, readers: Readers, neutral_faces: NeutralFaces) -> None:
         self._model = model
+        self._readers = readers
         self._neutral_faces = neutral_faces
         bound = min(FRAME_PIXELS, model.extract_settings.max_pixels)
         self._settings = dataclasses.replace(model.extract_settings, max_pixels=bound)
@@ -94,7 +115,7 @@ class Session:
 
         Bytes that are no picture are an answer with a status.
         """
-        reading = read_picture(data, self._settings)
+        reading = self._readers.read(data, self._settings)
         probability = None
         if reading.status == Status.OK:
             features = self._model.features(reading)

@@ -352,7 +352,7 @@ def test_workers_that_die_over_every_picture_are_one_clear_line_and_the_next_run
     hook = f"import faceemo.extraction.rescue as rescue\nrescue.MANY = 2\nextract.read_chunk = ReadOrDie({lethal})"
     died = run_driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=hook)
     assert died.returncode == 1
-    assert died.stderr.startswith("extract: error: a-training-01: a worker died, most often for want of memory")
+    assert died.stderr.startswith("extract: error: a-training-01: workers died, most often because memory ran out")
     assert died.stderr.count("\n") == 1
     again = run_driver(tmp_path, ANXIOUS, workers=2, limit=24)
     assert again.returncode == 0, again.stderr

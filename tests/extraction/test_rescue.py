@@ -46,7 +46,7 @@ def test_a_worker_that_is_killed_once_costs_no_picture(tmp_path):
 def test_deaths_over_many_pictures_in_a_row_end_it_and_with_others_between_do_not(monkeypatch):
     monkeypatch.setattr(rescue, "MANY", 1)
     assert read_all([["always", "a"], ["always"]]) == [[DIED, reading("a")], [DIED]]
-    with pytest.raises(WorkerDiedError, match="want of memory; set fewer 'workers'"):
+    with pytest.raises(WorkerDiedError, match="because memory ran out; set fewer 'workers'"):
         read_all([["a", "always"], ["always"]])
 
 

@@ -105,10 +105,16 @@ class TestPictures:
         assert np.isnan(model.predict_proba(BLANK)).all()
         assert model.predict([BLANK]).tolist() == [None]
 
+    @pytest.mark.parametrize("size", [(1, 1), (40_000, 1), (2, 32_767)])
+    def test_an_array_of_any_size_is_looked_at(self, model, size):
+        assert model.predict(np.zeros((*size, 3), np.uint8)) is None
+
     def test_no_pictures_are_no_rows(self, model):
         assert model.predict_proba([]).shape == (0, 2)
 
-    @pytest.mark.parametrize("shape, kind", [((9, 9), np.uint8), ((9, 9, 4), np.uint8), ((9, 9, 3), np.float32)])
+    @pytest.mark.parametrize(
+        "shape, kind", [((9, 9), np.uint8), ((9, 9, 4), np.uint8), ((9, 9, 3), np.float32), ((0, 9, 3), np.uint8)]
+    )
     def test_what_is_no_rgb_picture_is_named(self, model, shape, kind):
         with pytest.raises(FaceemoError, match="must be uint8"):
             model.predict([np.zeros(shape, kind)])

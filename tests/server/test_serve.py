@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 import websockets
 from browser import ROOT
-from made_archives import heed_ctrl_c
+from made_archives import encoded, end_process, heed_ctrl_c
 from made_models import random_model
 from PIL import Image
 from video import camera_frames, jpeg
 
 from faceemo.errors import FaceemoError
 from faceemo.prediction.predict import EmotionModel
-from faceemo.server import app, clients
+from faceemo.server import app, clients, session
 from faceemo.server.run import MAX_MESSAGE_BYTES, Server, listen, serve
 from faceemo.training.model import save_model
 
@@ -211,6 +211,18 @@ class TestPost:
         assert answer.json()["status"] == "decode_error" and answer.json()["error"]
         assert name != "huge" or "above the bound" in answer.json()["error"]
 
+    def test_a_picture_longer_than_facemesh_takes_is_answered(self, host):
+        long = encoded(np.zeros((40_000, 1, 3), np.uint8), "PNG")
+        assert httpx.post(f"http://{host}/predict", content=long).json()["status"] == "no_face"
+
+    def test_a_picture_that_kills_is_answered_and_the_server_lives(self, host, face, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "read_bytes", end_process)
+            answer = httpx.post(f"http://{host}/predict", content=face, timeout=30)
+        assert answer.status_code == 400
+        assert (answer.json()["status"], answer.json()["error"]) == ("decode_error", "the decoder died on it")
+        assert httpx.post(f"http://{host}/predict", content=face, timeout=30).json()["status"] == "ok"
+
     def test_too_many_bytes_are_refused_before_they_are_taken(self, host, monkeypatch):
         monkeypatch.setattr(clients, "MAX_PICTURE_BYTES", 100_000)
         assert httpx.post(f"http://{host}/predict", content=bytes(100_001)).status_code == 413
@@ -269,6 +281,19 @@ class TestLive:
         answers = asyncio.run(talk())
         assert [answer["status"] for answer in answers] == ["ok", "no_face", "decode_error", "decode_error", "ok"]
         assert answers[0] == answers[4] and len(answers[0]["landmarks"]) == 478
+
+    def test_a_frame_that_kills_is_answered_and_the_connection_lives(self, host, face, monkeypatch):
+        long = encoded(np.zeros((1, 40_000, 3), np.uint8), "PNG")
+
+        async def talk():
+            async with connected(host) as client:
+                answers = [await asked(client, long)]
+                with monkeypatch.context() as patch:
+                    patch.setattr(session, "read_bytes", end_process)
+                    answers.append(await asked(client, face))
+                return [*answers, await asked(client, face)]
+
+        assert [answer["status"] for answer in asyncio.run(talk())] == ["no_face", "decode_error", "ok"]
 
     @pytest.mark.parametrize(
         "text",
