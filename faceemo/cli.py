@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceemo.console import progress, run
+from faceemo.console import printable, progress, run
 from faceemo.emotions import emotion_name
 from faceemo.errors import FaceemoError
 from faceemo.extraction.partial import find_partials
@@ -145,11 +145,12 @@ def _print_scan(result: Scan, unread: "dict[str, Unread]") -> None:
     for key, source in result.sources.items():
         megabytes = result.sizes[key] / 1e6
         labels = "yes" if source.labels else "no"
-        print(f"{key:{width}}  {source.images:8}  {result.others[key]:11}  {megabytes:8.1f}  {labels:6}  {source.zip}")
+        counts = f"{source.images:8}  {result.others[key]:11}  {megabytes:8.1f}"
+        print(f"{key:{width}}  {counts}  {labels:6}  {printable(source.zip)}")
     pictures, others = sum(source.images for source in result.sources.values()), sum(result.others.values())
     print(f"{'together':{width}}  {pictures:8}  {others:11}  {sum(result.sizes.values()) / 1e6:8.1f}")
     for path, reason in result.passed_over:
-        print(f"passed over: {path} ({reason})")
+        print(f"passed over: {printable(path)} ({reason})")
     for key, found in unread.items():
         print(f"{key}: {_told_unread(found)}")
     print(f"wrote {SOURCES_FILE.as_posix()}; next: dvc repro")

@@ -3,11 +3,18 @@
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from faceemo.errors import FaceemoError
 
+UNSAFE = (
+    "Cc",
+    "Cf",
+    "Zl",
+    "Zp",
+)  # Unicode categories: control, format (among them writing from right to left), new lines
 PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
 
@@ -30,7 +37,9 @@ def run(name: str, main: Callable[[], int | None]) -> int:
         say_error(name, str(error))
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"{name}: interrupted{f'; {interrupt}' if str(interrupt) else ''}", file=sys.stderr, flush=True)
+        print(
+            f"{name}: interrupted{f'; {printable(interrupt)}' if str(interrupt) else ''}", file=sys.stderr, flush=True
+        )
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives until the process ends
@@ -41,7 +50,15 @@ def run(name: str, main: Callable[[], int | None]) -> int:
 
 
 def say_error(name: str, message: str) -> None:
-    print(f"{name}: error: {message}", file=sys.stderr, flush=True)
+    print(f"{name}: error: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def printable(text: object) -> str:
+    """A name or message for one line of a terminal: what could end the line or move the cursor is escaped."""
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in UNSAFE else character
+        for character in str(text)
+    )
 
 
 @contextmanager
@@ -50,6 +67,7 @@ def progress(total: int | None, description: str, unit: str, done: int = 0) -> I
 
     total: None where it is not known.
     """
+    description = printable(description)
     if sys.stderr.isatty():
         from tqdm import tqdm
 

@@ -68,6 +68,16 @@ def test_scan_writes_the_sources_and_prints_a_table_and_what_it_passed_over(proj
     assert out.splitlines()[-1].startswith("wrote data/sources.yaml")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no control characters in names")
+def test_a_name_in_scans_table_neither_ends_the_line_nor_moves_the_cursor(project, capsys, make_zip):
+    make_zip("project/내 사진/\x1b[2J\n[원천]EMOIMG_슬픔_TRAIN_01.zip", ("a.jpg", b"22"))
+    make_zip("project/내 사진/\x1b[1A휴가.zip", ("b.jpg", b"3"))
+    assert main(["scan", "내 사진"]) == 0
+    out, _ = capsys.readouterr()
+    assert r"내 사진/\x1b[2J\n[원천]EMOIMG_슬픔_TRAIN_01.zip" in out and r"내 사진/\x1b[1A휴가.zip (" in out
+    assert all(line.isprintable() for line in out.splitlines())
+
+
 def test_scan_leaves_params_yaml_alone(project):
     before = (project / "params.yaml").read_bytes()
     assert main(["scan", "내 사진"]) == 0

@@ -27,6 +27,21 @@ def test_an_error_that_a_user_can_mend_is_one_line_and_exit_1(capsys):
     assert capsys.readouterr() == ("", "extract: error: 중립.zip changed; run 'faceemo scan'\n")
 
 
+ODD = "사진 ①\n\x1b[2J\x9b\u202e\u2028.jpg"
+ESCAPED = r"사진 ①\n\x1b[2J\x9b\u202e\u2028.jpg"
+
+
+def test_a_name_in_an_error_neither_ends_the_line_nor_moves_the_cursor(capsys):
+    assert run("extract", raising(FaceemoError(f"{ODD}: no such archive"))) == 1
+    assert run("extract", raising(FileNotFoundError(2, "No such file", ODD))) == 1
+    assert run("extract", raising(Interrupted(f"{ODD}: 2 shards kept"))) == 130
+    assert capsys.readouterr().err == (
+        f"extract: error: {ESCAPED}: no such archive\n"
+        f"extract: error: No such file: {ESCAPED}\n"
+        f"extract: interrupted; {ESCAPED}: 2 shards kept\n"
+    )
+
+
 def test_ctrl_c_is_one_line_and_exit_130_so_that_dvc_caches_nothing(capsys):
     assert run("train", raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr() == ("", "train: interrupted\n")
@@ -92,6 +107,13 @@ def test_progress_without_a_terminal_is_plain_lines_with_count_rate_and_extras(c
     assert lines[1].startswith("neutral-training-01: 200 of 200 pictures, ") and lines[1].endswith(", no_face 4")
     rate = float(lines[0].partition("pictures, ")[2].partition(" ")[0])
     assert 0 < rate <= 50 / 0.05  # the 100 done before are not this run's speed
+
+
+def test_a_name_in_progress_neither_ends_the_line_nor_moves_the_cursor(capsys, monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0)
+    with progress(2, ODD, "pictures") as advance:
+        advance(1)
+    assert capsys.readouterr().out.startswith(f"{ESCAPED}: 1 of 2 pictures")
 
 
 def test_quick_work_without_a_terminal_prints_nothing(capsys):

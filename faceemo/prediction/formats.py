@@ -11,6 +11,7 @@ from typing import TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from faceemo.console import printable
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.prediction.predict import Prediction
@@ -88,7 +89,7 @@ def _write_table(predictions: Iterable[Prediction], classes: list[str], file: Te
         label = prediction.label or ""
         file.write(
             f"{found.reading.status:12}  {label:{label_width}}  {numbers}  {box:{BOX_WIDTH}}  {seconds:>8}  "
-            f"{found.path}{error}\n"
+            f"{printable(found.path + error)}\n"
         )
         file.flush()
 

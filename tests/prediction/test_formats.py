@@ -52,6 +52,13 @@ def test_the_table_has_a_line_a_picture_with_the_path_last(capsys):
     assert len({line.rindex(word) for line, word in ((head, "path"), (face, "사진"), (frame, "a.mp4"))}) == 1
 
 
+def test_a_name_in_the_table_neither_ends_the_line_nor_moves_the_cursor(capsys):
+    odd = Prediction(Input("a\n\x1b[31m.jpg", None, None, Reading("decode_error", "no\rthing"), None))
+    write_predictions([odd], CLASSES, "table", None)
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.endswith(r"a\n\x1b[31m.jpg (no\rthing)") and line.isprintable()
+
+
 def test_the_table_comes_line_by_line(capsys):
     seen = []
 
