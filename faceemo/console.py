@@ -9,12 +9,8 @@ from contextlib import contextmanager
 
 from faceemo.errors import FaceemoError
 
-UNSAFE = (
-    "Cc",
-    "Cf",
-    "Zl",
-    "Zp",
-)  # Unicode categories: control, format (among them writing from right to left), new lines
+# Unicode categories of what could move a terminal's cursor, write from right to left or end a line.
+UNSAFE = ("Cc", "Cf", "Zl", "Zp")
 PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
 
@@ -37,9 +33,8 @@ def run(name: str, main: Callable[[], int | None]) -> int:
         say_error(name, str(error))
         return 1
     except KeyboardInterrupt as interrupt:
-        print(
-            f"{name}: interrupted{f'; {printable(interrupt)}' if str(interrupt) else ''}", file=sys.stderr, flush=True
-        )
+        kept = printable(interrupt)
+        print(f"{name}: interrupted{f'; {kept}' if kept else ''}", file=sys.stderr, flush=True)
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives until the process ends

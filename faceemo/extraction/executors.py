@@ -131,10 +131,10 @@ class ProcessesExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the processes when the tasks under way are done, whatever `wait` says."""
         self._threads.shutdown(cancel_futures=cancel_futures)
-        started = [process for process in (self._idle.get() for _ in range(self._count)) if process]
-        with ThreadPoolExecutor(self._count) as threads:
-            for process in started:
-                threads.submit(process.shutdown)
+        with ThreadPoolExecutor(self._count) as threads:  # each takes a while to end
+            while not self._idle.empty():
+                if process := self._idle.get():
+                    threads.submit(process.shutdown)
 
 
 def _start_process() -> ProcessPoolExecutor:
