@@ -1,22 +1,25 @@
 """The `faceemo` command."""
 
-import argparse
-import contextlib
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceemo.console import printable, progress, run
-from faceemo.emotions import emotion_name
-from faceemo.errors import FaceemoError
-from faceemo.extraction.partial import find_partials
-from faceemo.extraction.sources import Scan, scan, write_sources
-from faceemo.params import load_params
-from faceemo.paths import MODEL_FILE, ONNX_FILE, PARAMS_FILE, REPORT_FILE, SOURCES_FILE
-from faceemo.status import Status
+from faceemo.console import importing, printable, progress, run
+
+with importing("faceemo"):
+    import argparse
+    import contextlib
+    import shutil
+    from pathlib import Path
+
+    from faceemo.emotions import emotion_name
+    from faceemo.errors import FaceemoError
+    from faceemo.extraction.partial import find_partials
+    from faceemo.extraction.sources import Scan, scan, write_sources
+    from faceemo.params import load_params
+    from faceemo.paths import MODEL_FILE, ONNX_FILE, PARAMS_FILE, REPORT_FILE, SOURCES_FILE
+    from faceemo.status import Status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,7 +133,8 @@ def _count(text: str) -> int:
 
 
 def _scan(args: argparse.Namespace) -> None:
-    from faceemo.extraction.retry import raise_attempts
+    with importing("faceemo"):
+        from faceemo.extraction.retry import raise_attempts
 
     emotions = tuple(emotion_name(word) for word in args.emotions) if args.emotions else None
     result = scan(args.folders, emotions)
@@ -178,14 +182,15 @@ def _clean(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    import torch
+    with importing("faceemo"):
+        import torch
 
-    from faceemo.extraction.executors import WorkerDiedError
-    from faceemo.extraction.facemesh import silence_native_log
-    from faceemo.prediction.annotate import annotate
-    from faceemo.prediction.formats import format_of, write_predictions
-    from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
-    from faceemo.prediction.predict import EmotionModel, predict_inputs
+        from faceemo.extraction.executors import WorkerDiedError
+        from faceemo.extraction.facemesh import silence_native_log
+        from faceemo.prediction.annotate import annotate
+        from faceemo.prediction.formats import format_of, write_predictions
+        from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
+        from faceemo.prediction.predict import EmotionModel, predict_inputs
 
     silence_native_log()
     torch.set_num_threads(1)  # the cores are busy reading
@@ -243,19 +248,22 @@ def _baseline(model: "EmotionModel", args: argparse.Namespace) -> "np.ndarray | 
 
 
 def _serve(args: argparse.Namespace) -> None:
-    from faceemo.server.run import serve
+    with importing("faceemo"):
+        from faceemo.server.run import serve
 
     serve(args.model, args.port)
 
 
 def _export(args: argparse.Namespace) -> None:
-    from faceemo.prediction.export import export_onnx
+    with importing("faceemo"):
+        from faceemo.prediction.export import export_onnx
 
     export_onnx(args.model, args.out)
 
 
 def _report(args: argparse.Namespace) -> None:
-    from faceemo.report.page import write_report
+    with importing("faceemo"):
+        from faceemo.report.page import write_report
 
     write_report(args.out)
 

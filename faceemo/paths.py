@@ -4,6 +4,7 @@ from pathlib import Path
 
 PARAMS_FILE = Path("params.yaml")
 LOCK_FILE = Path("dvc.lock")
+DVC_RWLOCK_FILE = Path(".dvc/tmp/rwlock")
 
 SOURCES_FILE = Path("data/sources.yaml")
 SAMPLE_FOLDER = Path("data/sample")

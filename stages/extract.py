@@ -2,17 +2,18 @@
 
 import sys
 
-from faceemo.console import run
-from faceemo.errors import FaceemoError
-from faceemo.extraction.sources import read_sources
-from faceemo.params import load_params
-from faceemo.paths import SOURCES_FILE
+from faceemo.console import importing, run
+
+with importing("extract"):
+    from faceemo.errors import FaceemoError
+    from faceemo.extraction.sources import read_sources
+    from faceemo.params import load_params
+    from faceemo.paths import SOURCES_FILE
 
 
 def main(arguments: list[str]) -> None:
-    from faceemo.extraction.extract import (
-        extract,  # here, because every worker imports this module and needs no Parquet
-    )
+    with importing("extract"):  # here, because every worker imports this module and needs no Parquet
+        from faceemo.extraction.extract import extract
 
     params = load_params()
     sources = read_sources()

@@ -2,12 +2,14 @@
 
 import sys
 
-from faceemo.console import run
-from faceemo.extraction.partial import remove_published
-from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample, read_sources
-from faceemo.features.normalize import normalize_sources
-from faceemo.params import load_params
-from faceemo.paths import LANDMARKS_FOLDER
+from faceemo.console import importing, run
+
+with importing("normalize"):
+    from faceemo.extraction.partial import remove_published
+    from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample, read_sources
+    from faceemo.features.normalize import normalize_sources
+    from faceemo.params import load_params
+    from faceemo.paths import LANDMARKS_FOLDER
 
 
 def main() -> None:

@@ -1,28 +1,32 @@
 """Stage train: data/features/ to the model, how good it is, and plots. `python -m stages.train`"""
 
-import dataclasses
-import functools
 import sys
 
-from scipy.special import softmax
+from faceemo.console import importing, run
 
-from faceemo.console import run
-from faceemo.durable import write_json
-from faceemo.params import load_params
-from faceemo.paths import (
-    EVALUATION_FILE,
-    FEATURES_FOLDER,
-    HISTORY_FILE,
-    INTERRUPTED_MODEL_FILE,
-    METRICS_FILE,
-    MODEL_FILE,
-    PLOTS_FOLDER,
-)
-from faceemo.training.dataset import load_dataset
-from faceemo.training.evaluate import evaluate, fit_temperature, headline
-from faceemo.training.model import save_model
-from faceemo.training.plots import write_history, write_run
-from faceemo.training.train import describe_devices, find_devices, train
+with importing("train"):
+    import dataclasses
+    import functools
+
+    import torch._dynamo  # noqa: F401 - the optimizer imports it, over a second in the midst of the work
+    from scipy.special import softmax
+
+    from faceemo.durable import write_json
+    from faceemo.params import load_params
+    from faceemo.paths import (
+        EVALUATION_FILE,
+        FEATURES_FOLDER,
+        HISTORY_FILE,
+        INTERRUPTED_MODEL_FILE,
+        METRICS_FILE,
+        MODEL_FILE,
+        PLOTS_FOLDER,
+    )
+    from faceemo.training.dataset import load_dataset
+    from faceemo.training.evaluate import evaluate, fit_temperature, headline
+    from faceemo.training.model import save_model
+    from faceemo.training.plots import write_history, write_run
+    from faceemo.training.train import describe_devices, find_devices, train
 
 
 def main() -> None:

@@ -52,6 +52,21 @@ def test_ctrl_c_says_what_was_kept(capsys):
     assert capsys.readouterr() == ("", "extract: interrupted; 2 shards kept in data/.partial\n")
 
 
+@pytest.mark.parametrize("content", ["", '{"write": {', '{"write": {}'])
+def test_ctrl_c_says_when_dvcs_lock_is_broken_and_what_to_do(capsys, tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    lock = tmp_path / ".dvc/tmp/rwlock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(content)
+    advice = ".dvc/tmp/rwlock is broken: delete it, or dvc will not run"
+    assert run("train", raising(KeyboardInterrupt())) == 130
+    assert run("train", raising(Interrupted("2 shards kept"))) == 130
+    assert capsys.readouterr().err == f"train: interrupted; {advice}\ntrain: interrupted; 2 shards kept; {advice}\n"
+    lock.write_text('{"write": {}, "read": {}}')
+    assert run("train", raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "train: interrupted\n"
+
+
 def test_a_missing_permission_is_one_line_with_the_files_name(capsys, tmp_path):
     folder = tmp_path / "결과 폴더"
     assert run("train", lambda: folder.read_text()) == 1

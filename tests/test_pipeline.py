@@ -354,6 +354,18 @@ def test_a_dropped_archive_leaves_no_rows(project):
     project.restore()
 
 
+@pytest.mark.parametrize("content", ["", '{"write": {'])
+def test_the_readme_knows_what_dvc_says_of_its_broken_lock_and_what_mends_it(project, content):
+    lock = project.folder / ".dvc/tmp/rwlock"
+    lock.write_text(content, encoding="utf-8")
+    words = "Unable to read RWLock-file '.dvc/tmp/rwlock'. JSON structure is corrupted"
+    assert words in project.dvc("repro", code=255)
+    for name in ("README.md", "README.ko.md"):
+        assert f"- **`{words}`**" in (ROOT / name).read_text(encoding="utf-8")
+    lock.unlink()
+    project.dvc("repro")
+
+
 def interrupted_repro(project, stage: str, moment: str) -> str:
     """Run `dvc repro STAGE` and press Ctrl-C when its output contains `moment`; returns the rest of what it says."""
     log = project.folder / "interrupted.log"

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -225,9 +226,18 @@ def _kept_buffers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Processes that this thread starts now never hear Ctrl-C (POSIX): none of them prints a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
+    """Processes that this thread starts now never hear Ctrl-C: none of them prints a traceback.
+
+    By what they inherit: on Windows that this process ignores Ctrl-C, elsewhere what this thread blocks.
+    """
+    if sys.platform == "win32":
+        import ctypes
+
+        ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)
+        try:
+            yield
+        finally:
+            ctypes.windll.kernel32.SetConsoleCtrlHandler(None, False)
         return
     resource_tracker.ensure_running()  # spawning would start it, and that lets signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

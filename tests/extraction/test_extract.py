@@ -398,6 +398,23 @@ def test_ctrl_c_is_one_line_and_keeps_finished_shards(tmp_path, undisturbed):
     assert shard_bytes(tmp_path) == undisturbed
 
 
+@needs_signals
+def test_ctrl_c_while_workers_start_is_not_lost_and_none_prints_a_traceback(tmp_path):
+    with subprocess.Popen(
+        driver(tmp_path, ANXIOUS, workers=8),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    ) as process:
+        _wait_for(lambda: len(children_of(process.pid)) > 1)  # the first is multiprocessing's resource tracker
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "extract: interrupted; a-training-01: 0 of 6 shards are kept, run again to go on\n"
+
+
 def test_work_of_other_settings_is_neither_mixed_in_nor_removed(tmp_path, undisturbed):
     """`dvc exp run -S limit=100` in between must not cost the hours of an unfinished extraction."""
     source = source_of(ANXIOUS)

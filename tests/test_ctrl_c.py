@@ -1,0 +1,123 @@
+"""Ctrl-C while a stage or a command is still importing: one line, exit 130, in each of them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from made_archives import heed_ctrl_c
+
+ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "params.yaml"
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+
+# A command and a module in the midst of what it imports.
+COMMANDS = [
+    ("stages.extract neutral-training-01", "yaml.reader"),
+    ("stages.extract neutral-training-01", "pyarrow.lib"),
+    ("stages.normalize", "pyarrow.lib"),
+    ("stages.train", "numpy.core.multiarray"),
+    ("stages.train", "torch.types"),
+    ("stages.train", "torch._dynamo.utils"),
+    ("faceemo.cli scan archives", "yaml.reader"),
+    ("faceemo.cli clean", "argparse"),
+    ("faceemo.cli predict a.jpg", "torch.types"),
+    ("faceemo.cli serve", "torch.types"),
+    ("faceemo.cli export", "torch.types"),
+    ("faceemo.cli report", "jinja2.lexer"),
+]
+
+
+def interrupted(folder: Path, command: list[str], module: str) -> tuple[int, str]:
+    """Press Ctrl-C as soon as `module` is imported; the exit code and what stands on stderr."""
+    said = ""
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        preexec_fn=heed_ctrl_c,
+    ) as process:
+        for line in process.stderr:
+            if not line.startswith("import time:"):
+                said += line
+            elif line.rpartition("|")[2].strip() == module:
+                process.send_signal(signal.SIGINT)
+                module = ""
+        code = process.wait(60)
+    assert not module, "the command was over before"
+    return code, said
+
+
+@pytest.mark.parametrize(("command", "module"), COMMANDS)
+def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, command, module):
+    shutil.copy(PARAMS, tmp_path)
+    program = command.split()[0]
+    name = "faceemo" if program == "faceemo.cli" else program.removeprefix("stages.")
+    assert interrupted(tmp_path, ["-m", *command.split()], module) == (130, f"{name}: interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """stage(code) runs `python -m` with code as a stage's main, in which press() is a Ctrl-C; exit code and output."""
+
+    def run_stage(code: str) -> tuple[int, str]:
+        text = f"""
+import signal, sys
+from faceemo.console import importing, run
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+def main():
+{textwrap.indent(code, "    ")}
+
+sys.exit(run("train", main))
+"""
+        (tmp_path / "stage.py").write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "stage"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=60,
+            preexec_fn=heed_ctrl_c,
+        )
+        return done.returncode, done.stdout
+
+    return run_stage
+
+
+def test_ctrl_c_within_exec_as_of_a_dataclass_does_not_kill_by_the_signal(stage):
+    """Python ends as if killed once a KeyboardInterrupt has passed through exec, whoever caught it."""
+    assert stage("with importing('train'): exec('press()')") == (130, "train: interrupted\n")
+
+
+def test_ctrl_c_that_an_import_would_swallow_ends_it(stage):
+    code = "with importing('train'):\n    try: press()\n    except BaseException: print('went on')"
+    assert stage(code) == (130, "train: interrupted\n")
+
+
+def test_after_the_imports_ctrl_c_is_an_exception_again(stage):
+    code = "with importing('train'): import json\ntry: press()\nfinally: print('cleaned up', flush=True)"
+    assert stage(code) == (130, "cleaned up\ntrain: interrupted\n")
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored(stage):
+    code = "signal.signal(signal.SIGINT, signal.SIG_IGN)\nwith importing('train'): press()\npress()\nprint('done')"
+    assert stage(code) == (0, "done\n")
+
+
+def test_ctrl_c_while_python_ends_changes_nothing(stage):
+    last = "class Last:\n    def __del__(self, press=press): press()\n"
+    assert stage(last + "globals()['last'] = Last()\nprint('done')") == (0, "done\n")
