@@ -13,7 +13,10 @@ RENAME_SECONDS = 5.0
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well its file is synced and renamed to `path`."""
+    """Yield a temporary path beside `path`; when the block ends well its file is synced and renamed to `path`.
+
+    An OSError that names no file, as that of a full disk, is given the name of this one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -22,8 +25,10 @@ def written_whole(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         rename(temporary, path)
         sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 

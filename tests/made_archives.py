@@ -122,3 +122,15 @@ POSIX = os.name == "posix"
 def heed_ctrl_c() -> None:
     """preexec_fn for a process that is to be interrupted: shells start background jobs with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def on_a_full_disk(code: str) -> tuple[int, str, str]:
+    """Run code as a stage that cannot make a file larger than 100 kB (POSIX): exit code, stdout and stderr."""
+    script = f"""
+import resource, sys
+from faceemo.console import run
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+sys.exit(run("train", lambda: exec({code!r}, {{}})))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=60)
+    return done.returncode, done.stdout, done.stderr

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -22,6 +23,16 @@ def test_an_exception_before_anything_is_written_is_not_hidden(tmp_path):
     with pytest.raises(ValueError, match="mine"), written_whole(tmp_path / "a"):
         raise ValueError("mine")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_os_error_without_a_name_gets_that_of_the_file(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="No space") as error, written_whole(tmp_path / "metrics.json"):
+        raise full
+    assert error.value.filename == str(tmp_path / "metrics.json")
+    with pytest.raises(FileNotFoundError) as error, written_whole(tmp_path / "metrics.json"):
+        (tmp_path / "other.json").read_text()
+    assert error.value.filename == str(tmp_path / "other.json")
 
 
 def test_the_file_is_not_there_before_it_is_whole(tmp_path):

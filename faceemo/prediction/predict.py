@@ -61,7 +61,7 @@ class EmotionModel:
         trained = load_model(Path(path))
         try:
             return cls(trained)
-        except (FaceemoError, RuntimeError, KeyError, TypeError):  # a file that only looks like one
+        except (FaceemoError, KeyError, TypeError):  # settings of another version
             raise FaceemoError(
                 f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'"
             ) from None
@@ -126,6 +126,7 @@ class EmotionModel:
         """Probabilities float32 [N, classes] of features [N, 1434] without a baseline.
 
         baseline: [1434], or [N, 1434] for a person each. A model that judges change needs one, others take none.
+        Raises FaceemoError for a baseline too many or too few, and if a probability is not finite.
         """
         if self.judges_change != (baseline is not None):
             raise FaceemoError(
@@ -137,7 +138,10 @@ class EmotionModel:
             features = (features - baseline).astype(np.float32)
         with torch.inference_mode():
             logits = self._network((torch.from_numpy(features) - self.trained.mean) / self.trained.std)
-            return (logits / self.trained.temperature).softmax(dim=1).numpy()
+            probability = (logits / self.trained.temperature).softmax(dim=1).numpy()
+        if not np.isfinite(probability).all():  # NaN stands for "no face" in what is told of a picture
+            raise FaceemoError("the model's probabilities are not finite numbers; train it again with 'dvc repro'")
+        return probability
 
     def label(self, probability: np.ndarray) -> str | None:
         """The class of probabilities [classes]; None if they are NaN."""

@@ -1,5 +1,10 @@
 """The network, and the file that holds all that prediction needs."""
 
+import hashlib
+import io
+import json
+import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +16,7 @@ from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
 
-FORMAT = 1  # of the model file
+FORMAT = 2  # of the model file; format 1 had no digest
 
 
 class Dropout(nn.Dropout):
@@ -77,28 +82,99 @@ class TrainedModel:
 
 def save_model(path: Path, model: TrainedModel) -> None:
     """Write models/emotion.pt, whole or not at all."""
+    values = {"faceemo": FORMAT, "digest": _digest(model), **vars(model)}
+    values["deviation"] = values.pop("std")  # the file's older word
+    buffer = io.BytesIO()  # torch.save to a path tells a full disk as a RuntimeError of its native code
+    torch.save(values, buffer)
     with written_whole(path) as temporary:
-        values = {"faceemo": FORMAT, **vars(model)}
-        values["deviation"] = values.pop("std")  # the file's older word
-        torch.save(values, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_model(path: Path) -> TrainedModel:
-    """Read a model file; no GPU is needed and no code in it is run.
+    """Read a model file, also one of format 1; no GPU is needed and no code in it is run.
 
-    Raises FaceemoError if it is missing or not one of this version's.
+    Raises FaceemoError if it is missing, damaged or not one of this version's.
     """
+    values = _read(path)
+    other = FaceemoError(f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'")
+    number = values.pop("faceemo", None) if isinstance(values, dict) else None
+    if not isinstance(number, int) or number not in (1, FORMAT):
+        raise other
+    digest = values.pop("digest", None)
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        model = TrainedModel(std=values.pop("deviation"), **values)
+        if not _is_whole(model):
+            raise other
+        expected = _digest(model)  # also of format 1: it tells settings that are no JSON
+        if number == FORMAT and digest != expected:
+            raise _damaged(path)
+    except (TypeError, KeyError, ValueError, RuntimeError):  # other fields, settings that are no JSON, odd tensors
+        raise other from None
+    return model
+
+
+def _read(path: Path) -> object:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            is_damaged = archive.testzip() is not None  # torch.load compares no CRC-32
+        values = None if is_damaged else torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FaceemoError(f"{path}: no such model; train one with 'dvc repro'") from None
-    except Exception as error:  # torch.load raises pickle, zip, runtime and key errors for what is not its own
-        reason = str(error).partition(". ")[0].splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # zipfile and torch.load raise errors of many kinds for what is not their own
+        reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
         raise FaceemoError(f"{path}: not a faceemo model ({reason})") from None
-    other = FaceemoError(f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'")
-    if not isinstance(values, dict) or values.pop("faceemo", None) != FORMAT or values.get("network") not in NETWORKS:
-        raise other
-    try:
-        return TrainedModel(std=values.pop("deviation"), **values)
-    except (TypeError, KeyError):
-        raise other from None
+    if is_damaged:
+        raise _damaged(path)
+    return values
+
+
+def _damaged(path: Path) -> FaceemoError:
+    return FaceemoError(f"{path} is damaged: copy it again, or train it again with 'dvc repro'")
+
+
+def _is_whole(model: TrainedModel) -> bool:
+    """Whether everything that prediction needs is there, of the right type and shape, and every number is finite.
+
+    What the settings hold is checked where they are used.
+    """
+    if not isinstance(model.network, str) or model.network not in NETWORKS:
+        return False
+    classes = model.classes
+    if not isinstance(classes, tuple) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
+        return False
+    settings, weights = model.settings, model.state_dict
+    if not isinstance(settings, dict) or not isinstance(weights, dict):
+        return False
+    if not isinstance(model.temperature, float) or not 0 < model.temperature < math.inf:
+        return False
+    with torch.device("meta"):  # shapes without memory
+        expected = NETWORKS[model.network](len(classes)).state_dict()
+        vector = torch.empty(COORDINATES)
+    if weights.keys() != expected.keys():
+        return False
+    vectors = [model.mean, model.std] + ([] if model.neutral is None else [model.neutral])
+    pairs = [(weights[name], like) for name, like in expected.items()] + [(one, vector) for one in vectors]
+    return all(_is_like(tensor, like) for tensor, like in pairs) and bool((model.std > 0).all())
+
+
+def _is_like(tensor: object, like: torch.Tensor) -> bool:
+    """Whether it is a tensor of finite numbers, of the type and shape of `like`."""
+    return (
+        isinstance(tensor, torch.Tensor)
+        and (tensor.dtype, tensor.shape, tensor.layout) == (like.dtype, like.shape, torch.strided)
+        and tensor.device.type == "cpu"
+        and bool(tensor.isfinite().all())
+    )
+
+
+def _digest(model: TrainedModel) -> str:
+    """SHA-256 of all that a model holds."""
+    digest = hashlib.sha256()
+    plain = (model.network, model.classes, model.temperature, model.settings)
+    digest.update(json.dumps(plain, sort_keys=True).encode())
+    tensors = {"mean": model.mean, "std": model.std, "neutral": model.neutral, **model.state_dict}
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {None if tensor is None else (tensor.dtype, *tensor.shape)}".encode())
+        if tensor is not None:
+            digest.update(tensor.detach().numpy().tobytes())
+    return digest.hexdigest()

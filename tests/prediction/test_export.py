@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import importlib.metadata
 import itertools
 import json
@@ -11,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from made_archives import ANXIOUS, NEUTRAL, SETTINGS
+from made_archives import ANXIOUS, NEUTRAL, SETTINGS, on_a_full_disk
 from made_models import model_file, random_model
 from test_normalize import ALIGNS, CENTERS, SCALES, UNITS, frontal_face, photo, rotation, settings
 
@@ -223,13 +224,15 @@ def test_a_missing_model_is_one_clear_line_and_makes_no_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_export_that_fails_leaves_the_old_file(tmp_path):
-    out = tmp_path / "emotion.onnx"
+@pytest.mark.skipif(os.name == "nt", reason="sets a POSIX limit")
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path):
+    path, out = model_file(tmp_path), tmp_path / "emotion.onnx"
     out.write_bytes(b"old")
-    model = random_model()
-    not_json = {**model.settings, "odd": torch.zeros(1)}
-    save_model(tmp_path / "emotion.pt", dataclasses.replace(model, settings=not_json))
-    with pytest.raises(TypeError, match="JSON"):
-        export_onnx(tmp_path / "emotion.pt", out)
+    code = f"""
+from pathlib import Path
+from faceemo.prediction.export import export_onnx
+export_onnx(Path({str(path)!r}), Path({str(out)!r}))
+"""
+    assert on_a_full_disk(code) == (1, "", f"train: error: {os.strerror(errno.EFBIG)}: {out}\n")
     assert out.read_bytes() == b"old"
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["emotion.onnx", "emotion.pt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["emotion.onnx", "models"]

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, source_of
-from made_models import model_file, random_model
+from made_models import EXTRACT, NORMALIZE, model_file, random_model
 
 import faceemo
 from faceemo import EmotionModel
@@ -73,6 +73,10 @@ class TestLoading:
             {"state_dict": {}},
             {"classes": ("one", "two", "three")},
             {"settings": None},
+            {"settings": {"normalize": [], "extract": []}},
+            {"settings": {"normalize": "equal", "extract": {"settings": "none"}}},
+            {"settings": {"normalize": {"units": ["equal"]}, "extract": EXTRACT}},
+            {"settings": {"normalize": NORMALIZE, "extract": {"settings": {**EXTRACT["settings"], "max_faces": [1]}}}},
         ],
     )
     def test_a_file_whose_parts_do_not_fit_is_named_in_one_line(self, tmp_path, spoil):
@@ -80,6 +84,28 @@ class TestLoading:
         save_model(path, dataclasses.replace(random_model(), **spoil))
         with pytest.raises(FaceemoError, match=r"emotion\.pt: not a model of this version of faceemo; train it again"):
             EmotionModel.load(path)
+
+
+class TestNoNumber:
+    """NaN is told of pictures without a face alone."""
+
+    @pytest.fixture
+    def exploding(self):
+        """A model of finite weights whose logits are not."""
+        model = random_model()
+        weights = {name: value * 1e30 if name.endswith("weight") else value for name, value in model.state_dict.items()}
+        return EmotionModel(dataclasses.replace(model, state_dict=weights))
+
+    def test_a_probability_that_is_not_finite_is_an_error_and_no_label(self, exploding, pictures, inputs):
+        for judge in (exploding.predict, exploding.predict_proba, lambda picture: exploding.predict([BLANK, picture])):
+            with pytest.raises(FaceemoError, match="the model's probabilities are not finite numbers; train it again"):
+                judge(pictures[0])
+        with pytest.raises(FaceemoError, match="not finite"):
+            list(predict_inputs(exploding, inputs[:2]))
+
+    def test_a_picture_without_a_face_still_has_none(self, exploding):
+        assert np.isnan(exploding.predict_proba(BLANK)).all()
+        assert exploding.predict(BLANK) is None
 
 
 class TestPictures:
