@@ -1,15 +1,73 @@
-"""Parquet columns that hold one vector a row, or null.
+"""The pipeline's Parquet files, and their columns that hold one vector a row, or null.
 
-They are written as list<float32>, though every list has the same length: pyarrow before 26 cannot read a
+Those are written as list<float32>, though every list has the same length: pyarrow before 26 cannot read a
 fixed_size_list column back that has nulls (https://github.com/apache/arrow/issues/35692), and 26 does not work with
 the numpy 1 that MediaPipe's FaceMesh needs.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from faceemo.errors import FaceemoError
+
+
+class RowsFile:
+    """A Parquet file of the pipeline, open for reading.
+
+    Everything here raises FaceemoError, with the file's name, if the file is broken or of another version of faceemo.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        """schema: the columns that it must have."""
+        self.path = path
+        with self._named():
+            # pre_buffer would keep the bytes of the last row group for as long as the file is open
+            self._file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+            found = self._file.schema_arrow
+        for field in schema:
+            index = found.get_field_index(field.name)
+            if index < 0 or found.field(index).type != field.type:
+                raise self.other_version(f"no column {field.name} of {field.type}")
+
+    @property
+    def group_sizes(self) -> list[int]:
+        """Rows of each row group."""
+        metadata = self._file.metadata
+        return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        with self._named():
+            return self._file.read(columns)
+
+    def read_group(self, number: int, columns: list[str]) -> pa.Table:
+        with self._named():
+            return self._file.read_row_group(number, columns)
+
+    def metadata(self, name: str) -> Any:
+        """The JSON that stands under faceemo.<name> in the file's metadata."""
+        try:
+            return json.loads((self._file.metadata.metadata or {})[f"faceemo.{name}".encode()])
+        except (KeyError, ValueError):
+            raise self.other_version(f"no metadata faceemo.{name}") from None
+
+    def other_version(self, difference: str) -> FaceemoError:
+        return FaceemoError(f"{self.path.as_posix()} is of another version of faceemo ({difference}); run 'dvc repro'")
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            reason = "".join(filter(str.isprintable, " ".join(str(error).split()).partition(". ")[0]))
+            raise FaceemoError(f"{self.path.as_posix()} cannot be read ({reason}); run 'dvc repro'") from None
 
 
 def rows_or_null(vectors: Sequence[np.ndarray | None]) -> pa.ListArray:

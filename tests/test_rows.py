@@ -1,8 +1,13 @@
+import json
+import random
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
-from faceemo.rows import present_rows, rows_or_null
+from faceemo.errors import FaceemoError
+from faceemo.rows import RowsFile, present_rows, rows_or_null
 
 VECTORS = [np.arange(4) + 10.5, None, np.arange(4) - 0.25, None, None, np.full(4, np.nan)]
 PRESENT = np.array([vector for vector in VECTORS if vector is not None], np.float32)
@@ -47,3 +52,88 @@ def test_the_same_vectors_are_the_same_bytes(tmp_path):
     for name in ("a.parquet", "b.parquet"):
         through_parquet(tmp_path / name, rows_or_null(VECTORS))
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+SCHEMA = pa.schema([("image", pa.string()), ("width", pa.int32()), ("landmarks", pa.list_(pa.float32()))])
+
+
+def write_rows(path, schema=SCHEMA, metadata=None):
+    columns = {
+        "image": [f"{number}.jpg" for number in range(len(VECTORS))],
+        "width": list(range(len(VECTORS))),
+        "landmarks": rows_or_null(VECTORS),
+        "more": [0] * len(VECTORS),
+    }
+    table = pa.table({name: columns[name] for name in schema.names}, schema=schema.with_metadata(metadata))
+    pq.write_table(table, path, row_group_size=4, write_page_checksum=True)
+    return path
+
+
+def error_of(action):
+    with pytest.raises(FaceemoError) as error:
+        action()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_file_gives_its_rows_groups_and_metadata(tmp_path):
+    written = {"faceemo.extract": json.dumps({"format": 3})}
+    file = RowsFile(write_rows(tmp_path / "a.parquet", metadata=written), SCHEMA)
+    assert file.group_sizes == [4, 2]
+    assert file.read(["width"])["width"].to_pylist() == [0, 1, 2, 3, 4, 5]
+    assert file.read_group(1, ["width"])["width"].to_pylist() == [4, 5]
+    assert file.read().schema.names == SCHEMA.names
+    assert file.metadata("extract") == {"format": 3}
+
+
+def test_a_column_more_than_asked_for_does_no_harm(tmp_path):
+    path = write_rows(tmp_path / "a.parquet", pa.schema([*SCHEMA, pa.field("more", pa.int8())]))
+    assert RowsFile(path, SCHEMA).read(["image"]).num_rows == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "difference"),
+    [
+        (SCHEMA.remove(1), "no column width of int32"),
+        (SCHEMA.set(1, pa.field("width", pa.string())), "no column width"),
+    ],
+)
+def test_a_column_that_is_missing_or_of_another_type_is_named(tmp_path, fields, difference):
+    columns = {"image": ["a"], "width": ["1"], "landmarks": [[1.0]]}
+    pq.write_table(pa.table({name: columns[name] for name in fields.names}, schema=fields), tmp_path / "a.parquet")
+    message = error_of(lambda: RowsFile(tmp_path / "a.parquet", SCHEMA))
+    assert message.startswith(f"{(tmp_path / 'a.parquet').as_posix()} is of another version of faceemo ({difference}")
+
+
+@pytest.mark.parametrize("metadata", [None, {"faceemo.extract": "{"}, {"faceemo.extract": b"\xff"}, {"other": "{}"}])
+def test_metadata_that_is_missing_or_no_json_is_named(tmp_path, metadata):
+    file = RowsFile(write_rows(tmp_path / "a.parquet", metadata=metadata), SCHEMA)
+    assert "is of another version of faceemo (no metadata faceemo.extract)" in error_of(
+        lambda: file.metadata("extract")
+    )
+
+
+def test_a_damaged_file_is_one_line_that_names_it_or_gives_the_rows_that_were_written(tmp_path):
+    path = write_rows(tmp_path / "a.parquet")
+    whole, rows = path.read_bytes(), RowsFile(path, SCHEMA).read()
+    chance = random.Random(1)
+    refused = 0
+    for number in range(300):
+        damaged = bytearray(whole)
+        at = chance.randrange(len(whole))
+        if number % 3 == 0:
+            del damaged[at:]
+        elif number % 3 == 1:
+            damaged[at] ^= 1 << chance.randrange(8)
+        else:
+            damaged[at : at + 40] = chance.randbytes(len(damaged[at : at + 40]))
+        path.write_bytes(damaged)
+        try:
+            found = RowsFile(path, SCHEMA).read()
+        except FaceemoError as error:
+            assert str(path.as_posix()) in str(error) and str(error).isprintable()
+            refused += 1
+        else:
+            assert found.drop_columns(["landmarks"]).equals(rows.drop_columns(["landmarks"])), number
+            np.testing.assert_array_equal(present_rows(found["landmarks"], 4), PRESENT)
+    assert refused > 150

@@ -39,6 +39,7 @@ PARQUET = {
     "compression": "zstd",
     "use_dictionary": ["emotion", "subject", "sex", "background", "status"],
     "use_byte_stream_split": ["landmarks.list.element"],
+    "write_page_checksum": True,
 }
 
 

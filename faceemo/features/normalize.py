@@ -14,12 +14,14 @@ from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
+from faceemo.extraction.schema import FORMAT
+from faceemo.extraction.schema import SCHEMA as LANDMARKS_SCHEMA
 from faceemo.extraction.sources import Source, locate
 from faceemo.features.geometry import normalize
 from faceemo.features.labels import Label, label_key, read_labels
 from faceemo.params import NormalizeParams
 from faceemo.paths import FEATURES_FOLDER
-from faceemo.rows import present_rows, rows_or_null
+from faceemo.rows import RowsFile, present_rows, rows_or_null
 from faceemo.status import Status
 
 SCHEMA = pa.schema(
@@ -39,6 +41,10 @@ SCHEMA = pa.schema(
         ("features", pa.list_(pa.float32())),
     ]
 )
+
+# Of data/landmarks: what is read, and the formats of rows that hold it. Format 3 added columns that are not read here.
+LANDMARKS_COLUMNS = ("image", "emotion", "subject", "sex", "age", "width", "height", "status", "landmarks")
+LANDMARKS_FORMATS = (2, FORMAT)
 
 
 class PersonBaselines:
@@ -69,7 +75,8 @@ class PersonBaselines:
 def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams) -> None:
     """Write data/features/<id>.parquet for each source, row for row, and remove those of other sources.
 
-    Raises FaceemoError if a label archive cannot be read or is not the one that was scanned.
+    Raises FaceemoError if landmarks are missing, broken or of another version of faceemo, or if a label archive cannot
+    be read or is not the one that was scanned.
     """
     baselines = _person_baselines(sources, landmarks_folder, settings) if settings.baseline == "person" else None
     for key, source in sources.items():
@@ -80,17 +87,21 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
         shards = _shards(landmarks_folder / key)
         provenance = {
             b"faceemo.normalize": json.dumps(asdict(settings), sort_keys=True).encode(),
-            b"faceemo.extract": pq.read_schema(shards[0]).metadata[b"faceemo.extract"],
+            b"faceemo.extract": json.dumps(open_landmarks(shards[0]).metadata("extract"), sort_keys=True).encode(),
         }
         schema = SCHEMA.with_metadata(provenance)
         with (
             written_whole(FEATURES_FOLDER / f"{key}.parquet") as temporary,
             pq.ParquetWriter(
-                temporary, schema, compression="zstd", use_byte_stream_split=["features.list.element"]
+                temporary,
+                schema,
+                compression="zstd",
+                use_byte_stream_split=["features.list.element"],
+                write_page_checksum=True,
             ) as writer,
         ):
             for shard in shards:
-                rows = pq.read_table(shard)
+                rows = open_landmarks(shard).read()
                 features, degrees = _normalize_table(rows, settings)
                 face_sum += features.sum(axis=0, dtype=np.float64)
                 table = _features_table(rows, features, degrees, source, settings, baselines, labels, schema)
@@ -161,7 +172,7 @@ def _person_baselines(sources: dict[str, Source], landmarks_folder: Path, settin
     baselines = PersonBaselines()
     for key in sources:
         for shard in _shards(landmarks_folder / key):
-            rows = pq.read_table(shard)
+            rows = open_landmarks(shard).read()
             features, _ = _normalize_table(rows, settings)
             subjects = rows.filter(pc.equal(rows["status"], Status.OK))["subject"].to_pylist()
             baselines.add(subjects, features)
@@ -195,11 +206,25 @@ def _print_counts(key: str, counts: Counter[str], labels: dict[str, Label], seen
         print(f"{key}: labels: {joined} joined, {bare} pictures without one, {unused} of no picture", flush=True)
 
 
-def feature_settings(metadata: dict[bytes, bytes]) -> dict:
-    """The settings of `normalize` and `extract` that a features file was made with, from its Parquet metadata."""
-    return {name: json.loads(metadata[f"faceemo.{name}".encode()]) for name in ("normalize", "extract")}
+def open_landmarks(path: Path) -> RowsFile:
+    """A shard of data/landmarks. Raises FaceemoError if it is broken or extraction of another version wrote it."""
+    file = RowsFile(path, pa.schema([LANDMARKS_SCHEMA.field(name) for name in LANDMARKS_COLUMNS]))
+    number = file.metadata("extract").get("format")
+    if number not in LANDMARKS_FORMATS:
+        raise file.other_version(f"its rows have format {number}, not {FORMAT}")
+    return file
 
 
-def mean_face(metadata: dict[bytes, bytes]) -> np.ndarray:
-    """float64 [478, 3]: the mean normalised face of a features file, before any baseline, from its Parquet metadata."""
-    return np.array(json.loads(metadata[b"faceemo.face"])).reshape(LANDMARKS, 3)
+def open_features(path: Path) -> RowsFile:
+    """A file of data/features. Raises FaceemoError if it is broken or of another version."""
+    return RowsFile(path, SCHEMA)
+
+
+def feature_settings(file: RowsFile) -> dict:
+    """The settings of `normalize` and `extract` that a features file was made with."""
+    return {name: file.metadata(name) for name in ("normalize", "extract")}
+
+
+def mean_face(file: RowsFile) -> np.ndarray:
+    """float64 [478, 3]: the mean normalised face of a features file, before any baseline."""
+    return np.array(file.metadata("face")).reshape(LANDMARKS, 3)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -10,23 +11,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.extraction.sources import Source, read_sources
-from faceemo.features.normalize import feature_settings
+from faceemo.features.normalize import feature_settings, open_features
 from faceemo.params import Params, load_params, parse_section
 from faceemo.paths import EVALUATION_FILE, FEATURES_FOLDER, HISTORY_FILE, LOCK_FILE, MODEL_FILE, PARAMS_FILE
 from faceemo.prediction.predict import EmotionModel
-from faceemo.rows import present_rows
+from faceemo.rows import RowsFile, present_rows
 from faceemo.status import Status
 from faceemo.training.dataset import DESCRIPTION, Dataset, count_coverage, count_subjects, split_of_rows
-from faceemo.training.evaluate import summary
+from faceemo.training.evaluate import evaluate, summary
 from faceemo.training.train import Epoch
-
-SECTIONS = {"valid", "test", "coverage", "subjects", "temperature"}  # of evaluation.json
 
 LOG_LOSS_TOLERANCE = 1e-3  # the same model on a GPU and on this CPU differs by some 1e-6
 
@@ -70,13 +68,15 @@ def read_last_run() -> LastRun:
     evaluation, history = _read_evaluation(), _read_history()
     model = EmotionModel.load(MODEL_FILE)
     md5 = hashlib.md5(MODEL_FILE.read_bytes(), usedforsecurity=False).hexdigest()
-    settings = {key: feature_settings(pq.read_metadata(_features_file(key)).metadata) for key in sources}
+    settings = {key: feature_settings(_features_file(key)) for key in sources}
     _check_params(params, model, _locked_params(params, sources, md5))
     if any(_deciding(one) != _deciding(model.trained.settings) for one in settings.values()):
         raise _not_of(MODEL_FILE.as_posix(), FEATURES_FOLDER.as_posix())
     dataset = _read_rows(sources, params, model.trained.settings)
     if not _counts_match(evaluation, dataset):
         raise _not_of(EVALUATION_FILE.name, FEATURES_FOLDER.as_posix())
+    if not _is_like(evaluation, evaluate(dataset, np.zeros((len(dataset.target), len(params.emotions))), 1.0, 0.5)):
+        raise _not_written_by_training(EVALUATION_FILE)
     probability = _judge_test(model, dataset)
     if not _log_loss_matches(evaluation, dataset, probability):
         raise _not_of(EVALUATION_FILE.name, MODEL_FILE.as_posix())
@@ -90,33 +90,32 @@ def _read_evaluation() -> dict:
         evaluation = json.loads(EVALUATION_FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FaceemoError(f"{EVALUATION_FILE} is not here; run 'dvc repro' first") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         evaluation = None
-    if not isinstance(evaluation, dict) or not evaluation.keys() >= SECTIONS:
-        raise FaceemoError(f"{EVALUATION_FILE} is not what training writes; run 'dvc repro' again")
+    if not isinstance(evaluation, dict):
+        raise _not_written_by_training(EVALUATION_FILE)
     return evaluation
 
 
 def _read_history() -> list[Epoch]:
-    name = HISTORY_FILE.as_posix()
     try:
         with HISTORY_FILE.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         history = [Epoch(**{field.name: field.type(row[field.name]) for field in fields(Epoch)}) for row in rows]
     except FileNotFoundError:
-        raise FaceemoError(f"{name} is not here; run 'dvc repro' first") from None
-    except (ValueError, TypeError, KeyError):
+        raise FaceemoError(f"{HISTORY_FILE.as_posix()} is not here; run 'dvc repro' first") from None
+    except (ValueError, TypeError, KeyError, csv.Error):
         history = []
     if not history:
-        raise FaceemoError(f"{name} is not what training writes; run 'dvc repro' again")
+        raise _not_written_by_training(HISTORY_FILE)
     return history
 
 
-def _features_file(key: str) -> Path:
+def _features_file(key: str) -> RowsFile:
     path = FEATURES_FOLDER / f"{key}.parquet"
     if not path.exists():
         raise FaceemoError(f"{path.as_posix()} is not here; run 'dvc repro' first")
-    return path
+    return open_features(path)
 
 
 def _check_params(params: Params, model: EmotionModel, made_with: Params) -> None:
@@ -174,7 +173,7 @@ def _read_rows(sources: dict[str, Source], params: Params, settings: dict) -> Da
     columns = [name for name in DESCRIPTION if name != "image"]
     tables = []
     for key in sorted(sources):  # as load_dataset sorts their files
-        table = pq.read_table(_features_file(key), columns=columns)
+        table = _features_file(key).read(columns)
         table = table.append_column("source", pa.repeat(key, len(table)))
         table = table.append_column("row", pa.array(np.arange(len(table))))
         tables.append(table.filter(pc.is_in(table["emotion"], pa.array(params.emotions))))
@@ -196,7 +195,23 @@ def _read_rows(sources: dict[str, Source], params: Params, settings: dict) -> Da
 
 def _counts_match(evaluation: dict, dataset: Dataset) -> bool:
     coverage = {name: count for name, count in count_coverage(dataset).items() if name != "per_emotion"}
-    return coverage.items() <= evaluation["coverage"].items() and count_subjects(dataset) == evaluation["subjects"]
+    found = evaluation.get("coverage")
+    return (
+        isinstance(found, dict)
+        and {name: found.get(name) for name in coverage} == coverage
+        and evaluation.get("subjects") == count_subjects(dataset)
+    )
+
+
+def _is_like(value: object, like: object, name: str = "") -> bool:
+    """Whether JSON has all keys that `like` has, lists as long as there, and a number or null where there is one."""
+    if isinstance(like, dict):
+        return isinstance(value, dict) and all(key in value and _is_like(value[key], like[key], key) for key in like)
+    if isinstance(like, list):
+        return isinstance(value, list) and len(value) == len(like) and all(map(_is_like, value, like))
+    if value is None or like is None:
+        return value is like or name == "precision"  # null where nothing is chosen; all else follows from the rows
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _judge_test(model: EmotionModel, dataset: Dataset) -> np.ndarray:
@@ -207,13 +222,13 @@ def _judge_test(model: EmotionModel, dataset: Dataset) -> np.ndarray:
     judged = []
     for key in sorted(set(source)):
         wanted = row[source == key]
-        file = pq.ParquetFile(_features_file(key))
+        file = _features_file(key)
         start = 0
-        for number in range(file.num_row_groups):
-            stop = start + file.metadata.row_group(number).num_rows
+        for number, size in enumerate(file.group_sizes):
+            stop = start + size
             here = wanted[(wanted >= start) & (wanted < stop)]
             if len(here):
-                column = file.read_row_group(number, columns=["features"])["features"].take(here - start)
+                column = file.read_group(number, ["features"])["features"].take(here - start)
                 judged.append(model.judge(present_rows(column, COORDINATES).copy(), baseline))
             start = stop
     return np.concatenate(judged)
@@ -227,6 +242,10 @@ def _log_loss_matches(evaluation: dict, dataset: Dataset, probability: np.ndarra
 
 def _extractors(versions: list[dict[str, str]]) -> dict[str, list[str]]:
     return {name: sorted({one[name] for one in versions}) for name in sorted(versions[0])}
+
+
+def _not_written_by_training(path: Path) -> FaceemoError:
+    return FaceemoError(f"{path.as_posix()} is not what training writes; run 'dvc repro' again")
 
 
 def _not_of(one: str, other: str) -> FaceemoError:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS, contour_edges, mesh_edges
 from faceemo.features.geometry import equal_units
+from faceemo.features.normalize import open_landmarks
 from faceemo.rows import present_rows
 from faceemo.training.dataset import Dataset
 
@@ -60,9 +60,10 @@ def strongest_mistakes(
 def _face(folder: Path, row: int, subject: str) -> np.ndarray:
     """float64 [478, 2]: the face in a row of an archive's landmarks, counted over its shards."""
     for shard in sorted(folder.glob("part-*.parquet")):
-        count = pq.read_metadata(shard).num_rows
+        file = open_landmarks(shard)
+        count = sum(file.group_sizes)
         if row < count:
-            table = pq.read_table(shard, columns=["subject", "width", "height", "landmarks"]).slice(row, 1)
+            table = file.read(["subject", "width", "height", "landmarks"]).slice(row, 1)
             landmarks = present_rows(table["landmarks"], COORDINATES).reshape(-1, LANDMARKS, 3)
             if table["subject"].to_pylist() == [subject] and len(landmarks):
                 return equal_units(landmarks, table["width"].to_numpy(), table["height"].to_numpy())[0, :, :2]

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
-from faceemo.features.normalize import feature_settings, mean_face
+from faceemo.features.normalize import feature_settings, mean_face, open_features
 from faceemo.params import SplitParams
 from faceemo.rows import present_rows
 from faceemo.status import Status
@@ -52,12 +51,13 @@ class Dataset:
 def load_dataset(folder: Path, classes: tuple[str, ...], settings: SplitParams) -> Dataset:
     """Read data/features/*.parquet; features go straight into one array, so 500,000 faces need their size once.
 
-    Raises FaceemoError if a class has no faces, or a split has nobody of a class.
+    Raises FaceemoError if a class has no faces, a split has nobody of a class, or a file is broken or of another
+    version of faceemo.
     """
-    files = sorted(folder.glob("*.parquet"))
+    files = [open_features(path) for path in sorted(folder.glob("*.parquet"))]
     if not files:
         raise FaceemoError(f"{folder.as_posix()} holds no features; run 'dvc repro'")
-    tables = [pq.read_table(file, columns=DESCRIPTION) for file in files]
+    tables = [file.read(DESCRIPTION) for file in files]
     wanted = [pc.is_in(table["emotion"], pa.array(classes)) for table in tables]
     rows = pa.concat_tables(table.filter(mask) for table, mask in zip(tables, wanted, strict=True))
     ok = np.array(rows["status"].to_pylist(), object) == Status.OK
@@ -68,14 +68,14 @@ def load_dataset(folder: Path, classes: tuple[str, ...], settings: SplitParams) 
 
     features = np.empty((int(ok.sum()), COORDINATES), np.float32)
     filled = 0
-    for file in map(pq.ParquetFile, files):
-        for number in range(file.num_row_groups):  # one at a time: iter_batches would buffer the whole file
-            group = file.read_row_group(number, columns=["emotion", "status", "features"])
+    for file in files:
+        for number in range(len(file.group_sizes)):  # one at a time: iter_batches would buffer the whole file
+            group = file.read_group(number, ["emotion", "status", "features"])
             chosen = pc.and_(pc.is_in(group["emotion"], pa.array(classes)), pc.equal(group["status"], Status.OK))
             vectors = present_rows(group["features"].filter(chosen), COORDINATES)
             features[filled : filled + len(vectors)] = vectors
             filled += len(vectors)
-    faces = [mean_face(pq.read_metadata(file).metadata) for file in files]  # all zeros where no face was found
+    faces = [mean_face(file) for file in files]  # all zeros where no face was found
     dataset = Dataset(
         classes,
         rows,
@@ -83,7 +83,7 @@ def load_dataset(folder: Path, classes: tuple[str, ...], settings: SplitParams) 
         features,
         target=np.array([classes.index(name) for name in emotions[ok]], np.int64),
         row_of=np.flatnonzero(ok),
-        settings=feature_settings(pq.read_metadata(files[0]).metadata),
+        settings=feature_settings(files[0]),
         face=np.mean([face for face in faces if face.any()] or faces[:1], axis=0),
     )
     _check_parts(dataset)

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,19 @@ import pytest
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive
+from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.schema import SCHEMA as LANDMARK_SCHEMA
 from faceemo.extraction.sources import Labels, Source
 from faceemo.features.geometry import FOREHEAD, FRONTAL_LEAN, LEFT_EYE, NOSE_BRIDGE, RIGHT_EYE, normalize
-from faceemo.features.normalize import PersonBaselines, feature_settings, mean_face, normalize_sources
+from faceemo.features.normalize import (
+    PersonBaselines,
+    feature_settings,
+    mean_face,
+    normalize_sources,
+    open_features,
+)
 from faceemo.params import NormalizeParams, load_params
-from faceemo.rows import rows_or_null
+from faceemo.rows import RowsFile, rows_or_null
 from faceemo.training.mirror import mirrored_features, mirrored_points
 
 DEFAULTS = load_params(Path(__file__).parents[2] / "params.yaml").normalize
@@ -27,6 +35,7 @@ CENTERS, SCALES, ALIGNS, UNITS = (
     ("none", "roll", "pose"),
     ("equal", "image"),
 )
+EXTRACT = {"max_faces": 1, "format": FORMAT}
 ANN, BEN, EVE = "a" * 64, "b" * 64, "e" * 64
 
 
@@ -225,7 +234,7 @@ def row(number: int, subject: str | None, status: str = "ok") -> dict:
 def write_shards(project: Path, key: str, rows: list[dict], shard_rows: int = 1000) -> None:
     folder = project / "data" / "landmarks" / key
     folder.mkdir(parents=True)
-    schema = LANDMARK_SCHEMA.with_metadata({"faceemo.extract": json.dumps({"max_faces": 1})})
+    schema = LANDMARK_SCHEMA.with_metadata({"faceemo.extract": json.dumps(EXTRACT)})
     for number, start in enumerate(range(0, len(rows), shard_rows)):
         some = rows[start : start + shard_rows]
         columns = {name: [one[name] for one in some] for name in schema.names}
@@ -242,8 +251,8 @@ def run_normalize(project: Path, sources: dict[str, Source], **changes) -> dict[
     return {path.stem: pq.read_table(path) for path in (project / "data" / "features").glob("*")}
 
 
-def metadata_of(project: Path, key: str) -> dict[bytes, bytes]:
-    return pq.read_metadata(project / "data" / "features" / f"{key}.parquet").metadata
+def features_of(project: Path, key: str) -> RowsFile:
+    return open_features(project / "data" / "features" / f"{key}.parquet")
 
 
 @pytest.fixture
@@ -283,7 +292,7 @@ def test_many_shards_give_the_same_features_as_one(project, baseline):
     many, one = tables["neutral-training-01"], tables["neutral-training-02"]
     assert many.equals(one)
     assert many["features"].null_count < len(rows)
-    faces = [mean_face(metadata_of(project, key)) for key in sources]
+    faces = [mean_face(features_of(project, key)) for key in sources]
     np.testing.assert_allclose(faces[0], faces[1], atol=2e-5)
 
 
@@ -333,12 +342,67 @@ def test_features_of_a_dropped_source_are_removed(project):
 def test_features_carry_their_settings_and_the_mean_face_before_any_baseline(project):
     write_shards(project, "neutral-training-01", [row(i, ANN) for i in range(4)])
     run_normalize(project, {"neutral-training-01": source()}, baseline="person")
-    metadata = metadata_of(project, "neutral-training-01")
-    found = feature_settings(metadata)
+    file = features_of(project, "neutral-training-01")
+    found = feature_settings(file)
     assert found["normalize"] == dataclasses.asdict(settings(baseline="person"))
-    assert found["extract"] == {"max_faces": 1}
+    assert found["extract"] == EXTRACT
     expected = np.mean([expected_features(i) for i in range(4)], axis=0).reshape(478, 3)
-    np.testing.assert_allclose(mean_face(metadata), expected, atol=2e-5)
+    np.testing.assert_allclose(mean_face(file), expected, atol=2e-5)
+
+
+def change_shard(project: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
+    """Write a source's last shard anew as another version of faceemo would have."""
+    write_shards(project, "neutral-training-01", [row(i, ANN) for i in range(4)], 2)
+    path = project / "data/landmarks/neutral-training-01/part-00001.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    return path
+
+
+def of_format(number: int | None) -> Callable[[pa.Table], pa.Table]:
+    return lambda rows: rows.replace_schema_metadata(
+        {"faceemo.extract": json.dumps({"max_faces": 1} | ({} if number is None else {"format": number}))}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (of_format(1), f"its rows have format 1, not {FORMAT}"),
+        (of_format(FORMAT + 1), f"its rows have format {FORMAT + 1}, not {FORMAT}"),
+        (of_format(None), f"its rows have format None, not {FORMAT}"),
+        (lambda rows: rows.replace_schema_metadata(None), "no metadata faceemo.extract"),
+        (lambda rows: rows.drop_columns(["width"]), "no column width of int32"),
+        (lambda rows: rows.drop_columns(["landmarks"]), "no column landmarks of list<item: float>"),
+        (
+            lambda rows: rows.set_column(6, "width", rows["width"].cast(pa.string())),
+            "no column width of int32",
+        ),
+    ],
+)
+def test_landmarks_of_another_version_are_one_clear_line_and_leave_no_features(project, change, difference):
+    path = change_shard(project, change)
+    with pytest.raises(FaceemoError) as error:
+        run_normalize(project, {"neutral-training-01": source()})
+    name = path.relative_to(project).as_posix()
+    assert str(error.value).endswith(f"{name} is of another version of faceemo ({difference}); run 'dvc repro'")
+    assert not list(project.glob("data/features/*"))
+
+
+def test_landmarks_of_format_2_are_read_as_those_of_this_one(project):
+    write_shards(project, "sad-training-01", [row(i, ANN) for i in range(4)])
+    change_shard(project, lambda rows: of_format(2)(rows.drop_columns(["turned"])))
+    sources = {"neutral-training-01": source(), "sad-training-01": source("sad")}
+    tables = run_normalize(project, sources)
+    assert tables["neutral-training-01"]["features"].equals(tables["sad-training-01"]["features"])
+
+
+@pytest.mark.parametrize("keep", [0, 100, -100])
+def test_a_cut_shard_is_one_clear_line(project, keep):
+    path = change_shard(project, lambda rows: rows)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(FaceemoError, match=r"part-00001\.parquet cannot be read \(.*\); run 'dvc repro'$") as error:
+        run_normalize(project, {"neutral-training-01": source()})
+    assert "\n" not in str(error.value)
 
 
 def test_a_source_without_landmarks_is_one_clear_line(project):

@@ -4,6 +4,7 @@ import html
 import itertools
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from faceemo.emotions import KOREAN
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive
 from faceemo.extraction.facemesh import contour_edges
-from faceemo.extraction.schema import SCHEMA
+from faceemo.extraction.schema import FORMAT, SCHEMA
 from faceemo.extraction.sources import SAMPLE_NOTE, Labels, Source, read_sources, write_sources
 from faceemo.params import load_params
 from faceemo.report import tallies
@@ -69,7 +70,7 @@ def write_landmarks(key: str, emotion: str, lean: np.ndarray) -> list[str]:
     }
     settings = vars(load_params().extract).copy()
     del settings["scheduler"]
-    provenance = {"settings": settings, "versions": {"mediapipe": "0.10.21", "pillow": "11.0"}, "format": 3}
+    provenance = {"settings": settings, "versions": {"mediapipe": "0.10.21", "pillow": "11.0"}, "format": FORMAT}
     table = pa.table(columns, schema=SCHEMA.with_metadata({b"faceemo.extract": json.dumps(provenance).encode()}))
     (LANDMARKS / key).mkdir(parents=True)
     for number, start in enumerate(range(0, len(who), 16)):
@@ -323,6 +324,53 @@ def test_a_missing_or_broken_file_is_one_clear_line(project):
     report()
 
 
+def changed(value: object, chance: random.Random) -> object:
+    """JSON with one thing in it missing or of another type."""
+    if isinstance(value, dict) and value:
+        key = chance.choice(list(value))
+        if chance.random() < 0.2:
+            return {name: item for name, item in value.items() if name != key}
+        return {**value, key: changed(value[key], chance)}
+    return chance.choice([None, "0.5", [], {}, True, float("nan")])
+
+
+def test_an_evaluation_that_training_did_not_write_is_one_clear_line(project):
+    path, right = Path("evaluation.json"), evaluation_of_run()
+    chance = random.Random(1)
+    refused = 0
+    for _ in range(20):
+        path.write_text(json.dumps(changed(right, chance)), encoding="utf-8")
+        try:
+            report()  # null may be right
+        except FaceemoError as error:
+            assert re.match(
+                r"evaluation\.json is not (what training writes|of data/features as it is now);", str(error)
+            )
+            refused += 1
+    assert refused > 15
+
+
+def test_broken_parquet_is_one_clear_line(project):
+    run = read_last_run()
+    key = strongest_mistakes(run.dataset, run.probability, LANDMARKS, 1)[0].source
+    for path in (Path("data/features/anxious-training-01.parquet"), LANDMARKS / key / "part-00000.parquet"):
+        whole = path.read_bytes()
+        for content in (b"", b"text", whole[:-1], whole[: len(whole) // 2]):
+            path.write_bytes(content)
+            assert re.fullmatch(rf"{path.as_posix()} cannot be read \(.+\); run 'dvc repro'", refusal())
+        path.write_bytes(whole)
+    report()
+
+
+def test_what_the_report_does_not_read_may_be_broken(project):
+    report()
+    before = OUT.read_bytes()
+    for path in (Path("metrics.json"), Path("plots/predictions.csv")):
+        path.write_bytes(b"<<<<<<< HEAD\xff")
+    report()
+    assert OUT.read_bytes() == before
+
+
 def test_missing_or_foreign_landmarks_are_one_clear_line(project):
     run = read_last_run()
     key = strongest_mistakes(run.dataset, run.probability, LANDMARKS, 1)[0].source
@@ -400,7 +448,7 @@ def test_without_a_lock_of_this_model_the_model_itself_tells_what_it_can(project
 
 def test_files_of_different_runs_are_not_mixed(project):
     model = load_model(Path("models/emotion.pt"))
-    weights = {name: value * 0.9 for name, value in model.state_dict.items()}
+    weights = {name: value * 0.9 if value.is_floating_point() else value for name, value in model.state_dict.items()}
     save_model(Path("models/emotion.pt"), dataclasses.replace(model, state_dict=weights))
     assert refusal() == "evaluation.json is not of models/emotion.pt as it is now; run 'dvc repro'"
     save_model(Path("models/emotion.pt"), model)

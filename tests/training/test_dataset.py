@@ -243,3 +243,30 @@ def test_a_test_folder_of_nobody_known_is_one_clear_line(tmp_path):
         unknown = [row(99, emotion, None, folder="validation")] * 3
         write_features(tmp_path, emotion, everybody(emotion, 4) + unknown)
     assert "the test split has nobody with neutral or anxious" in error_of(tmp_path, BY_FOLDER)
+
+
+def test_features_of_another_version_are_one_clear_line(tmp_path):
+    write_features(tmp_path, "neutral-training-01", everybody("neutral"))
+    write_features(tmp_path, "anxious-training-01", everybody("anxious"))
+    path = tmp_path / "anxious-training-01.parquet"
+    table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
+    changes = {
+        **{f"no column {name} of": table.drop_columns([name]) for name in ("agreement", "features", "emotion")},
+        "no metadata faceemo.face": table.replace_schema_metadata(
+            {name: value for name, value in metadata.items() if name != b"faceemo.face"}
+        ),
+    }
+    for difference, changed in changes.items():
+        pq.write_table(changed, path)
+        with pytest.raises(FaceemoError, match=rf"anxious-training-01\.parquet is of another version .*{difference}"):
+            load_dataset(tmp_path, CLASSES, BY_PERSON)
+
+
+def test_a_broken_features_file_is_one_clear_line(tmp_path):
+    write_features(tmp_path, "neutral-training-01", everybody("neutral"))
+    path = tmp_path / "neutral-training-01.parquet"
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2], whole[:-1]):
+        path.write_bytes(content)
+        with pytest.raises(FaceemoError, match=r"neutral-training-01\.parquet cannot be read .*; run 'dvc repro'$"):
+            load_dataset(tmp_path, CLASSES, BY_PERSON)
