@@ -107,8 +107,8 @@ def encoded(rgb: np.ndarray, suffix: str = "JPEG", **options: object) -> bytes:
 
 
 def children_of(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text(encoding="utf-8").split()] if path.exists() else []
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in threads for child in path.read_text(encoding="utf-8").split()]
 
 
 def end_process(*_: object) -> None:
