@@ -190,13 +190,15 @@ def _predict(args: argparse.Namespace) -> None:
         from faceemo.prediction.annotate import annotate
         from faceemo.prediction.formats import format_of, write_predictions
         from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
-        from faceemo.prediction.predict import EmotionModel, predict_inputs
+        from faceemo.prediction.predict import EmotionModel, engine_note, predict_inputs
 
     silence_native_log()
     torch.set_num_threads(1)  # the cores are busy reading
     name = format_of(args.format, args.out)
     files = find_inputs(args.paths)
     model = EmotionModel.load(args.model)
+    if note := engine_note(model):
+        print(note, file=sys.stderr, flush=True)
     classes = model.classes_.tolist()
     inputs = read_inputs(files, model.extract_settings, args.workers)
     predictions = predict_inputs(model, inputs, _baseline(model, args))

@@ -115,6 +115,7 @@ class SplitParams:
 
 @dataclass(frozen=True)
 class ExtractParams:
+    engine: str = parsed_by(choice("auto", "mediapipe", "litert"))
     full_resolution: bool = parsed_by(boolean)
     max_faces: int = parsed_by(integer(1, 127))
     max_pixels: int = parsed_by(integer(1, PILLOW_MAX_PIXELS))

@@ -2,7 +2,7 @@
 
 Those are written as list<float32>, though every list has the same length: pyarrow before 26 cannot read a
 fixed_size_list column back that has nulls (https://github.com/apache/arrow/issues/35692), and 26 does not work with
-the numpy 1 that MediaPipe's FaceMesh needs.
+the numpy 1 that mediapipe needs.
 """
 
 import json

@@ -20,7 +20,12 @@ SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 ANXIOUS = SAMPLE / "Training" / "[원천]EMOIMG_불안_TRAIN_01.zip"
 NEUTRAL = SAMPLE / "Training" / "[원천]EMOIMG_중립_TRAIN_01.zip"
 SETTINGS = ExtractParams(
-    full_resolution=False, max_faces=1, max_pixels=50_000_000, max_bytes=50_000_000, scheduler=None
+    engine="auto",
+    full_resolution=False,
+    max_faces=1,
+    max_pixels=50_000_000,
+    max_bytes=50_000_000,
+    scheduler=None,
 )
 
 # Runs in a process of its own. `hook` is Python that may reach into faceemo.extraction.extract before the work begins.

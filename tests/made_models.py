@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, source_of
 
+from faceemo.extraction.engines.choice import choose_engine
 from faceemo.extraction.extract import extract
 from faceemo.features.normalize import normalize_sources
 from faceemo.params import load_params
@@ -17,7 +18,7 @@ from faceemo.training.train import train
 
 ROOT = Path(__file__).parents[1]
 
-EXTRACT = {"settings": {**vars(SETTINGS)}}
+EXTRACT = {"engine": choose_engine("auto"), "settings": {**vars(SETTINGS)}}
 NORMALIZE = {
     "units": "equal",
     "center": "centroid",

@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from faceemo.console import Interrupted, progress
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, first_by_hash, parse_picture_name
+from faceemo.extraction.engines.choice import choose_engine
 from faceemo.extraction.executors import WorkerDiedError, open_workers
 from faceemo.extraction.partial import FINGERPRINT_LENGTH, partial_folder, publish
 from faceemo.extraction.rescue import read_in_order
@@ -32,7 +33,6 @@ from faceemo.rows import rows_or_null
 from faceemo.status import Status
 
 SHARD_ROWS = 1000
-ENGINE = "mediapipe"  # what finds landmarks
 ARCHIVE_METADATA = b"faceemo.archive"
 # Landmarks are noise to a dictionary; their bytes split by significance compress by a third.
 PARQUET = {
@@ -47,8 +47,9 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
     """Extract the archive of source `key` to data/landmarks/<key>/part-00000.parquet and on; returns that folder.
 
     Shards that an interrupted run of the same work finished are kept. Raises FaceemoError if the archive is not the
-    one that was scanned or a worker dies, Interrupted on Ctrl-C.
+    one that was scanned, the engine is not installed or a worker dies, Interrupted on Ctrl-C.
     """
+    settings = replace(settings, engine=choose_engine(settings.engine))  # a cluster's workers must not choose again
     path = locate(source.zip)
     with Archive(path) as archive:
         if archive.digest() != source.digest:
@@ -102,18 +103,28 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
 def shard_metadata(source: Source, settings: ExtractParams, limit: int | None) -> dict[bytes, bytes]:
     """Everything that the rows depend on, as each shard has it in its Parquet metadata.
 
-    `faceemo.extract` is the settings that change rows and the versions of what makes them; `faceemo.archive` is what
-    they are made from.
+    `faceemo.extract` is the engine, the other settings that change rows and the versions of what makes them;
+    `faceemo.archive` is what they are made from. Raises FaceemoError if the engine is not installed.
     """
     values = asdict(settings)
     del values["scheduler"]
-    versions = {name: importlib.metadata.version(name) for name in ("mediapipe", "simplejpeg", "pillow")}
-    extraction = {"engine": ENGINE, "settings": values, "versions": versions, "format": FORMAT}
+    engine = choose_engine(values.pop("engine"))
+    extraction = {"engine": engine, "settings": values, "versions": _versions(engine), "format": FORMAT}
     archive = {"digest": source.digest, "emotion": source.emotion, "limit": limit}
     return {
         b"faceemo.extract": json.dumps(extraction, sort_keys=True).encode(),
         ARCHIVE_METADATA: json.dumps(archive, sort_keys=True).encode(),
     }
+
+
+def _versions(engine: str) -> dict[str, str]:
+    package = {"mediapipe": "mediapipe", "litert": "ai-edge-litert"}[engine]
+    versions = {name: importlib.metadata.version(name) for name in (package, "simplejpeg", "pillow")}
+    if engine == "litert":
+        import cv2  # it comes in packages of several names, so it is asked itself
+
+        versions["opencv"] = cv2.__version__
+    return versions
 
 
 def fingerprint(metadata: dict[bytes, bytes]) -> str:

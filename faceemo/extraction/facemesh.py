@@ -1,68 +1,67 @@
-"""One picture to the 478 landmarks of MediaPipe FaceMesh."""
+"""One picture to the 478 landmarks of MediaPipe FaceMesh, by whichever of two engines is installed."""
 
 import functools
-import importlib
-import importlib.util
 import itertools
 import os
 import sys
-import types
-import warnings
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-LANDMARKS = 478  # 468 of the mesh and 5 for each iris
+from faceemo.extraction.engines.choice import LANDMARKS, choose_engine
+
 COORDINATES = 3 * LANDMARKS
 
-GRAPH = "modules/face_landmark/face_landmark_front_cpu.binarypb"  # in the package's folder
-# What the graph can look at; beyond either the process ends. OpenCV's remap asserts sides below SHRT_MAX
+# What an engine can look at; beyond either MediaPipe ends the process. OpenCV's remap asserts sides below SHRT_MAX
 # (https://github.com/opencv/opencv/blob/4.10.0/modules/imgproc/src/imgwarp.cpp), and a picture of 2^31 bytes, each row
 # padded to a multiple of 16, is a segmentation fault.
 MAX_SIDE = 32_766
 MAX_PIXELS = 700_000_000
-# Thresholds; the names are those of nodes of the graph.
-DETECTION_SCORE = (
-    "facedetectionshortrangecpu__facedetectionshortrange__facedetection__TensorsToDetectionsCalculator.min_score_thresh"
-)
-PRESENCE = "facelandmarkcpu__ThresholdingCalculator.threshold"
-
-warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype", category=UserWarning)  # mediapipe 0.10.14
+EDGES_FILE = Path(__file__).with_name("edges.npz")  # those that mediapipe.solutions.face_mesh defines
 
 
 class FaceMesh:
-    """MediaPipe's FaceMesh graph for still pictures, with irises; keep one for the life of a process or thread.
+    """FaceMesh for still pictures, with irises; keep one for the life of a process or thread.
 
-    https://github.com/google-ai-edge/mediapipe/blob/v0.10.21/mediapipe/python/solutions/face_mesh.py
+    engine: the one that works here. Raises FaceemoError if it is not installed.
     """
 
-    def __init__(self, max_faces: int = 1) -> None:
-        # As solutions.face_mesh.FaceMesh builds it, but run by the thread that asks: to hand each of some thirty nodes
-        # to a pool of threads costs a sixth of the time, and worker processes use all cores anyway.
-        base = _solutions().base
-        file = Path(base.__file__).parents[1] / GRAPH
-        graph = base.calculator_pb2.CalculatorGraphConfig.FromString(file.read_bytes())
-        graph.executor.add(type="ApplicationThreadExecutor")
-        self._mesh = base.SolutionBase(
-            graph_config=graph,
-            side_inputs={"num_faces": max_faces, "with_attention": True, "use_prev_landmarks": False},
-            calculator_params={DETECTION_SCORE: 0.5, PRESENCE: 0.5},
-            outputs=["multi_face_landmarks"],
-        )
+    def __init__(self, max_faces: int = 1, engine: str = "auto") -> None:
+        self.engine = choose_engine(engine)
+        _add_windows_runtime()
+        if self.engine == "mediapipe":
+            from faceemo.extraction.engines.mediapipe_engine import MediaPipeEngine as Engine
+        else:
+            from faceemo.extraction.engines.litert_engine import LiteRTEngine as Engine
+        self._engine = Engine(max_faces)
 
     def find(self, rgb: np.ndarray) -> np.ndarray:
         """Landmarks of the faces in a picture.
 
         rgb: uint8 [height, width, 3], upright, C-contiguous, at least one pixel; of any size: what is larger than the
-            graph can look at is shown to it reduced.
+            engine can look at is shown to it reduced.
         Returns float32 [faces, 478, 3]: x and z in picture widths, y in picture heights, z smaller towards the camera.
         """
-        faces = self._mesh.process({"image": within(rgb, MAX_SIDE, MAX_PIXELS)}).multi_face_landmarks or []
-        return np.array([_points(face.SerializeToString()) for face in faces], np.float32).reshape(-1, LANDMARKS, 3)
+        return self._engine.find(within(rgb, MAX_SIDE, MAX_PIXELS))
 
     def close(self) -> None:
-        self._mesh.close()
+        self._engine.close()
+
+
+@functools.cache
+def _add_windows_runtime() -> None:
+    """On Windows: where the native code of both engines finds the C++ runtime of the package msvc-runtime."""
+    if sys.platform == "win32":
+        for folder in runtime_folders(Path(sys.prefix)):
+            os.add_dll_directory(folder)
+
+
+def runtime_folders(prefix: Path) -> list[Path]:
+    """Folders of a Python installation or virtual environment in which msvc-runtime has put its DLLs.
+
+    Python looks beside its python.exe, which in a virtual environment is that of the installation behind it.
+    """
+    return [folder for folder in (prefix, prefix / "Scripts") if (folder / "msvcp140.dll").is_file()]
 
 
 def within(rgb: np.ndarray, max_side: int, max_pixels: int) -> np.ndarray:
@@ -79,15 +78,20 @@ def within(rgb: np.ndarray, max_side: int, max_pixels: int) -> np.ndarray:
 @functools.cache
 def mesh_edges() -> np.ndarray:
     """int64 [edges, 2], read-only: pairs of landmarks that MediaPipe's drawing of the mesh joins."""
-    edges = np.array(sorted(_solutions().face_mesh.FACEMESH_TESSELATION), np.int64)
+    return _edges("mesh")
+
+
+@functools.cache
+def contour_edges() -> np.ndarray:
+    """int64 [edges, 2], read-only: those that outline the face, its eyes, irises, brows and lips."""
+    return _edges("contours")
+
+
+def _edges(name: str) -> np.ndarray:
+    with np.load(EDGES_FILE) as file:
+        edges = file[name].astype(np.int64)
     edges.flags.writeable = False
     return edges
-
-
-def contour_edges() -> np.ndarray:
-    """int64 [edges, 2]: those that outline the face, its eyes, irises, brows and lips."""
-    module = _solutions().face_mesh
-    return np.array(sorted(module.FACEMESH_CONTOURS | module.FACEMESH_IRISES), np.int64)
 
 
 def largest_face(faces: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -101,63 +105,8 @@ def face_width(landmarks: np.ndarray, width: int) -> float:
     return float(np.ptp(landmarks[:, 0]) * width)
 
 
-def _points(message: bytes) -> np.ndarray:
-    """float32 [478, 3] from a NormalizedLandmarkList in protobuf's wire format, 20 times as fast as field by field.
-
-    Each landmark is a message of 15 bytes: x, y and z in this order, each a tag byte and a little-endian float32
-    (https://protobuf.dev/programming-guides/encoding/; FaceMesh sets neither visibility nor presence).
-    """
-    landmark = np.dtype({"names": ["x", "y", "z"], "formats": ["<f4"] * 3, "offsets": [3, 8, 13], "itemsize": 17})
-    points = np.frombuffer(message, landmark, count=LANDMARKS)
-    return np.stack([points["x"], points["y"], points["z"]], axis=1)
-
-
-# Options of the graph that Python has not registered get lost on their way to the native code, without a word, and
-# face_mesh does not import these two. Without the first the sigmoid before the threshold for "this is a face" is
-# missing: 0.5 acts as 0.62, and faces near it are lost. `import mediapipe` as a whole brings them along by chance.
-GRAPH_OPTIONS = (
-    "mediapipe.calculators.tensor.tensors_to_floats_calculator_pb2",
-    "mediapipe.framework.tool.switch_container_pb2",
-)
-
-
-class _Solutions(NamedTuple):
-    base: types.ModuleType  # mediapipe.python.solution_base
-    face_mesh: types.ModuleType  # mediapipe.python.solutions.face_mesh
-
-
-@functools.cache
-def _solutions() -> _Solutions:
-    """MediaPipe's modules, imported without the packages around them.
-
-    Those import every solution and task, with matplotlib and more: 1.7 s a worker instead of 0.2 s. So they stand in
-    sys.modules as empty packages while these are imported, and are removed again.
-    """
-    if "mediapipe" in sys.modules:
-        return _import_solutions()
-    folder = Path(importlib.util.find_spec("mediapipe").submodule_search_locations[0])
-    for name in ("mediapipe", "mediapipe.python", "mediapipe.python.solutions"):
-        sys.modules[name] = types.ModuleType(name)
-        sys.modules[name].__path__ = [str(folder.joinpath(*name.split(".")[1:]))]
-    try:
-        return _import_solutions()
-    finally:  # whoever imports mediapipe later gets the real packages
-        for name in [name for name in sys.modules if name.partition(".")[0] == "mediapipe"]:
-            if not name.endswith("_pb2") and "._framework_bindings" not in name:  # these must not be loaded twice
-                del sys.modules[name]
-
-
-def _import_solutions() -> _Solutions:
-    for name in GRAPH_OPTIONS:
-        importlib.import_module(name)
-    return _Solutions(
-        importlib.import_module("mediapipe.python.solution_base"),
-        importlib.import_module("mediapipe.python.solutions.face_mesh"),
-    )
-
-
 def silence_native_log() -> None:
-    """From now on drop what native code of this process writes to stderr: MediaPipe greets and warns there at will.
+    """From now on drop what native code of this process writes to stderr: both engines greet and warn there at will.
 
     Python's own sys.stderr still reaches the terminal. A second call changes nothing.
     """

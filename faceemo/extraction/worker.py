@@ -82,7 +82,7 @@ def read_task(task: Chunk | FileChunk) -> list[Reading]:
 
 def read_files(chunk: FileChunk) -> list[Reading]:
     """Read, decode and measure picture files; a file that cannot be read is a read_error, as a member would be."""
-    mesh = worker_mesh(chunk.settings.max_faces)
+    mesh = worker_mesh(chunk.settings)
     return [_read_file(Path(path), mesh, chunk.settings) for path in chunk.paths]
 
 
@@ -97,11 +97,12 @@ def _read_file(path: Path, mesh: FaceMesh, settings: ExtractParams) -> Reading:
     return measure(data, mesh, settings)
 
 
-def worker_mesh(max_faces: int) -> FaceMesh:
+def worker_mesh(settings: ExtractParams) -> FaceMesh:
     """This thread's FaceMesh, built on first use and kept."""
-    if getattr(_worker, "mesh_faces", None) != max_faces:
-        _worker.mesh = FaceMesh(max_faces)
-        _worker.mesh_faces = max_faces
+    wanted = (settings.max_faces, settings.engine)
+    if getattr(_worker, "mesh_of", None) != wanted:
+        _worker.mesh = FaceMesh(*wanted)
+        _worker.mesh_of = wanted
     return _worker.mesh
 
 
@@ -112,7 +113,7 @@ def read_chunk(chunk: Chunk) -> list[Reading]:
         _worker.archive = _open_archive(Path(chunk.zip), chunk.digest)
         _worker.pictures = _worker.archive.pictures
         _worker.opened = wanted
-    mesh = worker_mesh(chunk.settings.max_faces)
+    mesh = worker_mesh(chunk.settings)
     return [read_picture(_worker.archive, _worker.pictures[index], mesh, chunk.settings) for index in chunk.pictures]
 
 
@@ -157,7 +158,7 @@ def measure(data: bytes, mesh: FaceMesh, settings: ExtractParams) -> Reading:
 
 def read_bytes(data: bytes, settings: ExtractParams) -> Reading:
     """A reading of one encoded picture, with this thread's FaceMesh."""
-    return measure(data, worker_mesh(settings.max_faces), settings)
+    return measure(data, worker_mesh(settings), settings)
 
 
 def measure_pixels(rgb: np.ndarray, mesh: FaceMesh) -> Reading:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive
+from faceemo.extraction.engines.choice import ENGINE_DISTANCE
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.schema import SCHEMA as LANDMARKS_SCHEMA
@@ -78,6 +79,7 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
     Raises FaceemoError if landmarks are missing, broken or of another version of faceemo, or if a label archive cannot
     be read or is not the one that was scanned.
     """
+    _say_mixed_engines(sources, landmarks_folder)
     baselines = _person_baselines(sources, landmarks_folder, settings) if settings.baseline == "person" else None
     for key, source in sources.items():
         labels = _labels_of(key, source)
@@ -114,6 +116,18 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
     for path in FEATURES_FOLDER.glob("*.parquet"):
         if path.stem not in sources:
             path.unlink()
+
+
+def _say_mixed_engines(sources: dict[str, Source], landmarks_folder: Path) -> None:
+    first = (open_landmarks(_shards(landmarks_folder / key)[0]) for key in sources)
+    counts = Counter(engine_of(shard.metadata("extract")) for shard in first)
+    if len(counts) > 1:
+        engines = " and ".join(f"{engine} ({count} archives)" for engine, count in sorted(counts.items()))
+        print(
+            f"landmarks by {engines} stand side by side: the engines differ by {ENGINE_DISTANCE} % of the distance "
+            "between the irises; to have one, name it in extract.engine",
+            flush=True,
+        )
 
 
 def _features_table(
@@ -213,6 +227,11 @@ def open_landmarks(path: Path) -> RowsFile:
     if number not in LANDMARKS_FORMATS:
         raise file.other_version(f"its rows have format {number}, not {FORMAT}")
     return file
+
+
+def engine_of(extract: dict) -> str:
+    """The engine that found landmarks, by the settings of `extract` that travel with them."""
+    return extract.get("engine", "mediapipe")  # the only one there was, before it was written down
 
 
 def open_features(path: Path) -> RowsFile:

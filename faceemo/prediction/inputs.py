@@ -183,7 +183,7 @@ def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Ite
 
     def look(frame: tuple[float, np.ndarray]) -> Input:
         seconds, rgb = frame
-        reading = measure_pixels(rgb, worker_mesh(settings.max_faces))
+        reading = measure_pixels(rgb, worker_mesh(settings))
         return Input(_shown(path), seconds, None, reading, lambda: rgb)
 
     threads = workers or default_workers()

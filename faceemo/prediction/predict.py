@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from faceemo.errors import FaceemoError
+from faceemo.extraction.engines.choice import ENGINE_DISTANCE, choose_engine, installed_engines
 from faceemo.extraction.facemesh import LANDMARKS
 from faceemo.extraction.worker import Reading, measure_pixels, worker_mesh
 from faceemo.features.geometry import normalize
-from faceemo.features.normalize import PersonBaselines
+from faceemo.features.normalize import PersonBaselines, engine_of
 from faceemo.params import ExtractParams, NormalizeParams, parse_section
 from faceemo.paths import MODEL_FILE
 from faceemo.prediction.inputs import Input
@@ -37,12 +38,16 @@ class EmotionModel:
     classes_: str [classes], the emotions in the order of the probabilities.
     judges_change: the model was trained with `normalize.baseline: person`: it judges by how a face differs from the
         same person's mean face, the `baseline` of the methods here.
+    engines: those that found the landmarks of its training; one of them finds them here if it is installed.
     Safe to use from several threads.
     """
 
     def __init__(self, trained: TrainedModel) -> None:
         """Raises FaceemoError if the parts of the model do not fit each other."""
-        extract = {**trained.settings["extract"]["settings"], "scheduler": None}
+        extract = trained.settings["extract"]["settings"]
+        self.engines = engines_of_training(trained)
+        engine = next((engine for engine in installed_engines() if engine in self.engines), "auto")
+        extract = {**extract, "engine": engine, "scheduler": None}
         self.extract_settings: ExtractParams = parse_section(ExtractParams, extract, "the model")
         self.normalize_settings: NormalizeParams = parse_section(
             NormalizeParams, trained.settings["normalize"], "the model"
@@ -114,7 +119,7 @@ class EmotionModel:
         """The landmarks of the largest face in uint8 [height, width, 3]."""
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
             raise FaceemoError(f"a picture must be uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}")
-        return measure_pixels(np.ascontiguousarray(rgb), worker_mesh(self.extract_settings.max_faces))
+        return measure_pixels(np.ascontiguousarray(rgb), worker_mesh(self.extract_settings))
 
     def features(self, *readings: Reading) -> np.ndarray:
         """float32 [readings, 1434] of readings whose status is ok, without a baseline: the pipeline's, bit for bit."""
@@ -146,6 +151,26 @@ class EmotionModel:
     def label(self, probability: np.ndarray) -> str | None:
         """The class of probabilities [classes]; None if they are NaN."""
         return None if np.isnan(probability[0]) else str(self.classes_[probability.argmax()])
+
+
+def engines_of_training(trained: TrainedModel) -> list[str]:
+    """The engines that found the landmarks a model was trained on."""
+    sources = trained.settings.get("sources") or {"": trained.settings["extract"]}
+    return sorted({engine_of(source) for source in sources.values()})
+
+
+def engine_note(model: EmotionModel) -> str | None:
+    """What to know where another engine finds landmarks than in a model's training; None where it is the same.
+
+    Raises FaceemoError if no engine is installed.
+    """
+    engine = choose_engine(model.extract_settings.engine)
+    if engine in model.engines:
+        return None
+    return (
+        f"note: the model was trained on landmarks by {' and '.join(model.engines)}, here {engine} finds them: they "
+        f"differ by {ENGINE_DISTANCE} % of the distance between the irises"
+    )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import yaml
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.extraction.sources import Source, read_sources
-from faceemo.features.normalize import feature_settings, open_features
+from faceemo.features.normalize import engine_of, feature_settings, open_features
 from faceemo.params import Params, load_params, parse_section
 from faceemo.paths import EVALUATION_FILE, FEATURES_FOLDER, HISTORY_FILE, LOCK_FILE, MODEL_FILE, PARAMS_FILE
 from faceemo.prediction.predict import EmotionModel
@@ -36,7 +36,8 @@ class LastRun:
     sources: all of data/sources.yaml, also those of emotions that the run leaves out.
     evaluation: evaluation.json. history: a row an epoch.
     made: the day on which models/emotion.pt was written; md5: of that file, as dvc.lock has it.
-    extractors: versions, by library, that made the landmarks; more than one where archives were extracted apart.
+    extractors: by engine the versions, by library, that made its landmarks; more than one where archives were
+        extracted apart.
     dataset: as load_dataset gives it, without the features (float32 [N, 0]) and their mean face. Its rows also have
         `source`, an id, and `row`, their index among the landmarks of that source.
     probability: float32 [T, classes] of the T faces dataset.indices("test").
@@ -48,7 +49,7 @@ class LastRun:
     history: list[Epoch]
     made: date
     md5: str
-    extractors: dict[str, list[str]]
+    extractors: dict[str, dict[str, list[str]]]
     dataset: Dataset
     probability: np.ndarray
 
@@ -81,7 +82,7 @@ def read_last_run() -> LastRun:
     if not _log_loss_matches(evaluation, dataset, probability):
         raise _not_of(EVALUATION_FILE.name, MODEL_FILE.as_posix())
     made = date.fromtimestamp(MODEL_FILE.stat().st_mtime)
-    extractors = _extractors([one["extract"]["versions"] for one in settings.values()])
+    extractors = _extractors([one["extract"] for one in settings.values()])
     return LastRun(params, sources, evaluation, history, made, md5, extractors, dataset, probability)
 
 
@@ -165,7 +166,8 @@ def _leaves(values: dict, prefix: str = "") -> dict:
 def _deciding(settings: dict) -> dict:
     """Of the settings that travel with features those that decide them, with dotted keys."""
     values = _leaves({"normalize": settings["normalize"], "extract": settings["extract"]["settings"]})
-    values.pop("extract.scheduler", None)
+    for key in ("extract.scheduler", "extract.engine"):  # rows are the same, or all but the last bits of them
+        values.pop(key, None)
     return values
 
 
@@ -240,8 +242,13 @@ def _log_loss_matches(evaluation: dict, dataset: Dataset, probability: np.ndarra
     return bool(np.isclose(log_loss, evaluation["test"]["log_loss"], rtol=LOG_LOSS_TOLERANCE, atol=LOG_LOSS_TOLERANCE))
 
 
-def _extractors(versions: list[dict[str, str]]) -> dict[str, list[str]]:
-    return {name: sorted({one[name] for one in versions}) for name in sorted(versions[0])}
+def _extractors(extracts: list[dict]) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = {}
+    for engine in sorted(set(map(engine_of, extracts))):
+        versions = [one["versions"] for one in extracts if engine_of(one) == engine]
+        names = sorted(set().union(*versions))
+        found[engine] = {name: sorted({one[name] for one in versions if name in one}) for name in names}
+    return found
 
 
 def _not_written_by_training(path: Path) -> FaceemoError:

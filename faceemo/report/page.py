@@ -24,7 +24,7 @@ from faceemo.training.evaluate import RESAMPLES, calibration_bins
 MISTAKES = 12
 FEW_TEST_PEOPLE = 30  # the interval over people is then rough itself
 LOW_COVERAGE = 0.95
-LIBRARIES = ("torch", "mediapipe", "numpy", "scikit-learn", "scipy", "pyarrow")
+LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy", "pyarrow")
 NO_BREAK_SPACE, EN_DASH = "\u00a0", "\u2013"
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import socket
+import sys
 from pathlib import Path
 
 import torch
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import silence_native_log
-from faceemo.prediction.predict import EmotionModel
+from faceemo.prediction.predict import EmotionModel, engine_note
 
 try:
     import uvicorn
@@ -34,7 +35,10 @@ def serve(model_path: Path, port: int) -> None:
     """
     silence_native_log()
     torch.set_num_threads(1)  # a face is too little to share between threads, and each core has a frame of its own
-    app = create_app(EmotionModel.load(model_path))
+    model = EmotionModel.load(model_path)
+    if note := engine_note(model):
+        print(note, file=sys.stderr, flush=True)
+    app = create_app(model)
     with listen(port) as listener:
         port = listener.getsockname()[1]
         print(f"http://{HOST}:{port}/  (open it in a browser; Ctrl-C ends it)", flush=True)

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
-from faceemo.features.normalize import feature_settings, mean_face, open_features
+from faceemo.features.normalize import engine_of, feature_settings, mean_face, open_features
 from faceemo.params import SplitParams
-from faceemo.rows import present_rows
+from faceemo.rows import RowsFile, present_rows
 from faceemo.status import Status
 
 SPLITS = ("train", "valid", "test")
@@ -26,7 +26,7 @@ class Dataset:
 
     rows: every picture of these emotions, found or not, in the order of the files; split: its split, "" for none.
     features: float32 [N, 1434] and target: int64 [N] of the N rows with features, row_of: int64 [N] their rows.
-    settings: those of `normalize` and `extract` that made the features.
+    settings: those of `normalize` and `extract` that made the features, and `sources`: engine and versions by id.
     face: float64 [478, 3], the mean face behind the features, whatever baseline they have, for drawings.
     """
 
@@ -83,11 +83,20 @@ def load_dataset(folder: Path, classes: tuple[str, ...], settings: SplitParams) 
         features,
         target=np.array([classes.index(name) for name in emotions[ok]], np.int64),
         row_of=np.flatnonzero(ok),
-        settings=feature_settings(files[0]),
+        settings={
+            **feature_settings(files[0]),
+            "sources": {file.path.stem: _extractor(file) for file in files},
+        },
         face=np.mean([face for face in faces if face.any()] or faces[:1], axis=0),
     )
     _check_parts(dataset)
     return dataset
+
+
+def _extractor(file: RowsFile) -> dict:
+    """What found the landmarks behind a features file: the engine, and the versions that their rows depend on."""
+    extract = feature_settings(file)["extract"]
+    return {"engine": engine_of(extract), "versions": extract.get("versions", {})}
 
 
 def split_of_rows(subjects: list[str | None], folders: list[str], settings: SplitParams) -> np.ndarray:

@@ -59,7 +59,8 @@ class TrainedModel:
 
     mean, std: float32 [1434]; a feature x goes into the network as (x - mean) / std.
     temperature: logits are divided by it, so that probabilities are calibrated on the validation people.
-    settings: those of `normalize` and `extract` behind its features.
+    settings: those of `normalize` and `extract` behind its features, and `sources`: which engine and versions found the
+        landmarks of each source. Models of older versions lack the latter.
     neutral: float32 [1434], how people's neutral faces differ from the mean of all their faces, in the training of a
         model that judges change; None for other models and where no class is neutral.
     """

@@ -92,7 +92,7 @@ def faceemo_rate(path, source, limit, workers):
     from faceemo.params import ExtractParams
 
     settings = ExtractParams(
-        full_resolution=False, max_faces=1, max_pixels=120_000_000, max_bytes=200_000_000, scheduler=None
+        engine="auto", full_resolution=False, max_faces=1, max_pixels=120_000_000, max_bytes=200_000_000, scheduler=None
     )
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         begin = time.perf_counter()

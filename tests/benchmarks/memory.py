@@ -33,7 +33,14 @@ def measure_extract(pictures, workers):
 
     with zipfile.ZipFile(SAMPLE) as sample:
         faces = [sample.read(name) for name in sample.namelist() if name.endswith(".jpg")]
-    settings = ExtractParams(False, max_faces=1, max_pixels=120_000_000, max_bytes=200_000_000, scheduler=None)
+    settings = ExtractParams(
+        engine="auto",
+        full_resolution=False,
+        max_faces=1,
+        max_pixels=120_000_000,
+        max_bytes=200_000_000,
+        scheduler=None,
+    )
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         path = Path(folder) / "many.zip"
         with zipfile.ZipFile(path, "w") as archive:

@@ -4,11 +4,13 @@ import sys
 import numpy as np
 import pytest
 from made_archives import encoded
+from made_faces import needs_mediapipe
 from PIL import Image
 from skimage.data import astronaut
 
 from faceemo.extraction import facemesh
 from faceemo.extraction.decode import Picture
+from faceemo.extraction.engines.choice import installed_engines
 from faceemo.extraction.facemesh import (
     COORDINATES,
     LANDMARKS,
@@ -20,9 +22,9 @@ from faceemo.extraction.facemesh import (
 )
 
 
-@pytest.fixture(scope="module")
-def mesh():
-    mesh = FaceMesh()
+@pytest.fixture(scope="module", params=installed_engines())
+def mesh(request):
+    mesh = FaceMesh(engine=request.param)
     yield mesh
     mesh.close()
 
@@ -97,17 +99,18 @@ def test_the_same_picture_gives_the_same_bits_whatever_was_seen_before(mesh):
     mesh.find(np.ascontiguousarray(picture[:, ::-1]))
     mesh.find(np.zeros((64, 64, 3), np.uint8))
     np.testing.assert_array_equal(mesh.find(picture), first)
-    another = FaceMesh()
+    another = FaceMesh(engine=mesh.engine)
     np.testing.assert_array_equal(another.find(picture), first)
     another.close()
 
 
-def test_more_faces_are_found_when_asked_for_and_the_largest_is_chosen():
+@pytest.mark.parametrize("engine", installed_engines())
+def test_more_faces_are_found_when_asked_for_and_the_largest_is_chosen(engine):
     head = astronaut()[:280, 80:360]
     picture = np.full((420, 700, 3), 90, np.uint8)
     picture[:280, :280] = head
     picture[:, 280:] = head[np.arange(420) * 2 // 3][:, np.arange(420) * 2 // 3]  # half as large again
-    mesh = FaceMesh(max_faces=2)
+    mesh = FaceMesh(2, engine)
     faces = mesh.find(picture)
     mesh.close()
     assert faces.shape == (2, 478, 3)
@@ -138,19 +141,10 @@ def test_the_edges_of_the_mesh_join_its_468_points():
     assert (edges[:, 0] != edges[:, 1]).all()
 
 
-def test_a_worker_loads_no_torch_no_dvc_no_matplotlib():
-    code = """
-import sys
-from faceemo.extraction.facemesh import FaceMesh
-FaceMesh().close()
-print(sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "dvc", "matplotlib", "sklearn"}))
-"""
-    assert in_fresh_python(code).splitlines()[-1] == "[]"
-
-
+@needs_mediapipe
 @pytest.mark.parametrize("first", ["ours", "theirs"])
 def test_mediapipe_itself_works_in_the_same_process_before_and_after(first):
-    ours = "from faceemo.extraction.facemesh import FaceMesh, mesh_edges; mesh = FaceMesh()"
+    ours = "from faceemo.extraction.facemesh import FaceMesh, mesh_edges; mesh = FaceMesh(1, 'mediapipe')"
     theirs = "import mediapipe; their = mediapipe.solutions.face_mesh.FaceMesh(static_image_mode=True)"
     code = f"""
 import numpy as np
@@ -167,6 +161,7 @@ print(faces.shape, len(points.landmark), canvas.any(), len(edges) == len(mesh_ed
     assert in_fresh_python(code).splitlines()[-1] == "(1, 478, 3) 468 True True"
 
 
+@needs_mediapipe
 def test_faces_are_those_of_mediapipe_itself_bit_for_bit(tmp_path):
     """Even one that is hardly a face: found with the sigmoid before the threshold and not without."""
     picture = np.full((2000, 2000, 3), 180, np.uint8)
@@ -178,7 +173,7 @@ def test_faces_are_those_of_mediapipe_itself_bit_for_bit(tmp_path):
         ours = f"""
 import numpy as np
 from faceemo.extraction.facemesh import FaceMesh
-faces = FaceMesh().find(np.load({str(tmp_path / f"{name}.npy")!r}))
+faces = FaceMesh(1, 'mediapipe').find(np.load({str(tmp_path / f"{name}.npy")!r}))
 print(len(faces), faces.tobytes().hex())
 """
         theirs = f"""
@@ -193,16 +188,18 @@ print(len(faces), np.array(points, np.float32).tobytes().hex())
         assert found == in_fresh_python(theirs).splitlines()[-1]
 
 
+@needs_mediapipe
 def test_every_option_of_the_graph_is_known_to_python():
     code = """
 import importlib.util, os, re, sys
-from faceemo.extraction.facemesh import GRAPH, FaceMesh
-FaceMesh().close()
+from faceemo.extraction.engines.choice import ENGINES
+from faceemo.extraction.facemesh import FaceMesh
+FaceMesh(1, "mediapipe").close()
 from google.protobuf import text_format
 loaded = sys.modules  # an import would bring in all of mediapipe, which knows the options anyway
 graph = loaded["mediapipe.python._framework_bindings.validated_graph_config"].ValidatedGraphConfig()
 [package] = importlib.util.find_spec("mediapipe").submodule_search_locations
-graph.initialize(binary_graph_path=os.path.join(package, GRAPH))
+graph.initialize(binary_graph_path=os.path.join(package, ENGINES["mediapipe"][1]))
 config = loaded["mediapipe.framework.calculator_pb2"].CalculatorGraphConfig.FromString(graph.binary_config)
 text = text_format.MessageToString(config, print_unknown_fields=True)
 print(len(config.node), re.findall(r"^ *[0-9]+[ :].*", text, re.MULTILINE))

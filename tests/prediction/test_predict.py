@@ -8,17 +8,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, source_of
-from made_models import EXTRACT, NORMALIZE, model_file, random_model
+from made_faces import needs_litert, needs_mediapipe
+from made_models import EXTRACT, NORMALIZE, model_file, random_model, trained_model
 
 import faceemo
 from faceemo import EmotionModel
 from faceemo.errors import FaceemoError
+from faceemo.extraction.engines import choice
+from faceemo.extraction.engines.choice import choose_engine, installed_engines
 from faceemo.extraction.extract import extract
 from faceemo.extraction.worker import Reading
 from faceemo.features.normalize import normalize_sources
 from faceemo.params import NormalizeParams
+from faceemo.prediction import predict
 from faceemo.prediction.inputs import Input, read_inputs
-from faceemo.prediction.predict import predict_inputs, read_baseline
+from faceemo.prediction.predict import engine_note, predict_inputs, read_baseline
 from faceemo.training.model import save_model
 
 
@@ -46,6 +50,50 @@ def person_model():
 BLANK = np.zeros((120, 100, 3), np.uint8)
 
 
+def by_engines(*engines: str) -> EmotionModel:
+    """A model of which each of these engines found landmarks of a source."""
+    trained = random_model()
+    sources = {str(number): {"engine": engine, "versions": {}} for number, engine in enumerate(engines)}
+    return EmotionModel(dataclasses.replace(trained, settings={**trained.settings, "sources": sources}))
+
+
+class TestEngines:
+    def test_faces_are_found_by_the_engine_of_training_where_it_is_installed(self):
+        for engine in installed_engines():
+            model = by_engines(engine, engine)
+            assert model.extract_settings.engine == engine
+            assert engine_note(model) is None
+            assert engine_note(by_engines("mediapipe", "litert")) is None
+
+    def test_another_engine_is_said(self, monkeypatch, pictures):
+        here = choose_engine("auto")
+        [other] = {"mediapipe", "litert"} - {here}
+        for module in (predict, choice):
+            monkeypatch.setattr(module, "installed_engines", lambda: (here,))
+        model = by_engines(other)
+        assert engine_note(model) == (
+            f"note: the model was trained on landmarks by {other}, here {here} finds them: they differ by 0.0015 % of "
+            "the distance between the irises"
+        )
+        assert model.predict(pictures[0]) in model.classes_
+
+    @needs_mediapipe
+    @needs_litert
+    def test_a_model_says_the_same_of_the_landmarks_of_both(self, tmp_path):
+        model = EmotionModel.load(trained_model(tmp_path))
+        probabilities = []
+        for engine in ("mediapipe", "litert"):
+            settings = dataclasses.replace(model.extract_settings, engine=engine)
+            predictions = list(predict_inputs(model, read_inputs([NEUTRAL, ANXIOUS], settings, 1)))
+            probabilities.append(np.array([p.probability for p in predictions if p.label]))
+        mediapipe, litert = probabilities
+        assert len(mediapipe) == len(litert) == 96
+        np.testing.assert_array_equal(mediapipe.argmax(axis=1), litert.argmax(axis=1))
+        largest = np.abs(mediapipe - litert).max()
+        print(f"largest difference of a probability: {largest:.6f}")
+        assert 0 < largest < 0.01
+
+
 class TestLoading:
     def test_the_package_exports_the_model_without_importing_torch_before_it_is_asked_for(self):
         code = "import sys, faceemo; before = 'torch' in sys.modules; faceemo.EmotionModel; print(before)"
@@ -57,9 +105,17 @@ class TestLoading:
     def test_a_model_is_what_was_saved(self, tmp_path):
         model = EmotionModel.load(str(model_file(tmp_path, classes=("neutral", "happy", "sad"))))
         assert model.classes_.tolist() == ["neutral", "happy", "sad"]
-        assert model.extract_settings == SETTINGS
+        assert model.extract_settings == dataclasses.replace(SETTINGS, engine=choose_engine("auto"))
         assert not model.judges_change
         assert EmotionModel.load(model_file(tmp_path, baseline="person")).judges_change
+
+    def test_a_model_from_before_there_were_two_engines_loads_and_is_mediapipes(self):
+        settings = {name: value for name, value in vars(SETTINGS).items() if name != "engine"}
+        trained = random_model()
+        old = {**trained.settings, "extract": {"settings": settings, "versions": {"mediapipe": "0.10.21"}}}
+        model = EmotionModel(dataclasses.replace(trained, settings=old))
+        assert model.engines == ["mediapipe"]
+        assert model.extract_settings.engine == ("mediapipe" if "mediapipe" in installed_engines() else "auto")
 
     def test_a_missing_file_says_what_to_do(self, tmp_path):
         with pytest.raises(FaceemoError, match=r"none\.pt: no such model; train one with 'dvc repro'"):

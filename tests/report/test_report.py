@@ -69,8 +69,10 @@ def write_landmarks(key: str, emotion: str, lean: np.ndarray) -> list[str]:
         "landmarks": rows_or_null([*faces.reshape(PEOPLE, -1), None]),
     }
     settings = vars(load_params().extract).copy()
-    del settings["scheduler"]
-    provenance = {"settings": settings, "versions": {"mediapipe": "0.10.21", "pillow": "11.0"}, "format": FORMAT}
+    del settings["scheduler"], settings["engine"]
+    engine, library = ("litert", "ai-edge-litert") if "validation" in key else ("mediapipe", "mediapipe")
+    versions = {library: {"litert": "2.3.0", "mediapipe": "0.10.21"}[engine], "pillow": "11.0"}
+    provenance = {"engine": engine, "settings": settings, "versions": versions, "format": FORMAT}
     table = pa.table(columns, schema=SCHEMA.with_metadata({b"faceemo.extract": json.dumps(provenance).encode()}))
     (LANDMARKS / key).mkdir(parents=True)
     for number, start in enumerate(range(0, len(who), 16)):
@@ -444,6 +446,13 @@ def test_without_a_lock_of_this_model_the_model_itself_tells_what_it_can(project
     assert refusal() == "params.yaml has changed since the last run (emotions); run 'dvc repro'"
     change_params(emotions=["neutral", "anxious"], normalize__align="roll")
     assert refusal() == "params.yaml has changed since the last run (normalize.align); run 'dvc repro'"
+
+
+def test_engines_of_extraction_are_listed_with_their_versions_and_refuse_nothing(project):
+    change_params(extract__engine="litert")
+    rows = Page(report()).rows
+    assert ["landmarks by mediapipe", "mediapipe 0.10.21; pillow 11.0"] in rows
+    assert ["landmarks by litert", "ai-edge-litert 2.3.0; pillow 11.0"] in rows
 
 
 def test_files_of_different_runs_are_not_mixed(project):

@@ -157,8 +157,23 @@ def test_settings_and_the_mean_face_come_with_the_features(tmp_path):
     write_features(tmp_path, "a", everybody("neutral"), face=1.0)
     write_features(tmp_path, "b", everybody("anxious"), face=3.0)
     dataset = load_dataset(tmp_path, CLASSES, BY_PERSON)
-    assert dataset.settings == SETTINGS
+    of_source = {"engine": "mediapipe", "versions": {}}  # what is not written down
+    assert dataset.settings == {**SETTINGS, "sources": {"a": of_source, "b": of_source}}
     np.testing.assert_allclose(dataset.face, np.full((478, 3), 2.0))
+
+
+def test_the_engine_and_versions_behind_each_source_come_with_the_features(tmp_path, monkeypatch):
+    for key, emotion, engine, version in (
+        ("a", "neutral", "mediapipe", "0.10.21"),
+        ("b", "anxious", "litert", "2.3.0"),
+    ):
+        extract = {"engine": engine, "versions": {engine: version}, "settings": {}, "format": 3}
+        monkeypatch.setitem(SETTINGS, "extract", extract)
+        write_features(tmp_path, key, everybody(emotion))
+    assert load_dataset(tmp_path, CLASSES, BY_PERSON).settings["sources"] == {
+        "a": {"engine": "mediapipe", "versions": {"mediapipe": "0.10.21"}},
+        "b": {"engine": "litert", "versions": {"litert": "2.3.0"}},
+    }
 
 
 def test_people_are_counted_and_none_overlap_by_person(tmp_path):
