@@ -10,9 +10,9 @@ from faceemo.console import importing, printable, progress, run
 with importing("faceemo"):
     import argparse
     import contextlib
-    import shutil
     from pathlib import Path
 
+    from faceemo.durable import remove
     from faceemo.emotions import emotion_name
     from faceemo.errors import FaceemoError
     from faceemo.extraction.partial import find_partials
@@ -172,7 +172,7 @@ def _clean(args: argparse.Namespace) -> None:
     for partial in unfinished:
         print(f"{partial.source}: {partial.shards} finished shards, {partial.size / 1e6:.1f} MB ({partial.folder})")
         if args.remove:
-            shutil.rmtree(partial.folder)
+            remove(partial.folder)
     if not unfinished:
         print("no unfinished extractions")
     elif args.remove:

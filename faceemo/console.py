@@ -1,6 +1,7 @@
 """How commands and stages meet the terminal: exit codes, one-line errors, Ctrl-C, progress."""
 
 import atexit
+import errno
 import json
 import os
 import signal
@@ -42,10 +43,10 @@ def run(name: str, main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as interrupt:
         _say_interrupted(name, printable(interrupt))
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives until the process ends
-        return 1
     except OSError as error:  # a full disk, a missing permission
+        if _is_closed_pipe(error):  # the reader of our output went away, as `head` does
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives until the process ends
+            return 1
         say_error(name, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 1
 
@@ -72,6 +73,12 @@ def importing(name: str) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_closed_pipe(error: OSError) -> bool:
+    """Windows reports a pipe whose reader has gone as an invalid argument."""
+    on_windows = sys.platform == "win32" and error.errno == errno.EINVAL and error.filename is None
+    return isinstance(error, BrokenPipeError) or on_windows
 
 
 def say_error(name: str, message: str) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,9 +53,27 @@ def rename(old: Path, new: Path) -> None:
             old.replace(new)
             return
         except PermissionError:
+            _make_removable(new)
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all in it, also read-only ones, as dvc makes what it has stored."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    for file in path.rglob("*") if is_folder else [path]:
+        _make_removable(file)
+    if is_folder:
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _make_removable(path: Path) -> None:
+    """Windows neither removes nor replaces a read-only file; elsewhere only the folder decides that."""
+    if sys.platform == "win32" and path.is_file():
+        path.chmod(stat.S_IREAD | stat.S_IWRITE)
 
 
 def sync_folder(folder: Path) -> None:

@@ -36,8 +36,9 @@ def project(tmp_path, monkeypatch, make_zip):
 
 
 def command(*arguments, **environment):
-    """Run `faceemo` in a process of its own and give its exit code and its two outputs as bytes."""
+    """Run `faceemo` in a process of its own and give its exit code and its two outputs as bytes, UTF-8 if not asked."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON") or key == "PYTHONPATH"}
+    clean["PYTHONIOENCODING"] = "utf-8"
     return subprocess.run(
         [sys.executable, "-m", "faceemo.cli", *arguments], capture_output=True, env={**clean, **environment}, timeout=60
     )

@@ -1,3 +1,4 @@
+import errno
 import io
 import sys
 import time
@@ -79,6 +80,19 @@ def test_an_os_error_without_a_file_is_one_line(capsys):
     assert run("train", raising(OSError("the drive has gone"))) == 1
     assert run("train", raising(OSError(28, "No space left on device"))) == 1
     assert capsys.readouterr().err == "train: error: the drive has gone\ntrain: error: No space left on device\n"
+
+
+def test_a_closed_pipe_is_silent_also_as_windows_reports_it(capsys, monkeypatch):
+    closed = OSError(errno.EINVAL, "Invalid argument")
+    assert run("scan", raising(closed)) == 1
+    assert capsys.readouterr().err == "scan: error: Invalid argument\n"  # anywhere else it is no closed pipe
+    monkeypatch.setattr(console.sys, "platform", "win32")
+    for error in (closed, BrokenPipeError()):
+        monkeypatch.setattr(sys, "stdout", sys.stdout)  # which run replaces
+        assert run("scan", raising(error)) == 1
+        assert capsys.readouterr().err == ""
+    assert run("scan", raising(OSError(errno.EINVAL, "Invalid argument", "a?.txt"))) == 1
+    assert "a?.txt" in capsys.readouterr().err
 
 
 def test_a_fault_of_our_own_is_not_hidden():

@@ -1,11 +1,13 @@
 import errno
 import os
+import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from faceemo import durable
-from faceemo.durable import link, rename, sync_folder, write_text_whole, written_whole
+from faceemo.durable import link, remove, rename, sync_folder, write_text_whole, written_whole
 
 
 @pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt, SystemExit])
@@ -138,3 +140,54 @@ def test_a_link_is_a_copy_where_the_file_system_has_none(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"rows")
     link(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"rows"
+
+
+@pytest.fixture
+def windows_rules(monkeypatch):
+    """Nothing read-only is removed or replaced, as on Windows."""
+    unlink, replace = os.unlink, os.replace
+
+    def refuse(path, folder=None):
+        mode = os.stat(path, dir_fd=folder, follow_symlinks=False).st_mode
+        if not mode & stat.S_IWRITE:
+            raise PermissionError(errno.EACCES, "Access is denied", str(path))
+
+    def windows_unlink(path, *, dir_fd=None):
+        refuse(path, dir_fd)
+        unlink(path, dir_fd=dir_fd)
+
+    def windows_replace(old, new):
+        if Path(new).exists():
+            refuse(new)
+        replace(old, new)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "unlink", windows_unlink)
+    monkeypatch.setattr(os, "replace", windows_replace)
+
+
+def read_only(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("stored by dvc", encoding="utf-8")
+    path.chmod(stat.S_IREAD)
+    return path
+
+
+def test_read_only_files_are_removed_and_replaced_where_windows_refuses_it(tmp_path, windows_rules):
+    with pytest.raises(PermissionError):
+        read_only(tmp_path / "features.parquet").unlink()
+    remove(tmp_path / "features.parquet")
+    read_only(tmp_path / "work/part-00000.parquet")
+    read_only(tmp_path / "work/deep/part-00001.parquet")
+    remove(tmp_path / "work")
+    assert list(tmp_path.iterdir()) == []
+    write_text_whole(read_only(tmp_path / "metrics.json"), "new")
+    assert (tmp_path / "metrics.json").read_text(encoding="utf-8") == "new"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file's own mode does not matter for POSIX")
+def test_removing_a_link_leaves_the_mode_of_what_dvc_has_stored(tmp_path):
+    stored = read_only(tmp_path / "cache")
+    link(stored, tmp_path / "part-00000.parquet")
+    remove(tmp_path / "part-00000.parquet")
+    assert not stored.stat().st_mode & stat.S_IWRITE

@@ -120,3 +120,15 @@ def test_a_wheel_holds_every_package_page_and_template(tmp_path):
     files = set(listed.stdout.split())
     assert {"faceemo/server/page/index.html", "faceemo/report/report.html", "faceemo/py.typed"} <= files
     assert files <= held
+
+
+def test_tests_can_be_collected_where_posix_has_nothing_to_give():
+    """Windows has no SIGKILL, no process groups and no fork; what needs them says so test by test."""
+    code = (
+        "import os, signal, sys, pytest;"
+        "[delattr(signal, name) for name in ('SIGKILL', 'SIGHUP', 'SIGUSR1')];"
+        "[delattr(os, name) for name in ('killpg', 'fork', 'setsid', 'getuid', 'sched_getaffinity')];"
+        "sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', 'tests']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -5,11 +5,10 @@ values of `limit`, stands side by side.
 """
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from faceemo.durable import link, rename, sync_folder, write_text_whole
+from faceemo.durable import link, remove, rename, sync_folder, write_text_whole
 from faceemo.paths import PARTIAL_FOLDER
 
 FINGERPRINT_LENGTH = 16
@@ -55,13 +54,14 @@ def publish(partial: Path, folder: Path) -> None:
     links left in `partial` then spare the work. The next stage removes them.
     """
     complete = partial.with_name(partial.name + ".complete")
-    shutil.rmtree(complete, ignore_errors=True)
+    if complete.exists():
+        remove(complete)
     complete.mkdir()
     for shard in sorted(partial.glob("part-*.parquet")):
         link(shard, complete / shard.name)
     sync_folder(complete)
     if folder.exists():
-        shutil.rmtree(folder)
+        remove(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     rename(complete, folder)
     sync_folder(folder.parent)
@@ -72,4 +72,4 @@ def remove_published() -> None:
     """Remove what publish left behind; unfinished work stays."""
     for partial in find_partials():
         if partial.is_complete:
-            shutil.rmtree(partial.folder)
+            remove(partial.folder)

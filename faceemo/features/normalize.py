@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from faceemo.durable import written_whole
+from faceemo.durable import remove, written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive
 from faceemo.extraction.engines.choice import ENGINE_DISTANCE
@@ -115,7 +115,7 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
         _print_counts(key, counts, labels, seen)
     for path in FEATURES_FOLDER.glob("*.parquet"):
         if path.stem not in sources:
-            path.unlink()
+            remove(path)
 
 
 def _say_mixed_engines(sources: dict[str, Source], landmarks_folder: Path) -> None:

@@ -1,4 +1,5 @@
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -6,11 +7,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import BrokenExecutor
+from types import SimpleNamespace
 
 import pytest
 from made_archives import ANXIOUS, POSIX, alive, run_driver, shard_bytes
 
 from faceemo.errors import FaceemoError
+from faceemo.extraction import executors
 from faceemo.extraction.archive import Archive, first_by_hash
 from faceemo.extraction.executors import (
     ProcessesExecutor,
@@ -63,6 +66,17 @@ def test_processes_have_ended_when_their_executor_has():
         pids = {executor.submit(os.getpid).result() for _ in range(2)}
         assert len(pids) == 1  # an idle one is used again
     assert not any(alive(pid) for pid in pids)
+
+
+def test_workers_inherit_on_windows_that_ctrl_c_is_ignored_while_they_start(monkeypatch):
+    """As far as it can be tried elsewhere: what Windows is asked for around their start."""
+    asked = []
+    kernel = SimpleNamespace(SetConsoleCtrlHandler=lambda handler, ignore: asked.append((handler, ignore)))
+    monkeypatch.setattr(executors.sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    with executors._interrupts_blocked():
+        assert asked == [(None, True)]
+    assert asked == [(None, True), (None, False)]
 
 
 def test_all_cores_by_default():

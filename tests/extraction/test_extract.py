@@ -402,15 +402,15 @@ def test_workers_that_die_over_every_picture_are_one_clear_line_and_the_next_run
 
 
 @needs_signals
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_end_when_their_parent_does(tmp_path, signal_number):
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])  # Windows has no SIGKILL
+def test_workers_end_when_their_parent_does(tmp_path, name):
     slow = "import time\nreal = extract._write_shard\ndef slowly(*args):\n    real(*args)\n    time.sleep(60)\n"
     command = driver(tmp_path, ANXIOUS, workers=2, hook=slow + "extract._write_shard = slowly")
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _wait_for(lambda: list(tmp_path.rglob("part-00000.parquet")))
         workers = children_of(process.pid)
         assert len(workers) >= 2
-        process.send_signal(signal_number)
+        process.send_signal(getattr(signal, name))
         process.wait(10)
     _wait_for(lambda: not any(alive(pid) for pid in workers))
 

@@ -81,11 +81,11 @@ def test_files_and_archives_come_in_their_order_whatever_the_workers(face_file, 
         pictures.append(shutil.copy(face_file, tmp_path / f"{number}.jpg"))
     found = read(*pictures, workers=workers)
     assert [entry.path for entry in found] == [
-        f"{tmp_path}/one.zip/{faces[0][0]}",
-        f"{tmp_path}/one.zip/{faces[1][0]}",
+        f"{tmp_path / 'one.zip'}/{faces[0][0]}",
+        f"{tmp_path / 'one.zip'}/{faces[1][0]}",
         str(face_file),
-        f"{tmp_path}/two.zip/{faces[1][0]}",
-        *(f"{tmp_path}/{number}.jpg" for number in range(10)),
+        f"{tmp_path / 'two.zip'}/{faces[1][0]}",
+        *(str(tmp_path / f"{number}.jpg") for number in range(10)),
     ]
     assert {entry.reading.status for entry in found} == {"ok"}
     assert np.array_equal(found[1].reading.landmarks, found[3].reading.landmarks)
