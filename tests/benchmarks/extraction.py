@@ -5,14 +5,16 @@
 script   a process pool over pictures; each task opens the archive, decodes at full size and builds a FaceMesh
 sound    the same with the archive and FaceMesh kept for the life of a worker
 floor    read and decode alone, at 1/8: no extractor that decodes every JPEG on the CPU goes below it
-faceemo  this project's stage, Parquet shards and start-up included
+faceemo  this project's stage by each engine that is installed, Parquet shards and start-up included
 
-Prints pictures/s and ratios, then how far faceemo's landmarks lie from sound's (mean distance in the picture plane in %
-of the distance between the irises) and how many faces either missed. `script` runs on an eighth of the pictures.
+Prints pictures/s and ratios, then how far the landmarks of the ways lie apart (mean distance in the picture plane in %
+of the distance between the irises) and how many faces either missed. `script` runs on an eighth of the pictures. Where
+mediapipe is not installed script and sound, which need it, are left out.
 """
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import os
 import tempfile
@@ -24,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from faceemo.extraction.archive import Archive, first_by_hash
+from faceemo.extraction.engines.choice import installed_engines
 from faceemo.extraction.executors import default_workers
 from faceemo.extraction.facemesh import silence_native_log
 
@@ -39,10 +42,12 @@ def build_mesh():
 
 
 def landmarks_of(mesh, data):
-    """float32 [478, 3] at full size, NaN where no face is found."""
+    """float32 [478, 3] at full size, NaN where no face is found or no picture."""
     import cv2
 
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        return np.full((478, 3), np.nan, np.float32)
     found = mesh.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).multi_face_landmarks
     if not found:
         return np.full((478, 3), np.nan, np.float32)
@@ -73,7 +78,7 @@ def floor(task):
     import cv2
 
     data = np.frombuffer(_kept["archive"].read(task[1]), np.uint8)
-    return cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_8).shape
+    return cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_8) is not None
 
 
 def pool_rate(function, path, names, workers, initializer, initargs, chunk):
@@ -85,14 +90,14 @@ def pool_rate(function, path, names, workers, initializer, initargs, chunk):
     return len(names) / (time.perf_counter() - begin), results
 
 
-def faceemo_rate(path, source, limit, workers):
+def faceemo_rate(source, engine, limit, workers):
     import pyarrow.parquet as pq
 
     from faceemo.extraction.extract import extract
     from faceemo.params import ExtractParams
 
     settings = ExtractParams(
-        engine="auto", full_resolution=False, max_faces=1, max_pixels=120_000_000, max_bytes=200_000_000, scheduler=None
+        engine=engine, full_resolution=False, max_faces=1, max_pixels=120_000_000, max_bytes=200_000_000, scheduler=None
     )
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         begin = time.perf_counter()
@@ -130,23 +135,32 @@ def main():
             pass
     rates = {}
     eighth = names[: max(24, len(names) // 8)]
-    rates["script"], _ = pool_rate(script, path, eighth, args.workers, silence_native_log, (), 1)
-    rates["sound"], exact = pool_rate(sound, path, names, args.workers, keep, (path, True), 4)
-    rates["faceemo"], found = faceemo_rate(path, source, args.limit, args.workers)
+    landmarks = {}
+    if "mediapipe" in installed_engines():
+        rates["script"], _ = pool_rate(script, path, eighth, args.workers, silence_native_log, (), 1)
+        rates["sound"], landmarks["sound"] = pool_rate(sound, path, names, args.workers, keep, (path, True), 4)
+    for engine in installed_engines():
+        way = f"faceemo, {engine}"
+        rates[way], landmarks[way] = faceemo_rate(source, engine, args.limit, args.workers)
     rates["floor"], _ = pool_rate(floor, path, names, args.workers, keep, (path, False), 4)
     for way, rate in rates.items():
-        ratios = "   ".join(f"{rate / rates[other]:5.2f} x {other}" for other in ("script", "sound"))
-        print(f"{way:8} {rate:7.1f} pictures/s   {ratios}")
-    print(f"faceemo reaches {rates['faceemo'] / rates['floor']:.0%} of the floor")
+        others = [other for other in ("script", "sound", "floor") if other in rates]
+        ratios = "   ".join(f"{rate / rates[other]:5.2f} x {other}" for other in others)
+        print(f"{way:18} {rate:7.1f} pictures/s   {ratios}")
+    for one, other in itertools.combinations(landmarks, 2):
+        print(f"{other} against {one}: {compared(np.array(landmarks[one]), landmarks[other], width, height)}")
 
-    exact = np.array(exact)
+
+def compared(exact, found, width, height):
+    """How far landmarks [pictures, 478, 3] lie apart; NaN stands where no face was found."""
     both = ~np.isnan(exact[:, 0, 0]) & ~np.isnan(found[:, 0, 0])
     size = np.array([width, height])
     distance = np.linalg.norm((exact - found)[both, :, :2] * size, axis=2).mean(axis=1)
     irises = np.linalg.norm((exact[both, 468] - exact[both, 473])[:, :2] * size, axis=1)
     lost = int((np.isnan(found[:, 0, 0]) & ~np.isnan(exact[:, 0, 0])).sum())
-    print(f"mean distance to sound's landmarks {100 * (distance / irises).mean():.2f} %; faces lost {lost}, ", end="")
-    print(f"found besides {int((~np.isnan(found[:, 0, 0]) & np.isnan(exact[:, 0, 0])).sum())}")
+    besides = int((~np.isnan(found[:, 0, 0]) & np.isnan(exact[:, 0, 0])).sum())
+    percent = 100 * distance / irises
+    return f"mean {percent.mean():.4f} %, largest {percent.max():.4f} %; faces lost {lost}, found besides {besides}"
 
 
 if __name__ == "__main__":
