@@ -5,7 +5,8 @@
     python .ci/constraints.py --check                      # only show that they install everywhere
 
 Then, and with --check, it resolves faceemo with all its extras under these pins for each Python and system that it is
-for, asks pip whether every version has a wheel there that allows this Python, and exits 1 where that fails.
+for, asks pip whether every version has a wheel there that allows this Python, and exits 1 where that fails. Run it
+under Python 3.12 or later: pip holds the versions against the Python that runs it too.
 """
 
 import argparse
@@ -87,10 +88,14 @@ def check() -> int:
                     [pin for pin in found if pin in pinned and name_of(pin) != SDIST_ONLY], python, SYSTEMS[system]
                 )
             shown = " ".join(line for line in found if name_of(line) in SHOWN)
-            said = f"{len(found)} packages: {shown}" if not done.returncode else f"FAILED: {done.stderr.strip()}"
+            said = f"{len(found)} packages: {shown}" if not done.returncode else f"FAILED: {errors_of(done)}"
             print(f"{python} {system:23} {said}", flush=True)
             failed += done.returncode != 0
     return int(failed > 0)
+
+
+def errors_of(done: subprocess.CompletedProcess) -> str:
+    return " ".join(line for line in done.stderr.splitlines() if not line.startswith("WARNING"))
 
 
 def has_wheels(pins: list[str], python: str, tags: list[str]) -> subprocess.CompletedProcess:

@@ -45,7 +45,7 @@ def landmarks_of(mesh, data):
     """float32 [478, 3] at full size, NaN where no face is found or no picture."""
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         return np.full((478, 3), np.nan, np.float32)
     found = mesh.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).multi_face_landmarks
@@ -77,8 +77,8 @@ def sound(task):
 def floor(task):
     import cv2
 
-    data = np.frombuffer(_kept["archive"].read(task[1]), np.uint8)
-    return cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_8) is not None
+    data = _kept["archive"].read(task[1])
+    return bool(data) and cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8) is not None
 
 
 def pool_rate(function, path, names, workers, initializer, initargs, chunk):
