@@ -66,7 +66,7 @@ class EmotionModel:
         trained = load_model(Path(path))
         try:
             return cls(trained)
-        except (FaceemoError, KeyError, TypeError):  # settings of another version
+        except (FaceemoError, AttributeError, KeyError, TypeError):  # settings of another version
             raise FaceemoError(
                 f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'"
             ) from None

@@ -132,6 +132,8 @@ class TestLoading:
             {"settings": {"normalize": [], "extract": []}},
             {"settings": {"normalize": "equal", "extract": {"settings": "none"}}},
             {"settings": {"normalize": {"units": ["equal"]}, "extract": EXTRACT}},
+            {"settings": {"normalize": NORMALIZE, "extract": EXTRACT, "sources": {"a": "mediapipe"}}},
+            {"settings": {"normalize": NORMALIZE, "extract": EXTRACT, "sources": ["a"]}},
             {"settings": {"normalize": NORMALIZE, "extract": {"settings": {**EXTRACT["settings"], "max_faces": [1]}}}},
         ],
     )
