@@ -60,6 +60,7 @@ def test_the_recorded_pictures_stand_on_both_sides_of_each_threshold(expected):
 @pytest.mark.parametrize("change", ["FIRST_SIDE", "FACE_WIDTH", "threshold", "shift"])
 def test_a_change_of_rows_is_found(expected, change, monkeypatch):
     """As a change in the code would be: another scale, another threshold, a picture shifted by one pixel."""
+    monkeypatch.setattr("faceemo.extraction.extract.CHUNK_PICTURES", 1000)  # one task runs in this process
     if change == "FIRST_SIDE":
         monkeypatch.setattr(worker, "FIRST_SIDE", 470)
     elif change == "FACE_WIDTH":
