@@ -101,6 +101,13 @@ class Picture:
         return 1
 
 
+def turned_over(pixels: np.ndarray) -> np.ndarray:
+    """A picture as `Picture.pixels` gives it, turned by 180 degrees."""
+    turned = np.ascontiguousarray(pixels[::-1, ::-1])
+    turned.flags.writeable = False
+    return turned
+
+
 @contextlib.contextmanager
 def _decoder_errors(prefix: str = "") -> Iterator[None]:
     """Whatever a decoder raises in this block is a DecodeError.

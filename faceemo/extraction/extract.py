@@ -144,9 +144,8 @@ def _table(names: list[str], emotion: str, readings: list[Reading], metadata: di
         **{column: [getattr(name, column) for name in parsed] for column in ("subject", "sex", "age", "background")},
         **{
             column: [getattr(reading, column) for reading in readings]
-            for column in ("width", "height", "faces", "status", "error")
+            for column in ("width", "height", "faces", "turned", "status", "error")
         },
-        "turned": [0] * len(names),
         "landmarks": rows_or_null([reading.landmarks for reading in readings]),
     }
     return pa.table(columns, schema=SCHEMA.with_metadata(metadata))

@@ -42,7 +42,11 @@ class FaceMesh:
             engine can look at is shown to it reduced.
         Returns float32 [faces, 478, 3]: x and z in picture widths, y in picture heights, z smaller towards the camera.
         """
-        return self._engine.find(within(rgb, MAX_SIDE, MAX_PIXELS))
+        return self.find_scored(rgb)[0]
+
+    def find_scored(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:
+        """As `find`, and how sure the detector is of the face it is surest of: 0.5 to 1, 0 without one."""
+        return self._engine.find_scored(within(rgb, MAX_SIDE, MAX_PIXELS))
 
     def close(self) -> None:
         self._engine.close()

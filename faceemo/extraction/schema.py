@@ -7,9 +7,10 @@ recorded for this number.
 
 import pyarrow as pa
 
-FORMAT = 3
+FORMAT = 4
 
-# turned: degrees that the upright picture was turned by before landmarks were found in it.
+# turned: 180 where the face stood upside down after EXIF, as in a copy that lost its orientation; else 0. Landmarks are
+# those of the picture turned so.
 # landmarks: x0 y0 z0 x1 ..., x by width, y by height, z by width; null unless status is ok.
 SCHEMA = pa.schema(
     [

@@ -21,7 +21,7 @@ PARQUET_ROWS = 1000  # in memory at once
 
 BOX_WIDTH = 19  # in a table: left,top,right,bottom of four digits each
 BOX = ("left", "top", "right", "bottom")
-FIXED = ("path", "seconds", "status", "error", *BOX, "label")  # and one column a class
+FIXED = ("path", "seconds", "status", "error", "turned", *BOX, "label")  # and one column a class
 
 
 def format_of(name: str | None, out: Path | None) -> str:
@@ -50,6 +50,7 @@ def write_predictions(predictions: Iterable[Prediction], classes: list[str], nam
 def _write_parquet(predictions: Iterable[Prediction], classes: list[str], path: Path) -> None:
     strings, reals = pa.string(), pa.float32()
     types = {"path": strings, "seconds": pa.float64(), "status": strings, "error": strings, "label": strings}
+    types["turned"] = pa.int16()
     columns = (*FIXED, *classes)
     schema = pa.schema([(column, types.get(column, reals)) for column in columns])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -65,6 +66,7 @@ def _row(prediction: Prediction, classes: list[str]) -> dict[str, str | float | 
         prediction.input.seconds,
         prediction.input.reading.status,
         prediction.input.reading.error,
+        prediction.input.reading.turned,
         *(map(float, box) if box else [None] * len(BOX)),
         prediction.label,
         *(map(float, probability) if probability is not None else [None] * len(classes)),

@@ -17,7 +17,7 @@ import numpy as np
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import PICTURE_SUFFIXES, Archive, Member, is_macos_extra, parse_picture_name
-from faceemo.extraction.decode import Picture
+from faceemo.extraction.decode import Picture, turned_over
 from faceemo.extraction.executors import default_workers, in_order, open_workers
 from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.worker import (
@@ -45,7 +45,8 @@ class Input:
 
     path: a file, or `archive.zip/member`. seconds: from the start of a video, None for a picture.
     subject: the person that a picture's name tells, if it does.
-    pixels: gives uint8 [height, width, 3], RGB, upright, full size; only for a reading that decoded.
+    pixels: gives uint8 [height, width, 3], RGB, upright (turned as the reading says), full size; only for a reading
+        that decoded.
     """
 
     path: str
@@ -122,8 +123,9 @@ def _read_pictures(files: list[Path], settings: ExtractParams, workers: int | No
         for run, readings in zip(runs, results, strict=True):
             for index, (name, reading) in enumerate(zip(run.names, readings, strict=True)):
 
-                def pixels(run: _Pictures = run, index: int = index) -> np.ndarray:
-                    return Picture(run.data(index), settings.max_pixels).pixels()
+                def pixels(run: _Pictures = run, index: int = index, turned: int = reading.turned) -> np.ndarray:
+                    upright = Picture(run.data(index), settings.max_pixels).pixels()
+                    return turned_over(upright) if turned else upright
 
                 yield Input(name, None, parse_picture_name(name).subject, reading, pixels)
 

@@ -29,7 +29,7 @@ from faceemo.extraction.extract import extract
 from faceemo.extraction.facemesh import FaceMesh
 from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.sources import scan
-from faceemo.extraction.worker import FIRST_SIDE, measure
+from faceemo.extraction.worker import FIRST_SIDE, Reading, measure
 from faceemo.params import load_params
 from faceemo.status import Status
 
@@ -65,18 +65,20 @@ def _points(landmarks: list[float] | None) -> np.ndarray | None:
 
 
 def threshold_pictures() -> dict[str, bytes]:
-    """Two pictures on either side of each threshold: of finding a face, and of the scale a JPEG is decoded at."""
+    """Two pictures on either side of each threshold: of finding a face, of its scale, of telling it is upside down."""
     mesh, settings = FaceMesh(), load_params(ROOT / "params.yaml").extract
 
-    def last_and_first(make: Callable[[float], bytes], values: Iterable[float]) -> tuple[bytes, bytes]:
-        """The last picture with a face, and the first without."""
+    def last_and_first(
+        make: Callable[[float], bytes], values: Iterable[float], holds: Callable[[Reading], bool]
+    ) -> tuple[bytes, bytes]:
+        """The last picture whose reading holds, and the first whose does not."""
         before = b""
         for value in values:
             picture = make(value)
-            if measure(picture, mesh, settings).status != Status.OK:
+            if not holds(measure(picture, mesh, settings, heed_upside_down=True)):
                 return before, picture
             before = picture
-        raise ValueError("a face in all of them")
+        raise ValueError("all of them hold")
 
     pictures = {}
     for name, make, values in (
@@ -86,8 +88,10 @@ def threshold_pictures() -> dict[str, bytes]:
         ("small", _small, np.geomspace(0.5, 0.03, 101)),
         ("cut", _cut, np.linspace(0, 0.9, 91)),
     ):
-        found, missed = last_and_first(make, values)
+        found, missed = last_and_first(make, values, lambda reading: reading.status == Status.OK)
         pictures |= {f"{name}-found.jpg": found, f"{name}-missed.jpg": missed}
+    turned, left = last_and_first(_upside_down, np.linspace(0, 40, 201), lambda reading: reading.turned == 180)
+    pictures |= {"upside-down-turned.jpg": turned, "upside-down-left.jpg": left}
     for side in (2 * FIRST_SIDE - 2, 2 * FIRST_SIDE):  # with a face large enough for either scale
         pictures[f"side-{side}.jpg"] = _placed(side, side - 60)
     for size in (740, 800):  # faces of some 310 and 335 pixels, decoded at 1/1 and 1/2
@@ -117,6 +121,11 @@ def _small(share: float) -> bytes:
 
 def _cut(share: float) -> bytes:
     return _jpeg(HEAD[:, round(HEAD.shape[1] * share) :])
+
+
+def _upside_down(grain: float) -> bytes:
+    noise = np.random.default_rng(0).normal(0, grain, HEAD.shape)
+    return _jpeg((HEAD + noise)[::-1, ::-1])
 
 
 def _placed(side: int, size: int) -> bytes:

@@ -41,7 +41,7 @@ from faceemo.extraction.engines.choice import choose_engine, installed_engines
 from faceemo.extraction.extract import extract
 from faceemo.extraction.facemesh import FaceMesh, face_width
 from faceemo.extraction.partial import find_partials, remove_published
-from faceemo.extraction.worker import FACE_WIDTH, Chunk, measure, read_chunk
+from faceemo.extraction.worker import FACE_WIDTH, Chunk, measure, measure_pixels, read_chunk
 
 needs_signals = pytest.mark.skipif(not POSIX, reason="kills processes with POSIX signals")
 
@@ -90,16 +90,26 @@ def test_names_become_columns():
     assert row["background"] == rest.rpartition("_")[0]
 
 
-def test_sizes_and_landmarks_are_those_of_the_upright_picture(tmp_path):
+def test_sizes_and_landmarks_are_those_of_the_upright_picture_whatever_its_exif_orientation(tmp_path):
     upright = astronaut()[:400, 60:360]
-    turned = Image.Exif()
-    turned[0x0112] = 6  # stored turned a quarter to the left
-    stored = np.ascontiguousarray(np.rot90(upright))
-    plain, rotated = extracted(
-        make_zip(tmp_path / "a.zip", {"a.png": encoded(upright, "PNG"), "b.png": encoded(stored, "PNG", exif=turned)})
-    )
-    assert (plain["width"], plain["height"]) == (rotated["width"], rotated["height"]) == (300, 400)
-    assert plain["landmarks"] == rotated["landmarks"]
+    stored = {  # how a picture of each EXIF orientation lies
+        0: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        6: np.rot90(upright),
+        8: np.rot90(upright, -1),
+    }
+    members = {"plain.png": encoded(upright, "PNG")}
+    for orientation, pixels in stored.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        members[f"{orientation}.png"] = encoded(np.ascontiguousarray(pixels), "PNG", exif=exif)
+    plain, *others = extracted(make_zip(tmp_path / "a.zip", members))
+    assert plain["status"] == "ok"
+    for row in others:
+        assert (row["width"], row["height"], row["turned"]) == (300, 400, 0), row["image"]
+        assert row["landmarks"] == plain["landmarks"], row["image"]
 
 
 def test_a_smaller_limit_is_a_subset_in_the_same_order():
@@ -167,6 +177,55 @@ def test_an_engine_that_is_not_installed_is_one_clear_line_before_any_work(tmp_p
     with pytest.raises(FaceemoError, match=r"extract\.engine: mediapipe is not installed here; set it to auto"):
         extract("a-training-01", source_of(NEUTRAL), replace(SETTINGS, engine="mediapipe"), 2, workers=2)
     assert not (tmp_path / "data").exists()
+
+
+# Faces upside down, as in a copy that lost its EXIF orientation
+
+
+def test_a_face_upside_down_is_measured_in_the_turned_picture_and_its_row_says_180(tmp_path, mesh):
+    upright = astronaut()[:, :400]
+    lies = np.ascontiguousarray(upright[::-1, ::-1])
+    assert len(mesh.find(lies))  # by itself FaceMesh lays an upright mesh on it
+    mirrored = np.ascontiguousarray(upright[:, ::-1])
+    pictures = {"a": upright, "b": lies, "c": mirrored, "d": np.ascontiguousarray(upright[::-1])}
+    archive = make_zip(tmp_path / "a.zip", {f"{name}.png": encoded(rgb, "PNG") for name, rgb in pictures.items()})
+    for settings in ({}, {"max_faces": 3}, {"full_resolution": True}):
+        plain, turned, mirror, mirror_turned = extracted(archive, **settings)
+        assert [row["turned"] for row in (plain, turned, mirror, mirror_turned)] == [0, 180, 0, 180]
+        assert (turned["width"], turned["height"], turned["faces"]) == (400, 512, 1)
+        assert turned["landmarks"] == plain["landmarks"]
+        assert mirror_turned["landmarks"] == mirror["landmarks"]
+
+
+def test_a_small_face_upside_down_is_decoded_again_larger_and_turned(mesh):
+    picture = np.full((2000, 2000, 3), 180, np.uint8)
+    picture[600:1300, 600:1300] = enlarged(700)
+    upright = read_alone(encoded(picture, quality=92), mesh)
+    turned = read_alone(encoded(np.ascontiguousarray(picture[::-1, ::-1]), quality=92), mesh)
+    assert (upright.turned, turned.turned) == (0, 180)
+    assert distance_percent(turned, upright) < 1.0
+
+
+def test_a_face_that_the_detector_is_unsure_of_is_turned_only_if_it_is_surer_then(mesh):
+    grain = np.random.default_rng(0).normal(0, 40, (600, 600, 1))
+    unsure = np.clip(enlarged(600) + grain, 0, 255).astype(np.uint8)
+    faces, score = mesh.find_scored(unsure)
+    assert len(faces) == 1 and score < worker.UNSURE_SCORE
+    found = read_alone(encoded(unsure, "PNG"), mesh)
+    assert (found.status, found.turned) == ("ok", 0)
+    np.testing.assert_array_equal(found.landmarks, faces[0].reshape(-1))
+
+
+def test_a_picture_without_a_face_is_not_turned(mesh):
+    found = read_alone(encoded(np.full((480, 640, 3), 128, np.uint8)), mesh)
+    assert (found.status, found.turned) == ("no_face", 0)
+
+
+def test_frames_are_taken_as_they_lie(mesh):
+    lies = np.ascontiguousarray(astronaut()[::-1, ::-1])
+    for found in (measure_pixels(lies, mesh), measure(encoded(lies, "PNG"), mesh, SETTINGS)):
+        assert (found.status, found.turned) == ("ok", 0)
+        np.testing.assert_array_equal(found.landmarks, mesh.find(lies)[0].reshape(-1))
 
 
 # Hostile input
@@ -272,6 +331,11 @@ def distance_percent(found, exact):
     """Mean distance of points [478, 3] in the picture plane, in % of the distance between the irises."""
     found, exact = (np.reshape(reading.landmarks, (478, 3))[:, :2] for reading in (found, exact))
     return 100 * np.linalg.norm(found - exact, axis=1).mean() / np.linalg.norm(exact[468] - exact[473])
+
+
+def read_alone(data, mesh):
+    """The reading of a picture that is no frame."""
+    return measure(data, mesh, SETTINGS, heed_upside_down=True)
 
 
 def test_a_large_face_is_found_at_a_reduced_scale_within_a_percent(mesh):

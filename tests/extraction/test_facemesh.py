@@ -20,6 +20,7 @@ from faceemo.extraction.facemesh import (
     mesh_edges,
     within,
 )
+from faceemo.extraction.worker import UNSURE_SCORE, UPRIGHT_SCORE
 
 
 @pytest.fixture(scope="module", params=installed_engines())
@@ -102,6 +103,18 @@ def test_the_same_picture_gives_the_same_bits_whatever_was_seen_before(mesh):
     another = FaceMesh(engine=mesh.engine)
     np.testing.assert_array_equal(another.find(picture), first)
     another.close()
+
+
+def test_the_detector_is_surer_of_an_upright_face_than_of_one_upside_down(mesh):
+    upright = astronaut()
+    lies = np.ascontiguousarray(upright[::-1, ::-1])
+    faces, score = mesh.find_scored(upright)
+    np.testing.assert_array_equal(faces, mesh.find(upright))
+    faces_lying, score_lying = mesh.find_scored(lies)
+    assert len(faces_lying) == 1
+    assert 0.5 < score_lying < UNSURE_SCORE < UPRIGHT_SCORE < score < 1
+    none, nothing = mesh.find_scored(np.full((240, 320, 3), 128, np.uint8))
+    assert (len(none), nothing) == (0, 0.0)
 
 
 @pytest.mark.parametrize("engine", installed_engines())

@@ -55,9 +55,11 @@ def test_the_recorded_pictures_stand_on_both_sides_of_each_threshold(expected):
     for name in ("faded", "covered", "dark", "small", "cut"):
         assert (statuses[f"{name}-found.jpg"], statuses[f"{name}-missed.jpg"]) == ("ok", "no_face")
     assert {row["status"] for row in expected} == {"ok", "no_face", "decode_error"}
+    turned = {row["image"]: row["turned"] for row in expected}
+    assert (turned["upside-down-turned.jpg"], turned["upside-down-left.jpg"]) == (180, 0)
 
 
-@pytest.mark.parametrize("change", ["FIRST_SIDE", "FACE_WIDTH", "threshold", "shift"])
+@pytest.mark.parametrize("change", ["FIRST_SIDE", "FACE_WIDTH", "UPRIGHT_SCORE", "threshold", "shift"])
 def test_a_change_of_rows_is_found(expected, change, monkeypatch):
     """As a change in the code would be: another scale, another threshold, a picture shifted by one pixel."""
     monkeypatch.setattr("faceemo.extraction.extract.CHUNK_PICTURES", 1000)  # one task runs in this process
@@ -66,12 +68,15 @@ def test_a_change_of_rows_is_found(expected, change, monkeypatch):
     elif change == "FACE_WIDTH":
         monkeypatch.setattr(worker, "FACE_WIDTH", 200)
     elif change == "threshold":
-        find = worker.FaceMesh.find
+        find = worker.FaceMesh.find_scored
+        none = np.zeros((0, 478, 3), np.float32), 0.0
         monkeypatch.setattr(
-            worker.FaceMesh, "find", lambda mesh, rgb: find(mesh, rgb) if rgb.mean() > 12 else find(mesh, rgb)[:0]
+            worker.FaceMesh, "find_scored", lambda mesh, rgb: find(mesh, rgb) if rgb.mean() > 12 else none
         )
+    elif change == "UPRIGHT_SCORE":
+        monkeypatch.setattr(worker, "UPRIGHT_SCORE", 0.88)
     else:
-        find = worker.FaceMesh.find
-        monkeypatch.setattr(worker.FaceMesh, "find", lambda mesh, rgb: find(mesh, np.roll(rgb, 1, axis=1)))
+        find = worker.FaceMesh.find_scored
+        monkeypatch.setattr(worker.FaceMesh, "find_scored", lambda mesh, rgb: find(mesh, np.roll(rgb, 1, axis=1)))
     with pytest.raises(AssertionError, match=f"rows than those recorded for format {FORMAT}"):
         check(current_rows().to_pylist(), expected)

@@ -56,6 +56,14 @@ def test_the_panel_goes_where_the_face_is_not(face):
             assert len(white) > 20 and not inside.any()
 
 
+def test_a_picture_that_stands_upside_down_is_drawn_upright(face, tmp_path):
+    lies = tmp_path / "lies.png"
+    Image.fromarray(face.input.pixels()[::-1, ::-1]).save(lies)
+    [found] = read_inputs([lies], SETTINGS, 1)
+    turned = Prediction(found, face.label, face.probability)
+    np.testing.assert_array_equal(draw(found.pixels(), turned, CLASSES), draw(face.input.pixels(), face, CLASSES))
+
+
 @pytest.mark.parametrize("shape", [(20, 30, 3), (2000, 1500, 3)])
 def test_any_size_can_be_drawn_on(shape):
     assert draw(np.zeros(shape, np.uint8), no_face("a.jpg", shape), CLASSES).shape == shape

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 
@@ -13,7 +14,20 @@ from faceemo.prediction.inputs import Input
 from faceemo.prediction.predict import Prediction
 
 CLASSES = ["neutral", "anxious"]
-COLUMNS = ["path", "seconds", "status", "error", "left", "top", "right", "bottom", "label", "neutral", "anxious"]
+COLUMNS = [
+    "path",
+    "seconds",
+    "status",
+    "error",
+    "turned",
+    "left",
+    "top",
+    "right",
+    "bottom",
+    "label",
+    "neutral",
+    "anxious",
+]
 
 
 def predictions():
@@ -21,8 +35,9 @@ def predictions():
     landmarks[0], landmarks[1] = (0.25, 0.5, 0), (0.75, 1.0, 0)
     landmarks[2:] = (0.5, 0.75, 0)
     face = Reading("ok", None, 200, 400, 1, landmarks.reshape(-1))
+    turned = dataclasses.replace(face, turned=180)
     cut = Reading("decode_error", 'premature end, "cut"')
-    yield Prediction(Input("사진 1.jpg", None, None, face, None), "anxious", np.array([0.125, 0.875], np.float32))
+    yield Prediction(Input("사진 1.jpg", None, None, turned, None), "anxious", np.array([0.125, 0.875], np.float32))
     yield Prediction(Input("a.mp4", 1.5, None, face, None), "neutral", np.array([0.75, 0.25], np.float32))
     yield Prediction(Input("b,c.jpg", None, None, cut, None))
 
@@ -76,6 +91,7 @@ def test_csv_has_a_column_for_everything(capsys):
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert list(rows[0]) == COLUMNS
     assert [rows[0][name] for name in ("left", "top", "right", "bottom")] == ["50", "200", "150", "400"]
+    assert [row["turned"] for row in rows] == ["180", "0", "0"]
     assert rows[1]["seconds"] == "1.5" and rows[1]["label"] == "neutral"
     assert rows[2]["error"] == 'premature end, "cut"' and rows[2]["label"] == rows[2]["anxious"] == ""
 

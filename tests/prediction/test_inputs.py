@@ -98,6 +98,15 @@ def test_pixels_are_those_of_the_picture_upright_and_at_full_size(face_file, mak
         assert np.abs(entry.pixels().astype(int) - pixels_of(faces[0][1])).max() <= 3  # decoders differ by rounding
 
 
+def test_pixels_of_a_picture_that_stands_upside_down_are_turned_as_its_reading(tmp_path, make_zip, faces):
+    upright = pixels_of(faces[0][1])
+    lies = tmp_path / "lies.png"
+    lies.write_bytes(encoded(np.ascontiguousarray(upright[::-1, ::-1]), "PNG"))
+    for found in read(lies, make_zip("one.zip", ("lies.png", lies.read_bytes()))):
+        assert (found.reading.status, found.reading.turned) == ("ok", 180)
+        np.testing.assert_array_equal(found.pixels(), upright)
+
+
 def test_a_bad_picture_is_an_input_with_a_status(tmp_path, face_file, make_zip):
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(face_file.read_bytes()[:5000])

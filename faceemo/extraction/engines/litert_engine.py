@@ -63,7 +63,7 @@ class Square(NamedTuple):
 
 
 class LiteRTEngine:
-    """The networks are loaded once; `find` gives what MediaPipe gives but for the last bits."""
+    """The networks are loaded once; `find_scored` gives what MediaPipe gives but for the last bits."""
 
     def __init__(self, max_faces: int) -> None:
         self._max_faces = max_faces
@@ -73,8 +73,8 @@ class LiteRTEngine:
         self._refine = _Network(cut(whole, CROPS, REFINEMENTS))
         self._regions = regions(whole)
 
-    def find(self, rgb: np.ndarray) -> np.ndarray:
-        """As FaceMesh.find."""
+    def find_scored(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:
+        """As FaceMesh.find_scored."""
         height, width = rgb.shape[:2]
         whole = Square(width / 2, height / 2, max(width, height), 0.0)
         view = _view(rgb, whole, DETECTOR_SIDE, cv2.BORDER_CONSTANT)
@@ -86,7 +86,8 @@ class LiteRTEngine:
             points, logit = self._points(crop)
             if logit > 0:
                 faces.append(_in_picture(points, square, width, height))
-        return np.array(faces, np.float32).reshape(-1, LANDMARKS, 3)
+        surest = float(1 / (1 + np.exp(-logits.max())))
+        return np.array(faces, np.float32).reshape(-1, LANDMARKS, 3), surest if surest >= MIN_SCORE else 0.0
 
     def close(self) -> None:
         del self._detect, self._mesh, self._refine

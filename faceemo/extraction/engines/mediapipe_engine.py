@@ -44,13 +44,15 @@ class MediaPipeEngine:
             graph_config=graph,
             side_inputs={"num_faces": max_faces, "with_attention": True, "use_prev_landmarks": False},
             calculator_params={DETECTION_SCORE: 0.5, PRESENCE: 0.5},
-            outputs=["multi_face_landmarks"],
+            outputs=["multi_face_landmarks", "face_detections"],
         )
 
-    def find(self, rgb: np.ndarray) -> np.ndarray:
-        """As FaceMesh.find."""
-        faces = self._mesh.process({"image": rgb}).multi_face_landmarks or []
-        return np.array([_points(face.SerializeToString()) for face in faces], np.float32).reshape(-1, LANDMARKS, 3)
+    def find_scored(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:
+        """As FaceMesh.find_scored."""
+        found = self._mesh.process({"image": rgb})
+        faces = [_points(face.SerializeToString()) for face in found.multi_face_landmarks or []]
+        score = max((face.score[0] for face in found.face_detections or []), default=0.0)
+        return np.array(faces, np.float32).reshape(-1, LANDMARKS, 3), score
 
     def close(self) -> None:
         self._mesh.close()
