@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -158,8 +159,12 @@ def _write_shard(path: Path, table: pa.Table) -> None:
 
 def _summary(key: str, folder: Path, pictures: int, seconds: float) -> str:
     counts: Counter[str] = Counter()
+    turned = 0
     for shard in sorted(folder.glob("part-*.parquet")):
-        counts.update(pq.read_table(shard, columns=["status"])["status"].to_pylist())
+        rows = pq.read_table(shard, columns=["status", "turned"])
+        counts.update(rows["status"].to_pylist())
+        turned += np.count_nonzero(rows["turned"])
     found = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status] or status == Status.OK)
+    found += f" ({turned} stood upside down and were turned)" if turned else ""
     rate = f"; {pictures / seconds:.1f} pictures/s" if pictures else ""
     return f"{key}: {counts.total()} pictures: {found}{rate}"

@@ -49,8 +49,8 @@ def write_predictions(predictions: Iterable[Prediction], classes: list[str], nam
 
 def _write_parquet(predictions: Iterable[Prediction], classes: list[str], path: Path) -> None:
     strings, reals = pa.string(), pa.float32()
-    types = {"path": strings, "seconds": pa.float64(), "status": strings, "error": strings, "label": strings}
-    types["turned"] = pa.int16()
+    types = dict.fromkeys(("path", "status", "error", "label"), strings)
+    types |= {"seconds": pa.float64(), "turned": pa.int16()}
     columns = (*FIXED, *classes)
     schema = pa.schema([(column, types.get(column, reals)) for column in columns])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:

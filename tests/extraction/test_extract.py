@@ -182,7 +182,7 @@ def test_an_engine_that_is_not_installed_is_one_clear_line_before_any_work(tmp_p
 # Faces upside down, as in a copy that lost its EXIF orientation
 
 
-def test_a_face_upside_down_is_measured_in_the_turned_picture_and_its_row_says_180(tmp_path, mesh):
+def test_a_face_upside_down_is_measured_in_the_turned_picture_and_its_row_says_180(tmp_path, mesh, capfd):
     upright = astronaut()[:, :400]
     lies = np.ascontiguousarray(upright[::-1, ::-1])
     assert len(mesh.find(lies))  # by itself FaceMesh lays an upright mesh on it
@@ -195,6 +195,7 @@ def test_a_face_upside_down_is_measured_in_the_turned_picture_and_its_row_says_1
         assert (turned["width"], turned["height"], turned["faces"]) == (400, 512, 1)
         assert turned["landmarks"] == plain["landmarks"]
         assert mirror_turned["landmarks"] == mirror["landmarks"]
+        assert "4 pictures: 4 ok (2 stood upside down and were turned); " in capfd.readouterr().out
 
 
 def test_a_small_face_upside_down_is_decoded_again_larger_and_turned(mesh):
