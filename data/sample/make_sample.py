@@ -27,7 +27,17 @@ from PIL import Image
 
 NEUTRAL, ANXIOUS, HAPPY = "중립", "불안", "기쁨"
 EMOTIONS = (NEUTRAL, ANXIOUS, HAPPY)
-OTHER_ANSWERS = ("기쁨", "당황", "분노", "불안", "상처", "슬픔", "중립", "알수없음")
+ANSWERS = ("기쁨", "당황", "분노", "불안", "상처", "슬픔", "중립", "알수없음")
+
+# How far raters see the archive's emotion, as in the real archives: shares of the pictures where all three do, where
+# two do and where each sees something else. In the rest two raters or three see one other emotion.
+RATED = {NEUTRAL: (0.736, 0.21, 0.03), ANXIOUS: (0.15, 0.228, 0.267), HAPPY: (0.925, 0.05, 0.009)}
+SEEN_INSTEAD = {
+    NEUTRAL: ("슬픔", "불안", "상처", "분노"),
+    ANXIOUS: ("당황", "중립", "당황", "슬픔", "상처", "분노"),
+    HAPPY: ("중립", "당황"),
+}
+PROFESSIONAL_SHARE = 0.48  # of the people
 BACKGROUNDS = (
     "실외 자연환경",
     "도심 환경",
@@ -756,30 +766,44 @@ def broken_members(serial: int) -> list[Member]:
     return [cut, Member(name, picture, other, NEUTRAL, BACKGROUNDS[0], whole.box)]
 
 
-def rater_answer(member: Member, rng: np.random.Generator) -> dict[str, object]:
+def raters_answers(emotion: str, share: float, rng: np.random.Generator) -> list[str]:
+    """What three made-up raters see in a picture; share: which part of the archive's pictures it stands for, 0..1."""
+    instead = str(rng.choice(SEEN_INSTEAD[emotion]))
+    further = str(rng.choice([word for word in ANSWERS if word not in (emotion, instead)]))
+    cases = ([emotion] * 3, [emotion, emotion, further], [emotion, instead, further], [instead, instead, emotion])
+    answers = cases[np.searchsorted(np.cumsum(RATED[emotion]), share)]
+    return [answers[index] for index in rng.permutation(3)]
+
+
+def rating(member: Member, answer: str, rng: np.random.Generator) -> dict[str, object]:
     """What one made-up rater says about a picture."""
-    others = [word for word in OTHER_ANSWERS if word != member.emotion]
-    agrees = rng.random() < 0.8
-    boxes = {side: float(value + rng.normal(0, 3)) for side, value in member.box.items()}
     return {
-        "boxes": boxes,
-        "faceExp": member.emotion if agrees else others[rng.integers(len(others))],
+        "boxes": {side: float(value + rng.normal(0, 3)) for side, value in member.box.items()},
+        "faceExp": answer,
         "bg": member.background if rng.random() < 0.9 else BACKGROUNDS[rng.integers(len(BACKGROUNDS))],
     }
 
 
-def label_record(member: Member) -> dict[str, object]:
+def label_record(member: Member, share: float) -> dict[str, object]:
     """The label archive's record of a picture."""
     rng = np.random.default_rng(list(hashlib.sha256(member.name.encode("utf-8")).digest()))
-    record: dict[str, object] = {
+    answers = raters_answers(member.emotion, share, rng)
+    return {
         "filename": member.name,
         "gender": member.person.gender,
         "age": member.person.decade,
-        "isProf": "일반인",
+        "isProf": "전문인" if member.person.number * PROFESSIONAL_SHARE % 1 < PROFESSIONAL_SHARE else "일반인",
         "faceExp_uploader": member.emotion,
         "bg_uploader": member.background,
+        **{f"annot_{rater}": rating(member, answer, rng) for rater, answer in zip("ABC", answers, strict=True)},
     }
-    return record | {f"annot_{rater}": rater_answer(member, rng) for rater in "ABC"}
+
+
+def label_records(members: list[Member]) -> list[dict[str, object]]:
+    """The records of an archive; a hash of the name decides which picture is seen in which way."""
+    order = sorted(range(len(members)), key=lambda i: hashlib.sha256(members[i].name.encode("utf-8")).digest())
+    share = {index: (rank + 0.5) / len(members) for rank, index in enumerate(order)}
+    return [label_record(member, share[index]) for index, member in enumerate(members)]
 
 
 def write_archive(path: Path, contents: dict[str, bytes]) -> None:
@@ -805,7 +829,7 @@ def write_folder(out: Path, people: range, training: bool) -> None:
             extra["readme.txt"] = README_MEMBER.encode("utf-8")
         source = f"[원천]EMOIMG_{emotion}_TRAIN_01.zip" if training else f"[원천]EMOIMG_{emotion}_VALID.zip"
         write_archive(folder / source, {member.name: member.jpeg for member in members} | extra)
-        records = json.dumps([label_record(member) for member in members], ensure_ascii=False)
+        records = json.dumps(label_records(members), ensure_ascii=False)
         label_member = f"img_emotion_{'training' if training else 'validation'}_data({emotion}).json"
         label = f"[라벨]EMOIMG_{emotion}_{'TRAIN' if training else 'VALID'}.zip"
         write_archive(folder / label, {label_member: records.encode("utf-8")})

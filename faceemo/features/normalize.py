@@ -19,7 +19,7 @@ from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.schema import SCHEMA as LANDMARKS_SCHEMA
 from faceemo.extraction.sources import Source, locate
 from faceemo.features.geometry import normalize
-from faceemo.features.labels import Label, label_key, read_labels
+from faceemo.features.labels import VOTED, Label, LabelArchive, label_key, read_labels
 from faceemo.params import NormalizeParams
 from faceemo.paths import FEATURES_FOLDER
 from faceemo.rows import RowsFile, present_rows, rows_or_null
@@ -35,6 +35,8 @@ SCHEMA = pa.schema(
         ("folder", pa.string()),
         ("status", pa.string()),
         ("agreement", pa.int8()),
+        ("votes", pa.list_(pa.int8())),
+        ("professional", pa.bool_()),
         ("box", pa.list_(pa.float32())),
         ("yaw", pa.float32()),
         ("pitch", pa.float32()),
@@ -82,7 +84,8 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
     _say_mixed_engines(sources, landmarks_folder)
     baselines = _person_baselines(sources, landmarks_folder, settings) if settings.baseline == "person" else None
     for key, source in sources.items():
-        labels = _labels_of(key, source)
+        archive = _labels_of(key, source)
+        labels = archive.labels
         seen: set[str] = set()
         counts: Counter[str] = Counter()
         face_sum = np.zeros(COORDINATES)
@@ -90,6 +93,7 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
         provenance = {
             b"faceemo.normalize": json.dumps(asdict(settings), sort_keys=True).encode(),
             b"faceemo.extract": json.dumps(open_landmarks(shards[0]).metadata("extract"), sort_keys=True).encode(),
+            b"faceemo.votes": json.dumps(VOTED if source.labels else ()).encode(),
         }
         schema = SCHEMA.with_metadata(provenance)
         with (
@@ -112,7 +116,7 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
                 seen.update(map(label_key, table["image"].to_pylist()))
             face = face_sum / max(counts[Status.OK] + counts[Status.NO_BASELINE], 1)
             writer.add_key_value_metadata({"faceemo.face": json.dumps(np.round(face, 5).tolist())})
-        _print_counts(key, counts, labels, seen)
+        _print_counts(key, counts, archive, seen)
     for path in FEATURES_FOLDER.glob("*.parquet"):
         if path.stem not in sources:
             remove(path)
@@ -158,12 +162,15 @@ def _features_table(
     for column, values in zip(angles, degrees.T, strict=True):
         column[ok] = values
     found = [labels.get(label_key(image)) for image in rows["image"].to_pylist()]
+    emotions = rows["emotion"].to_pylist()
     return pa.table(
         {
             **{column: rows[column] for column in ("image", "emotion", "subject", "sex", "age")},
             "folder": [source.folder] * len(status),
             "status": status.tolist(),
-            "agreement": [label and label.agreement for label in found],
+            "agreement": [_agreement(label, name) for label, name in zip(found, emotions, strict=True)],
+            "votes": [label and label.votes for label in found],
+            "professional": [label and label.professional for label in found],
             "box": [label and label.box for label in found],
             **{
                 name: pa.array(values, from_pandas=True)
@@ -173,6 +180,13 @@ def _features_table(
         },
         schema=schema,
     )
+
+
+def _agreement(label: Label | None, emotion: str | None) -> int | None:
+    """How many raters chose the archive's emotion; None if nobody answered or the archive names none of theirs."""
+    if label is None or label.votes is None or emotion not in VOTED:
+        return None
+    return label.votes[VOTED.index(emotion)]
 
 
 def _normalize_table(rows: pa.Table, settings: NormalizeParams) -> tuple[np.ndarray, np.ndarray]:
@@ -193,14 +207,14 @@ def _person_baselines(sources: dict[str, Source], landmarks_folder: Path, settin
     return baselines
 
 
-def _labels_of(key: str, source: Source) -> dict[str, Label]:
+def _labels_of(key: str, source: Source) -> LabelArchive:
     if source.labels is None:
-        return {}
+        return LabelArchive({}, [])
     path = locate(source.labels.zip)
     with Archive(path) as archive:
         if archive.digest() != source.labels.digest:
             raise FaceemoError(f"{key}: label archive changed since the last scan; run 'faceemo scan'")
-    return read_labels(path, source.emotion)
+    return read_labels(path)
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -210,14 +224,15 @@ def _shards(folder: Path) -> list[Path]:
     return shards
 
 
-def _print_counts(key: str, counts: Counter[str], labels: dict[str, Label], seen: set[str]) -> None:
+def _print_counts(key: str, counts: Counter[str], archive: LabelArchive, seen: set[str]) -> None:
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1]))
     print(f"{key}: {counts.total()} pictures: {statuses}", flush=True)
-    if labels:
-        joined, bare, unused = (
-            len(names) for names in (seen & labels.keys(), seen - labels.keys(), labels.keys() - seen)
-        )
+    known, unreadable = archive.labels.keys(), archive.unreadable
+    if known:
+        joined, bare, unused = (len(names) for names in (seen & known, seen - known, known - seen))
         print(f"{key}: labels: {joined} joined, {bare} pictures without one, {unused} of no picture", flush=True)
+    if unreadable:
+        print(f"{key}: labels: {len(unreadable)} could not be read, the first is {unreadable[0]}", flush=True)
 
 
 def open_landmarks(path: Path) -> RowsFile:
@@ -242,6 +257,11 @@ def open_features(path: Path) -> RowsFile:
 def feature_settings(file: RowsFile) -> dict:
     """The settings of `normalize` and `extract` that a features file was made with."""
     return {name: file.metadata(name) for name in ("normalize", "extract")}
+
+
+def voted_classes(file: RowsFile) -> tuple[str, ...]:
+    """What the numbers in a features file's `votes` count; () without a label archive."""
+    return tuple(file.metadata("votes"))
 
 
 def mean_face(file: RowsFile) -> np.ndarray:

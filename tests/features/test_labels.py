@@ -4,7 +4,7 @@ import unicodedata
 import pytest
 
 from faceemo.errors import FaceemoError
-from faceemo.features.labels import Label, label_key, read_labels
+from faceemo.features.labels import VOTED, Label, label_key, read_labels
 
 
 def rating(emotion="중립", box=(1, 2, 3, 4)):
@@ -12,26 +12,42 @@ def rating(emotion="중립", box=(1, 2, 3, 4)):
     return {"boxes": sides, "faceExp": emotion}
 
 
-def record(name, *ratings):
+def record(name, *ratings, **changes):
     """A record of the set's label files; a rating of None is left out."""
     annotations = {f"annot_{rater}": one for rater, one in zip("ABC", ratings, strict=False) if one is not None}
-    return {"filename": name, "gender": "남", "age": 30, "isProf": "일반인", **annotations}
+    return {"filename": name, "gender": "남", "age": 30, "isProf": "일반인", **annotations, **changes}
+
+
+def votes(**counts):
+    return tuple(counts.get(name, 0) for name in VOTED)
 
 
 @pytest.fixture
-def labels_of(make_zip):
-    """labels_of(records) packs them as the set does and reads them for neutral."""
+def archive_of(make_zip):
+    """archive_of(records) packs them as the set does and reads them; text stands for itself."""
 
-    def labels_of(*records, emotion="neutral", encoding="utf-8", member="중립/EMOIMG_중립_TRAIN.json"):
-        content = json.dumps(records, ensure_ascii=False).encode(encoding)
-        return read_labels(make_zip("[라벨].zip", (member, content)), emotion)
+    def archive_of(*records, encoding="utf-8", member="중립/EMOIMG_중립_TRAIN.json"):
+        texts = [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in records]
+        return read_labels(make_zip("[라벨].zip", (member, f"[{', '.join(texts)}]".encode(encoding))))
+
+    return archive_of
+
+
+@pytest.fixture
+def labels_of(archive_of):
+    """The labels of an archive in which every record can be read."""
+
+    def labels_of(*records, **options):
+        archive = archive_of(*records, **options)
+        assert not archive.unreadable
+        return archive.labels
 
     return labels_of
 
 
 def refusal(path):
     with pytest.raises(FaceemoError) as error:
-        read_labels(path, "neutral")
+        read_labels(path)
     message = str(error.value)
     assert "\n" not in message and str(path) in message
     return message
@@ -40,7 +56,7 @@ def refusal(path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
 def test_labels_are_read_in_every_encoding_the_set_comes_in(labels_of, encoding):
     labels = labels_of(record("사진_중립.jpg", rating(), rating("불안"), rating()), encoding=encoding)
-    assert labels == {"사진_중립.jpg": Label(2, (1, 2, 3, 4))}
+    assert labels == {"사진_중립.jpg": Label(votes(neutral=2, anxious=1), False, (1, 2, 3, 4))}
 
 
 def test_a_name_with_an_ampersand_meets_one_with_an_underscore(labels_of):
@@ -58,34 +74,51 @@ def test_folders_and_unicode_form_of_a_name_do_not_matter(labels_of):
     assert label_key("x/" + unicodedata.normalize("NFD", "사진.jpg")) in labels
 
 
+def test_the_classes_of_votes_are_the_sets_seven_in_the_order_of_emotions():
+    assert VOTED == ("happy", "embarrassed", "angry", "anxious", "hurt", "sad", "neutral")
+
+
 @pytest.mark.parametrize(
-    ("answers", "agreement"),
+    ("answers", "expected"),
     [
-        (("중립", "중립", "중립"), 3),
-        (("중립", "불안", "중립"), 2),
-        (("슬픔", "불안", "중립"), 1),
-        (("불안", "불안", "불안"), 0),
-        (("알수없음", "중립", "알수없음"), 1),
-        (("알수없음", "알수없음", "알수없음"), 0),
+        (("중립", "중립", "중립"), votes(neutral=3)),
+        (("중립", "불안", "중립"), votes(neutral=2, anxious=1)),
+        (("기쁨", "당황", "분노"), votes(happy=1, embarrassed=1, angry=1)),
+        (("상처", "슬픔", unicodedata.normalize("NFD", "슬픔 ")), votes(hurt=1, sad=2)),
+        (("알수없음", "중립", "알수없음"), votes(neutral=1)),
+        (("알수없음", "알수없음", "알수없음"), votes()),
     ],
 )
-def test_agreement_counts_the_raters_that_chose_the_archives_emotion(labels_of, answers, agreement):
+def test_votes_count_the_raters_that_chose_each_class(labels_of, answers, expected):
     (label,) = labels_of(record("a.jpg", *map(rating, answers))).values()
-    assert label.agreement == agreement
+    assert label.votes == expected
 
 
-def test_agreement_is_with_the_archives_emotion_and_not_with_another(labels_of):
-    (label,) = labels_of(record("a.jpg", *map(rating, ("불안", "불안", "중립"))), emotion="anxious").values()
-    assert label.agreement == 2
-
-
-@pytest.mark.parametrize("missing", [None, {}])
+@pytest.mark.parametrize("missing", [None, {}, rating(None), rating("")])
 def test_a_rater_who_gave_no_answer_does_not_count(labels_of, missing):
-    assert labels_of(record("a.jpg", rating(), missing, rating())) == {"a.jpg": Label(2, (1, 2, 3, 4))}
+    (label,) = labels_of(record("a.jpg", rating(), missing, rating())).values()
+    assert label.votes == votes(neutral=2)
 
 
-def test_a_record_without_raters_has_no_agreement_and_no_box(labels_of):
-    assert labels_of(record("a.jpg")) == {"a.jpg": Label(0, None)}
+def test_a_record_without_raters_has_no_votes_and_no_box(labels_of):
+    assert labels_of(record("a.jpg")) == {"a.jpg": Label(None, False, None)}
+    assert labels_of(record("a.jpg", rating(None))) == {"a.jpg": Label(None, False, (1, 2, 3, 4))}
+
+
+@pytest.mark.parametrize(("word", "expected"), [("전문인", True), ("일반인", False), ("모름", None), (None, None)])
+def test_a_record_says_whether_an_actor_was_photographed(labels_of, word, expected):
+    assert labels_of(record("a.jpg", rating(), isProf=word))["a.jpg"].professional is expected
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_record_as_the_sets_documents_describe_it_is_read_too(labels_of, as_list):
+    def documented(emotion):
+        box = {"minX": 1, "minY": 2, "maxX": 3, "maxY": 4, "label": emotion}
+        return {"boxes": [box] if as_list else box}
+
+    raters = {f"faceBB_{rater}": documented(word) for rater, word in zip("ABC", ("슬픔", "상처", "슬픔"), strict=True)}
+    expected = Label(votes(sad=2, hurt=1), True, (1, 2, 3, 4))
+    assert labels_of(record("a.jpg", isProf="전문인", **raters)) == {"a.jpg": expected}
 
 
 def test_the_box_is_the_mean_of_the_boxes_drawn(labels_of):
@@ -97,6 +130,12 @@ def test_the_box_is_the_mean_of_the_boxes_drawn(labels_of):
     assert label.box == (11.5, 21.5, 111.5, 221.5)
 
 
+@pytest.mark.parametrize("flat", [(5, 2, 5, 9), (1, 2, 9, 2), (9, 2, 1, 4), (0, 0, 0, 0)])
+def test_a_box_without_area_is_none(labels_of, flat):
+    assert labels_of(record("a.jpg", rating(box=flat)))["a.jpg"].box is None
+    assert labels_of(record("a.jpg", rating(box=flat), rating()))["a.jpg"].box == (1, 2, 3, 4)
+
+
 def test_sides_of_a_box_may_come_as_text(labels_of):
     assert labels_of(record("a.jpg", rating(box=("1", "2", "3.5", "4"))))["a.jpg"].box == (1, 2, 3.5, 4)
 
@@ -104,7 +143,7 @@ def test_sides_of_a_box_may_come_as_text(labels_of):
 def test_every_json_member_counts_and_nothing_else(make_zip):
     one, two = (json.dumps([record(name, rating())]).encode() for name in ("1.jpg", "2.jpg"))
     path = make_zip("a.zip", ("a.json", one), ("b/B.JSON", two), ("readme.txt", b"no json"), ("c/", b""))
-    assert sorted(read_labels(path, "neutral")) == ["1.jpg", "2.jpg"]
+    assert sorted(read_labels(path).labels) == ["1.jpg", "2.jpg"]
 
 
 def test_what_macos_adds_when_it_packs_is_not_taken_for_labels(make_zip):
@@ -112,7 +151,7 @@ def test_what_macos_adds_when_it_packs_is_not_taken_for_labels(make_zip):
     path = make_zip(
         "a.zip", ("a.json", content), ("__MACOSX/._a.json", b"\0\5\x16\7\xff"), ("._a.json", b"\0\5\x16\7\xff")
     )
-    assert list(read_labels(path, "neutral")) == ["1.jpg"]
+    assert list(read_labels(path).labels) == ["1.jpg"]
 
 
 @pytest.mark.parametrize("content", [b"", b'[{"filename": "a.jpg"', b"no json", b"[" * 100_000])
@@ -125,24 +164,48 @@ def test_json_that_is_no_list_is_one_line(make_zip, content):
     assert "a.json is not a list of records" in refusal(make_zip("a.zip", ("a.json", content)))
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"annot_A": rating()},
-        {"filename": None},
-        {"filename": 3},
-        "a.jpg",
-        None,
-        ["a.jpg"],
-        {"filename": "a.jpg", "annot_A": "중립"},
-        {"filename": "a.jpg", "annot_A": {"boxes": {"minX": 1, "minY": 2, "maxX": 3}}},
-        {"filename": "a.jpg", "annot_B": {"boxes": {"minX": "left", "minY": 2, "maxX": 3, "maxY": 4}}},
-        {"filename": "a.jpg", "annot_B": {"boxes": [1, 2, 3, 4]}},
-    ],
-)
-def test_a_record_of_another_shape_is_one_line_that_gives_its_number(make_zip, broken):
-    content = json.dumps([record("0.jpg", rating()), broken]).encode()
-    assert "a.json: record 1 has not the fields" in refusal(make_zip("a.zip", ("a.json", content)))
+NESTED = "[" * 100_000 + "]" * 100_000
+
+
+def with_side(digits):
+    """A record whose box has a side of these digits, which json.dumps would refuse to write."""
+    return json.dumps(record("a.jpg", rating(box=(1, 2, 3, "side")))).replace('"side"', digits)
+
+
+BROKEN = {
+    "no name": {"annot_A": rating()},
+    "null for a name": {"filename": None},
+    "a number for a name": {"filename": 3},
+    "text": "a.jpg".join('""'),
+    "null": "null",
+    "a list": ["a.jpg"],
+    "text for a rating": record("a.jpg", "중립"),
+    "a number for an answer": record("a.jpg", rating(3)),
+    "a side missing": record("a.jpg", {"boxes": {"minX": 1, "minY": 2, "maxX": 3}}),
+    "a word for a side": record("a.jpg", rating(box=("left", 2, 3, 4))),
+    "sides in a list": record("a.jpg", {"boxes": [1, 2, 3, 4]}),
+    "an integer above 10^308": with_side("1" + "0" * 309),
+    "an integer of 5,000 digits": with_side("9" * 5000),
+    "a side beyond float32": record("a.jpg", rating(box=(1, 2, 3, 1e39))),
+    "infinity for a side": record("a.jpg", rating(box=(1, 2, 3, float("inf")))),
+    "NaN for a side": record("a.jpg", rating(box=(1, 2, 3, float("nan")))),
+    "nested lists": with_side("[" * 400 + "]" * 400),
+    "nested lists beyond what a parser takes": with_side(NESTED).replace("a.jpg", "],["),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_record_that_cannot_be_read_is_passed_over_and_counted(archive_of, broken):
+    archive = archive_of(record("0.jpg", rating()), broken, record("2.jpg", rating()), member="a.json")
+    assert list(archive.labels) == ["0.jpg", "2.jpg"]
+    assert archive.unreadable == ["record 1 of a.json"]
+
+
+def test_a_member_without_a_record_that_can_be_read_is_one_line(make_zip):
+    content = json.dumps([{"image": "a.jpg"}, "b.jpg"]).encode()
+    good = json.dumps([record("0.jpg", rating())]).encode()
+    path = make_zip("a.zip", ("good.json", good), ("a.json", content))
+    assert "a.json: no record has the fields of the set's label files" in refusal(path)
 
 
 def test_text_in_no_known_encoding_is_one_line(make_zip):
@@ -164,4 +227,4 @@ def test_a_label_archive_that_is_none_is_one_line(tmp_path):
 
 
 def test_an_archive_without_json_has_no_labels(make_zip):
-    assert read_labels(make_zip("a.zip", ("readme.txt", b"1")), "neutral") == {}
+    assert read_labels(make_zip("a.zip", ("readme.txt", b"1"))).labels == {}

@@ -22,6 +22,7 @@ from faceemo.features.normalize import (
     mean_face,
     normalize_sources,
     open_features,
+    voted_classes,
 )
 from faceemo.params import NormalizeParams, load_params
 from faceemo.rows import RowsFile, rows_or_null
@@ -272,7 +273,9 @@ def test_rows_keep_their_order_and_failed_pictures_keep_theirs_without_features(
     assert table["image"].to_pylist() == [f"{i:03d}.jpg" for i in range(6)]
     assert table["status"].to_pylist() == statuses
     assert set(table["folder"].to_pylist()) == {"validation"}
-    assert table["agreement"].to_pylist() == table["box"].to_pylist() == [None] * 6
+    for name in ("agreement", "votes", "professional", "box"):
+        assert table[name].to_pylist() == [None] * 6
+    assert voted_classes(features_of(project, "neutral-training-01")) == ()
     for number, status in enumerate(statuses):
         vector, *angles = (table[name][number].as_py() for name in ("features", "yaw", "pitch", "roll"))
         if status == "ok":
@@ -439,10 +442,10 @@ def record(filename: str, votes: list[str], left: float) -> dict:
         f"annot_{letter}": {"boxes": {"minX": left + i, "minY": 20.0, "maxX": 300.0, "maxY": 400.0}, "faceExp": vote}
         for i, (letter, vote) in enumerate(zip("ABC", votes, strict=True))
     }
-    return {"filename": filename, **raters}
+    return {"filename": filename, "isProf": "전문인", **raters}
 
 
-def test_labels_fill_agreement_and_box_of_their_own_pictures(project, capsys):
+def test_labels_fill_the_columns_of_their_own_pictures(project, capsys):
     rows = [row(i, ANN) for i in range(3)]
     rows[1]["image"] = "사진/거실 & 부엌.jpg"
     write_shards(project, "neutral-training-01", rows, shard_rows=2)
@@ -456,8 +459,20 @@ def test_labels_fill_agreement_and_box_of_their_own_pictures(project, capsys):
     )
     table = run_normalize(project, {"neutral-training-01": source(labels=labels)})["neutral-training-01"]
     assert table["agreement"].to_pylist() == [3, 2, None]
+    assert table["votes"].to_pylist() == [[0, 0, 0, 0, 0, 0, 3], [0, 0, 0, 0, 0, 1, 2], None]
+    assert table["professional"].to_pylist() == [True, True, None]
+    assert voted_classes(features_of(project, "neutral-training-01"))[-2:] == ("sad", "neutral")
     assert table["box"].to_pylist() == [[41, 20, 300, 400], [11, 20, 300, 400], None]
     assert "2 joined, 1 pictures without one, 1 of no picture" in capsys.readouterr().out
+
+
+def test_records_that_cannot_be_read_are_counted_and_the_first_is_named(project, capsys):
+    write_shards(project, "neutral-training-01", [row(0, ANN)])
+    labels = write_labels(project / "labels.zip", [record("000.jpg", ["중립"] * 3, 10), {}, {}])
+    table = run_normalize(project, {"neutral-training-01": source(labels=labels)})["neutral-training-01"]
+    assert table["agreement"].to_pylist() == [3]
+    line = "neutral-training-01: labels: 2 could not be read, the first is record 1 of labels.json"
+    assert line in capsys.readouterr().out.splitlines()
 
 
 def test_a_changed_label_archive_is_one_clear_line(project):
