@@ -153,6 +153,13 @@ def _print_scan(result: Scan, unread: "dict[str, Unread]") -> None:
         print(f"{key:{width}}  {counts}  {labels:6}  {printable(source.zip)}")
     pictures, others = sum(source.images for source in result.sources.values()), sum(result.others.values())
     print(f"{'together':{width}}  {pictures:8}  {others:11}  {sum(result.sizes.values()) / 1e6:8.1f}")
+    training, validation = (result.subjects.get(folder, set()) for folder in ("training", "validation"))
+    print(f"{len(training | validation)} people in the names of the pictures")
+    if training & validation:
+        print(
+            f"{len(training & validation)} of {len(validation)} people of Validation are in Training too; 'split.by: "
+            "person' keeps people apart, 'split.by: folder' counts them in subjects.overlap"
+        )
     for path, reason in result.passed_over:
         print(f"passed over: {printable(path)} ({reason})")
     for key, found in unread.items():

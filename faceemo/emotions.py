@@ -1,8 +1,11 @@
 """The seven emotions of the AI-Hub set, in Korean as in its file names and in English as everywhere in faceemo."""
 
+import re
 import unicodedata
+from collections import Counter
 
 from faceemo.errors import FaceemoError
+from faceemo.plainyaml import shown
 
 ENGLISH = {
     "기쁨": "happy",
@@ -13,6 +16,8 @@ ENGLISH = {
     "슬픔": "sad",
     "중립": "neutral",
 }
+GROUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # ASCII: it becomes a column and a label in every output
+TAKEN = ("path", "seconds", "status", "error", "left", "top", "right", "bottom", "label")  # columns of predictions
 NEUTRAL = ENGLISH["중립"]
 KOREAN = {english: korean for korean, english in ENGLISH.items()}
 
@@ -29,3 +34,45 @@ def emotion_name(word: str) -> str:
         return ENGLISH[word]
     known = ", ".join(f"{english} ({korean})" for korean, english in ENGLISH.items())
     raise FaceemoError(f"unknown emotion {word!r}; use one of {known}")
+
+
+def emotion_classes(entries: list) -> dict[str, tuple[str, ...]]:
+    """The emotions that make up each class, by its name, of entries like `neutral` or `{sad: [sad, hurt]}`.
+
+    Raises FaceemoError for what is no such entry, for an empty group and for a name or member that comes twice.
+    """
+    classes: dict[str, tuple[str, ...]] = {}
+    for entry in entries:
+        name, members = _group(entry) if isinstance(entry, dict) else (emotion_name(entry), (emotion_name(entry),))
+        if name in classes:
+            raise FaceemoError(f"names {name} twice")
+        classes[name] = members
+    counts = Counter(member for members in classes.values() for member in members)
+    for name, members in classes.items():
+        for member in members:
+            if counts[member] > 1:
+                groups = " and ".join(other for other, names in classes.items() if member in names)
+                raise FaceemoError(f"has {member} in {groups}; an emotion belongs to one class")
+        if name in KOREAN and name not in members:
+            raise FaceemoError(f"has a group {name} without {name} in it; name the group otherwise")
+    return classes
+
+
+def _group(entry: dict) -> tuple[str, tuple[str, ...]]:
+    if len(entry) != 1:
+        raise FaceemoError(f"has an entry that is not one group like 'sad: [sad, hurt]': {shown(entry)}")
+    ((name, members),) = entry.items()
+    word = unicodedata.normalize("NFC", name if isinstance(name, str) else shown(name)).strip()
+    word = ENGLISH.get(word, word)
+    if not GROUP_NAME.fullmatch(word):
+        raise FaceemoError(
+            f"has a group {shown(word)}; a group's name is an emotion or letters of ASCII, digits, - and _"
+        )
+    if word in TAKEN:
+        raise FaceemoError(f"has a group {word}, the name of a column of predictions; name it otherwise")
+    if not isinstance(members, list) or not members or not all(isinstance(member, str) for member in members):
+        raise FaceemoError(f"has a group {word} without emotions; write '{word}: [sad, hurt]'")
+    names = tuple(map(emotion_name, members))
+    if len(set(names)) < len(names):
+        raise FaceemoError(f"has an emotion twice in group {word}: {', '.join(names)}")
+    return word, names

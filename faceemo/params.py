@@ -6,13 +6,13 @@ The values and what they mean stand in params.yaml, nowhere else. dvc checks not
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
-from faceemo.emotions import emotion_name
+from faceemo.emotions import emotion_classes
 from faceemo.errors import FaceemoError
 from faceemo.paths import PARAMS_FILE
 from faceemo.plainyaml import read_yaml, shown, shown_key
@@ -73,18 +73,16 @@ def scheduler_address(value: Any) -> str:
     return value
 
 
-def emotion_list(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value):
+def emotion_list(value: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, list) or not value or not all(isinstance(entry, str | dict) for entry in value):
         raise ValueError(f"must be a list of emotions, not {shown(value)}")
     try:
-        names = tuple(emotion_name(word) for word in value)
+        classes = emotion_classes(value)
     except FaceemoError as error:
         raise ValueError(str(error)) from None
-    if len(set(names)) < len(names):
-        raise ValueError(f"names an emotion twice: {', '.join(names)}")
-    if len(names) < 2:
-        raise ValueError("needs at least two emotions to tell apart")
-    return names
+    if len(classes) < 2:
+        raise ValueError("needs at least two emotions or groups to tell apart")
+    return classes
 
 
 def _number(value: Any, what: str) -> float | int:
@@ -111,6 +109,12 @@ class SplitParams:
     by: str = parsed_by(choice("person", "folder"))
     valid: float = parsed_by(real(above=0, below=1))
     test: float = parsed_by(real(above=0, below=1))
+
+
+@dataclass(frozen=True)
+class LabelParams:
+    target: str = parsed_by(choice("archive", "majority", "votes"))
+    min_agreement: int = parsed_by(integer(0, 3))
 
 
 @dataclass(frozen=True)
@@ -145,13 +149,12 @@ class TrainParams:
     class_weights: bool = parsed_by(boolean)
     best_epoch: bool = parsed_by(boolean)
     patience: int | None = parsed_by(optional(integer(1)))
-    min_agreement: int = parsed_by(integer(0, 3))
     recall_target: float = parsed_by(real(above=0, below=1))
 
 
 @dataclass(frozen=True)
 class Params:
-    emotions: tuple[str, ...] = parsed_by(emotion_list)
+    emotions: Mapping[str, tuple[str, ...]] = parsed_by(emotion_list)  # the members of each class, by its name
     limit: int | None = parsed_by(optional(integer(1)))
     workers: int | None = parsed_by(optional(integer(1)))
     seed: int = parsed_by(integer(0, 2**32 - 1))
@@ -159,6 +162,7 @@ class Params:
     epochs: int = parsed_by(integer(1))
     batch_size: int = parsed_by(integer(2))
     split: SplitParams
+    labels: LabelParams
     extract: ExtractParams
     normalize: NormalizeParams
     train: TrainParams

@@ -81,5 +81,5 @@ def rows_or_null(vectors: Sequence[np.ndarray | None]) -> pa.ListArray:
 
 
 def present_rows(column: pa.ChunkedArray, width: int) -> np.ndarray:
-    """float32 [rows that are not null, width]."""
+    """The numbers of a column of vectors, [rows that are not null, width]."""
     return pc.drop_null(column).combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)

@@ -22,7 +22,7 @@ with importing("train"):
         MODEL_FILE,
         PLOTS_FOLDER,
     )
-    from faceemo.training.dataset import load_dataset
+    from faceemo.training.dataset import SPLITS, load_dataset
     from faceemo.training.evaluate import evaluate, fit_temperature, headline
     from faceemo.training.model import save_model
     from faceemo.training.plots import write_history, write_run
@@ -32,26 +32,41 @@ with importing("train"):
 def main() -> None:
     params = load_params()
     print(describe_devices(find_devices()), flush=True)
-    dataset = load_dataset(FEATURES_FOLDER, params.emotions, params.split)
-    for split in ("train", "valid", "test"):
-        people = len({subject for subject in dataset.column("subject")[dataset.indices(split)] if subject is not None})
-        print(f"{split}: {len(dataset.indices(split))} pictures of {people} people", flush=True)
+    dataset = load_dataset(FEATURES_FOLDER, params.emotions, params.split, params.labels)
+    for split in SPLITS:
+        indices = getattr(dataset, split)
+        people = len(set(dataset.column("subject")[indices]) - {None})
+        print(f"{split}: {len(indices)} pictures of {people} people", flush=True)
+    if params.labels.target != "archive" and (unlabelled := dataset.unlabelled_sources()):
+        print(f"no label archive: {', '.join(unlabelled)}: learnt by the archive's name", flush=True)
 
     training = train(dataset, params, INTERRUPTED_MODEL_FILE, functools.partial(write_history, HISTORY_FILE))
-    valid = dataset.indices("valid")
-    temperature = fit_temperature(training.logits[valid], dataset.target[valid])
+    valid = dataset.valid
+    temperature = fit_temperature(training.logits[valid], dataset.targets.valid[valid])
     model = dataclasses.replace(training.model, temperature=temperature)
     save_model(MODEL_FILE, model)
-    evaluation = evaluate(dataset, training.logits, temperature, params.train.recall_target)
+    evaluation = evaluate(dataset, training.logits, temperature, params)
     write_json(EVALUATION_FILE, evaluation)
     write_json(METRICS_FILE, headline(evaluation))
     write_run(PLOTS_FOLDER, dataset, training, softmax(training.logits / temperature, axis=1))
-    result = evaluation["test"]
+    for truth, against in (("archive", "the archive's name"), ("majority", "the majority of raters")):
+        result = evaluation["test"][truth]
+        if result["images"]:
+            print(
+                f"test against {against}: accuracy {result['accuracy']:.3f}, balanced accuracy {in_words(result)}, "
+                f"macro F1 {result['macro_f1']:.3f}"
+            )
+    raters, model = evaluation["ceiling"]["raters"], evaluation["ceiling"]["model"]
+    if raters["images"]:
+        print(
+            f"where two raters agree: the third has balanced accuracy {in_words(raters)}, the model {in_words(model)}"
+        )
+
+
+def in_words(result: dict) -> str:
+    """A balanced accuracy with its interval."""
     low, high = result["balanced_accuracy_interval"]
-    print(
-        f"test: accuracy {result['accuracy']:.3f}, balanced accuracy {result['balanced_accuracy']:.3f} "
-        f"(95 % interval over people {low:.3f} to {high:.3f}), macro F1 {result['macro_f1']:.3f}"
-    )
+    return f"{result['balanced_accuracy']:.3f} (95 % interval over people {low:.3f} to {high:.3f})"
 
 
 if __name__ == "__main__":

@@ -63,6 +63,8 @@ def trained_model(folder: Path, **normalize: str) -> Path:
         for key, source in sources.items():
             extract(key, source, params.extract, None, workers=1)
         normalize_sources(sources, LANDMARKS_FOLDER, settings)
-        training = train(load_dataset(FEATURES_FOLDER, params.emotions, params.split), params, Path("interrupted.pt"))
+        training = train(
+            load_dataset(FEATURES_FOLDER, params.emotions, params.split, params.labels), params, Path("interrupted.pt")
+        )
         save_model(Path("models/emotion.pt"), training.model)
     return folder / "models" / "emotion.pt"

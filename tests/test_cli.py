@@ -79,6 +79,18 @@ def test_a_name_in_scans_table_neither_ends_the_line_nor_moves_the_cursor(projec
     assert all(line.isprintable() for line in out.splitlines())
 
 
+def test_scan_says_who_of_validation_is_in_training_too(project, capsys, make_zip):
+    names = [f"{person * 64}_여_20_분노_공원_20210126150000-001-001.jpg" for person in "abc"]
+    make_zip("[원천]EMOIMG_분노_TRAIN_01.zip", (names[0], b"1"), (names[1], b"2"))
+    make_zip("[원천]EMOIMG_분노_VALID.zip", (names[1], b"3"), (names[2], b"4"))
+    assert main(["scan", "..", "--emotions", "분노"]) == 0
+    out = capsys.readouterr().out
+    assert "3 people in the names of the pictures" in out
+    assert "1 of 2 people of Validation are in Training too; 'split.by: person' keeps people apart" in out
+    assert main(["scan", "../[원천]EMOIMG_분노_TRAIN_01.zip"]) == 0
+    assert "Validation" not in capsys.readouterr().out
+
+
 def test_scan_leaves_params_yaml_alone(project):
     before = (project / "params.yaml").read_bytes()
     assert main(["scan", "내 사진"]) == 0

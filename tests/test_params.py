@@ -52,7 +52,7 @@ def message_of(load, content):
 
 def test_the_repositorys_params_load_and_are_typed():
     params = load_params(REPOSITORY / "params.yaml")
-    assert params.emotions == ("neutral", "anxious")
+    assert params.emotions == {"neutral": ("neutral",), "anxious": ("anxious",)}
     assert isinstance(params.lr, float) and params.lr > 0
     assert isinstance(params.batch_size, int) and isinstance(params.extract.max_pixels, int)
     assert params.limit is None and params.workers is None and params.extract.scheduler is None
@@ -70,10 +70,19 @@ def test_a_whole_number_that_came_as_a_float_or_as_text_is_an_int(load, values):
     assert all(isinstance(number, int) for number in (params.epochs, params.seed, params.limit))
 
 
+def test_an_entry_may_be_a_group_of_emotions(load, values):
+    entries = ["neutral", {"슬픔": ["상처", "sad"]}, {"strong": ["happy", "분노"]}]
+    assert list(load({**values, "emotions": entries}).emotions.items()) == [
+        ("neutral", ("neutral",)),
+        ("sad", ("hurt", "sad")),
+        ("strong", ("happy", "angry")),
+    ]
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_korean_emotion_names_become_english_in_the_order_given(load, values, form):
     words = [unicodedata.normalize(form, word) for word in ("불안", "중립", "기쁨")]
-    assert load({**values, "emotions": words}).emotions == ("anxious", "neutral", "happy")
+    assert list(load({**values, "emotions": words}).emotions) == ["anxious", "neutral", "happy"]
 
 
 def test_a_file_saved_by_windows_notepad_loads(load, values):
@@ -109,7 +118,21 @@ def test_a_file_saved_by_windows_notepad_loads(load, values):
         ("emotions", [], "must be a list of emotions"),
         ("emotions", "neutral", "must be a list of emotions, not 'neutral'"),
         ("emotions", None, "must be a list of emotions"),
-        ("emotions", ["neutral", "anxious", "중립"], "twice"),
+        ("emotions", ["neutral", "anxious", "중립"], "names neutral twice"),
+        ("emotions", ["neutral", {"sad": ["sad", "hurt"]}, {"low": ["hurt"]}], "has hurt in sad and low"),
+        ("emotions", ["neutral", "hurt", {"sad": ["sad", "상처"]}], "has hurt in hurt and sad"),
+        ("emotions", ["neutral", {"sad": ["sad", "sad"]}], "has an emotion twice in group sad"),
+        ("emotions", ["neutral", {"sad": ["hurt", "angry"]}], "has a group sad without sad in it"),
+        ("emotions", ["neutral", {"중립": ["hurt", "angry"]}], "names neutral twice"),
+        ("emotions", ["neutral", {"sad": []}], "has a group sad without emotions"),
+        ("emotions", ["neutral", {"sad": None}], "has a group sad without emotions"),
+        ("emotions", ["neutral", {"sad": "hurt"}], "has a group sad without emotions"),
+        ("emotions", ["neutral", {}], "has an entry that is not one group"),
+        ("emotions", ["neutral", {"low": ["sad"], "high": ["happy"]}], "has an entry that is not one group"),
+        ("emotions", ["neutral", {"나쁨": ["sad", "hurt"]}], "a group's name is an emotion or letters of ASCII"),
+        ("emotions", ["neutral", {"label": ["sad", "hurt"]}], "has a group label, the name of a column"),
+        ("emotions", ["neutral", {"low": ["sad", "gloom"]}], "unknown emotion 'gloom'"),
+        ("emotions", [{"low": ["sad", "hurt"]}], "at least two"),
         ("split.by", "picture", "must be one of person, folder, not 'picture'"),
         ("split.valid", 0, "must be above 0"),
         ("split.test", 1, "must be below 1"),
@@ -125,7 +148,8 @@ def test_a_file_saved_by_windows_notepad_loads(load, values):
         ("train.weight_decay", -0.1, "must be at least 0, not -0.1"),
         ("train.label_smoothing", 1, "must be below 1, not 1"),
         ("train.patience", 0, "must be at least 1, not 0"),
-        ("train.min_agreement", 4, "must be at most 3, not 4"),
+        ("labels.target", "name", "must be one of archive, majority, votes, not 'name'"),
+        ("labels.min_agreement", 4, "must be at most 3, not 4"),
         ("train.recall_target", 1.5, "must be below 1"),
     ],
 )

@@ -150,17 +150,26 @@ def test_every_picture_of_every_archive_is_a_row_of_features(project):
     assert not list((project.folder / "data/.partial").iterdir())
 
 
-@pytest.mark.parametrize("setting", ["lr=1e-5", "seed=2", "emotions=[neutral,happy]"])
+@pytest.mark.parametrize(
+    "setting", ["lr=1e-5", "seed=2", "labels.target=majority", "emotions=[neutral,{low:[anxious,happy]}]"]
+)
 def test_a_training_parameter_trains_alone(project, setting):
     assert project.experiment(setting) == {"train"}
     if setting == "lr=1e-5":
         assert project.metrics() != json.loads(project.run("git", "show", "HEAD:metrics.json"))
         difference = project.dvc("metrics", "diff")
-        assert "test.archive.accuracy" in difference
+        assert "test.archive." in difference
         assert max(map(len, difference.splitlines())) <= 120
         assert "lr: 1e-05" in (project.folder / "params.yaml").read_text(encoding="utf-8")
     if setting.startswith("emotions"):
-        assert "happy" in project.evaluation()["test"]["per_class"]
+        assert list(project.evaluation()["test"]["archive"]["per_class"]) == ["neutral", "low"]
+        assert project.evaluation()["coverage"]["images"] == 48 + 12 + 50 + 48
+    if setting.startswith("labels"):
+        truths = ("archive", "majority")
+        committed = json.loads(project.run("git", "show", "HEAD:evaluation.json"))["test"]
+        assert [project.evaluation()["test"][one]["images"] for one in truths] == [
+            committed[one]["images"] for one in truths
+        ]
     project.restore()
 
 
@@ -286,7 +295,7 @@ BAD_PARAMS = [
     ("+lrr=1", "unknown key lrr"),
     ("emotions=[neutral,sleepy]", "unknown emotion 'sleepy'"),
     ("emotions=[neutral]", "at least two emotions"),
-    ("emotions=[neutral,sad]", "no faces of 'sad'"),
+    ("emotions=[neutral,sad]", "has nobody with sad"),
     ("split.test=0.01", "the test split has nobody with"),
 ]
 

@@ -11,7 +11,7 @@ import yaml
 from faceemo.durable import write_text_whole
 from faceemo.emotions import ENGLISH, KOREAN
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive
+from faceemo.extraction.archive import Archive, parse_picture_name
 from faceemo.params import choice, integer, parse_section, parsed_by
 from faceemo.paths import SAMPLE_FOLDER, SOURCES_FILE
 from faceemo.plainyaml import read_yaml, shown
@@ -70,11 +70,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scan found: by id the sources, bytes and members that are no pictures; archives passed over, and why."""
+    """What a scan found: by id the sources, bytes and members that are no pictures; by folder the subjects in the
+    names of pictures; archives passed over, and why.
+    """
 
     sources: dict[str, Source]
     sizes: dict[str, int]
     others: dict[str, int]
+    subjects: dict[str, set[str]]
     passed_over: list[tuple[Path, str]]
 
 
@@ -115,10 +118,12 @@ def scan(folders: list[Path], emotions: tuple[str, ...] | None = None, root: Pat
     sources: dict[str, Source] = {}
     sizes: dict[str, int] = {}
     others: dict[str, int] = {}
+    subjects: dict[str, set[str]] = {}
     found: dict[str, Path] = {}  # by id and by digest
     for name in sorted(pictures, key=lambda name: (name.id, str(name.path))):
         with Archive(name.path) as archive:
             images, digest, other = len(archive.pictures), archive.digest(), archive.others
+            people = {parse_picture_name(member.name).subject for member in archive.pictures} - {None}
         if not images:
             passed_over.append((name.path, "holds no pictures"))
             continue
@@ -130,6 +135,7 @@ def scan(folders: list[Path], emotions: tuple[str, ...] | None = None, root: Pat
             _written_path(name.path, root), name.emotion, name.folder, images, digest, _labels_of(name, labels, root)
         )
         sizes[name.id], others[name.id] = name.path.stat().st_size, other
+        subjects.setdefault(name.folder, set()).update(people)
     if not sources:
         where = ", ".join(map(str, folders))
         raise FaceemoError(f"no source archive like [원천]EMOIMG_중립_TRAIN_01.zip found below {where}")
@@ -137,7 +143,7 @@ def scan(folders: list[Path], emotions: tuple[str, ...] | None = None, root: Pat
     passed_over += [
         (name.path, "labels without a source archive") for name in labels if _written_path(name.path, root) not in used
     ]
-    return Scan(sources, sizes, others, sorted(passed_over))
+    return Scan(sources, sizes, others, subjects, sorted(passed_over))
 
 
 def write_sources(sources: dict[str, Source], path: Path = SOURCES_FILE) -> None:

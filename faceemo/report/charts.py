@@ -158,7 +158,7 @@ def roc_chart(run: LastRun, target: np.ndarray) -> Chart:
             [5.0],
         ),
     ]
-    says = f"ROC curve, area {run.evaluation['test']['auroc']:.3f}"
+    says = f"ROC curve, area {run.evaluation['test']['learnt']['auroc']:.3f}"
     return Chart(
         says, plane.x_axis(f"share of {first} taken for {second}"), plane.y_axis(f"share of {second} found"), lines
     )

@@ -9,20 +9,17 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 
 from faceemo.errors import FaceemoError
-from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
+from faceemo.extraction.facemesh import COORDINATES
 from faceemo.extraction.sources import Source, read_sources
-from faceemo.features.normalize import engine_of, feature_settings, open_features
+from faceemo.features.normalize import engine_of, feature_settings, open_features, voted_classes
 from faceemo.params import Params, load_params, parse_section
 from faceemo.paths import EVALUATION_FILE, FEATURES_FOLDER, HISTORY_FILE, LOCK_FILE, MODEL_FILE, PARAMS_FILE
 from faceemo.prediction.predict import EmotionModel
-from faceemo.rows import RowsFile, present_rows
-from faceemo.status import Status
-from faceemo.training.dataset import DESCRIPTION, Dataset, count_coverage, count_subjects, split_of_rows
+from faceemo.rows import RowsFile
+from faceemo.training.dataset import Dataset, count_coverage, count_subjects, describe_faces, read_features
 from faceemo.training.evaluate import evaluate, summary
 from faceemo.training.train import Epoch
 
@@ -36,11 +33,12 @@ class LastRun:
     sources: all of data/sources.yaml, also those of emotions that the run leaves out.
     evaluation: evaluation.json. history: a row an epoch.
     made: the day on which models/emotion.pt was written; md5: of that file, as dvc.lock has it.
+    voted: of each source the emotions that its column `votes` counts, none without a label archive.
     extractors: by engine the versions, by library, that made its landmarks; more than one where archives were
         extracted apart.
     dataset: as load_dataset gives it, without the features (float32 [N, 0]) and their mean face. Its rows also have
         `source`, an id, and `row`, their index among the landmarks of that source.
-    probability: float32 [T, classes] of the T faces dataset.indices("test").
+    probability: float32 [T, classes] of the T faces dataset.test.
     """
 
     params: Params
@@ -50,6 +48,7 @@ class LastRun:
     made: date
     md5: str
     extractors: dict[str, dict[str, list[str]]]
+    voted: dict[str, tuple[str, ...]]
     dataset: Dataset
     probability: np.ndarray
 
@@ -69,21 +68,23 @@ def read_last_run() -> LastRun:
     evaluation, history = _read_evaluation(), _read_history()
     model = EmotionModel.load(MODEL_FILE)
     md5 = hashlib.md5(MODEL_FILE.read_bytes(), usedforsecurity=False).hexdigest()
-    settings = {key: feature_settings(_features_file(key)) for key in sources}
+    files = {key: _features_file(key) for key in sorted(sources)}  # as load_dataset sorts them
+    settings = {key: feature_settings(file) for key, file in files.items()}
     _check_params(params, model, _locked_params(params, sources, md5))
     if any(_deciding(one) != _deciding(model.trained.settings) for one in settings.values()):
         raise _not_of(MODEL_FILE.as_posix(), FEATURES_FOLDER.as_posix())
-    dataset = _read_rows(sources, params, model.trained.settings)
+    dataset = describe_faces(list(files.values()), params.emotions, params.split, params.labels)
     if not _counts_match(evaluation, dataset):
         raise _not_of(EVALUATION_FILE.name, FEATURES_FOLDER.as_posix())
-    if not _is_like(evaluation, evaluate(dataset, np.zeros((len(dataset.target), len(params.emotions))), 1.0, 0.5)):
+    if not _is_like(evaluation, evaluate(dataset, np.zeros((len(dataset.row_of), len(params.emotions))), 1.0, params)):
         raise _not_written_by_training(EVALUATION_FILE)
-    probability = _judge_test(model, dataset)
+    probability = _judge_test(model, dataset, files)
     if not _log_loss_matches(evaluation, dataset, probability):
         raise _not_of(EVALUATION_FILE.name, MODEL_FILE.as_posix())
     made = date.fromtimestamp(MODEL_FILE.stat().st_mtime)
+    voted = {key: voted_classes(file) for key, file in files.items()}
     extractors = _extractors([one["extract"] for one in settings.values()])
-    return LastRun(params, sources, evaluation, history, made, md5, extractors, dataset, probability)
+    return LastRun(params, sources, evaluation, history, made, md5, extractors, voted, dataset, probability)
 
 
 def _read_evaluation() -> dict:
@@ -121,9 +122,9 @@ def _features_file(key: str) -> RowsFile:
 
 def _check_params(params: Params, model: EmotionModel, made_with: Params) -> None:
     """Raises FaceemoError if params.yaml says anything else than what the model was made with."""
-    now, then = _leaves(asdict(params)), _leaves(asdict(made_with))
+    now, then = (_leaves({**asdict(one), "emotions": tuple(one.emotions.items())}) for one in (params, made_with))
     changed = [key for key in now if now[key] != then[key]]
-    if not changed and params.emotions != model.trained.classes:
+    if not changed and tuple(params.emotions) != model.trained.classes:
         changed = ["emotions"]
     wanted = _deciding({"normalize": asdict(params.normalize), "extract": {"settings": asdict(params.extract)}})
     if not changed and wanted != _deciding(model.trained.settings):
@@ -171,30 +172,6 @@ def _deciding(settings: dict) -> dict:
     return values
 
 
-def _read_rows(sources: dict[str, Source], params: Params, settings: dict) -> Dataset:
-    columns = [name for name in DESCRIPTION if name != "image"]
-    tables = []
-    for key in sorted(sources):  # as load_dataset sorts their files
-        table = _features_file(key).read(columns)
-        table = table.append_column("source", pa.repeat(key, len(table)))
-        table = table.append_column("row", pa.array(np.arange(len(table))))
-        tables.append(table.filter(pc.is_in(table["emotion"], pa.array(params.emotions))))
-    rows = pa.concat_tables(tables)
-    split = split_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), params.split)
-    row_of = np.flatnonzero(pc.equal(rows["status"], Status.OK).to_numpy())
-    emotions = np.array(rows["emotion"].to_pylist(), object)[row_of]
-    return Dataset(
-        params.emotions,
-        rows,
-        split,
-        features=np.zeros((len(row_of), 0), np.float32),
-        target=np.array([params.emotions.index(name) for name in emotions], np.int64),
-        row_of=row_of,
-        settings=settings,
-        face=np.zeros((LANDMARKS, 3)),
-    )
-
-
 def _counts_match(evaluation: dict, dataset: Dataset) -> bool:
     coverage = {name: count for name, count in count_coverage(dataset).items() if name != "per_emotion"}
     found = evaluation.get("coverage")
@@ -211,35 +188,32 @@ def _is_like(value: object, like: object, name: str = "") -> bool:
         return isinstance(value, dict) and all(key in value and _is_like(value[key], like[key], key) for key in like)
     if isinstance(like, list):
         return isinstance(value, list) and len(value) == len(like) and all(map(_is_like, value, like))
+    if isinstance(like, str):
+        return value == like
     if value is None or like is None:
         return value is like or name == "precision"  # null where nothing is chosen; all else follows from the rows
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _judge_test(model: EmotionModel, dataset: Dataset) -> np.ndarray:
-    """float32 [T, classes] of the faces dataset.indices("test")."""
+def _judge_test(model: EmotionModel, dataset: Dataset, files: dict[str, RowsFile]) -> np.ndarray:
+    """float32 [T, classes] of the faces dataset.test."""
     baseline = np.zeros(COORDINATES) if model.judges_change else None  # it is taken off in the files already
-    test = dataset.indices("test")
-    source, row = dataset.column("source")[test], dataset.column("row")[test].astype(np.int64)
-    judged = []
-    for key in sorted(set(source)):
-        wanted = row[source == key]
-        file = _features_file(key)
-        start = 0
-        for number, size in enumerate(file.group_sizes):
-            stop = start + size
-            here = wanted[(wanted >= start) & (wanted < stop)]
-            if len(here):
-                column = file.read_group(number, ["features"])["features"].take(here - start)
-                judged.append(model.judge(present_rows(column, COORDINATES).copy(), baseline))
-            start = stop
-    return np.concatenate(judged)
+    source, row = dataset.column("source")[dataset.test], dataset.column("row")[dataset.test].astype(np.int64)
+    return np.concatenate(
+        [
+            model.judge(features.copy(), baseline)
+            for key in sorted(set(source))
+            for features in read_features(files[key], row[source == key])
+        ]
+    )
 
 
 def _log_loss_matches(evaluation: dict, dataset: Dataset, probability: np.ndarray) -> bool:
-    target = dataset.target[dataset.indices("test")]
+    target = dataset.targets.learnt[dataset.test]
     log_loss = summary(probability, target, dataset.classes)["log_loss"]
-    return bool(np.isclose(log_loss, evaluation["test"]["log_loss"], rtol=LOG_LOSS_TOLERANCE, atol=LOG_LOSS_TOLERANCE))
+    return bool(
+        np.isclose(log_loss, evaluation["test"]["learnt"]["log_loss"], rtol=LOG_LOSS_TOLERANCE, atol=LOG_LOSS_TOLERANCE)
+    )
 
 
 def _extractors(extracts: list[dict]) -> dict[str, dict[str, list[str]]]:

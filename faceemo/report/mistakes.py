@@ -36,21 +36,23 @@ def strongest_mistakes(
 ) -> list[Mistake]:
     """Those with the highest probability of a wrong class, highest first.
 
-    dataset: as LastRun has it; probability: float32 [T, classes] of the T faces dataset.indices("test").
+    dataset: as LastRun has it; probability: float32 [T, classes] of the T faces dataset.test.
     Raises FaceemoError if their landmarks are missing or are other people's.
     """
-    test = dataset.indices("test")
+    test, targets = dataset.test, dataset.targets
     predicted, confidence = probability.argmax(axis=1), probability.max(axis=1)
-    wrong = np.flatnonzero(predicted != dataset.target[test])
+    wrong = np.flatnonzero(predicted != targets.learnt[test])
     mistakes = []
     for index in wrong[np.argsort(-confidence[wrong], kind="stable")][:at_most]:
         row = dataset.rows.slice(dataset.row_of[test[index]], 1).to_pylist()[0]
+        learnt = targets.learnt[test[index]]
         mistakes.append(
             Mistake(
-                actual=row["emotion"],
+                actual=dataset.classes[learnt],
                 predicted=dataset.classes[predicted[index]],
                 confidence=float(confidence[index]),
-                **{name: row[name] for name in ("source", "row", "subject", "sex", "age", "agreement")},
+                **{name: row[name] for name in ("source", "row", "subject", "sex", "age")},
+                agreement=int(targets.votes[test[index], learnt]) if targets.raters[test[index]] else None,
                 face=_face(landmarks_folder / row["source"], row["row"], row["subject"]),
             )
         )

@@ -17,11 +17,23 @@ from faceemo.paths import LANDMARKS_FOLDER
 from faceemo.report.charts import history_charts, reliability_chart, roc_chart
 from faceemo.report.lastrun import LastRun, read_last_run
 from faceemo.report.mistakes import draw_face, strongest_mistakes
-from faceemo.report.tallies import FEW_PEOPLE, agreement, archives, groups, people_by, splits, tested, trained
+from faceemo.report.tallies import (
+    FEW_PEOPLE,
+    agreement,
+    archives,
+    disputed_people,
+    groups,
+    people_by,
+    seen_by_archive,
+    splits,
+    tested,
+    trained,
+)
 from faceemo.status import Status
 from faceemo.training.evaluate import RESAMPLES, calibration_bins
 
 MISTAKES = 12
+DISPUTED = 8  # people
 FEW_TEST_PEOPLE = 30  # the interval over people is then rough itself
 LOW_COVERAGE = 0.95
 LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy", "pyarrow")
@@ -47,8 +59,7 @@ def render(run: LastRun) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, decimal=decimal, count=count, interval=interval, value=parameter_value)
-    test = run.dataset.indices("test")
-    target, predicted = run.dataset.target[test], run.probability.argmax(axis=1)
+    target, predicted = run.dataset.targets.learnt[run.dataset.test], run.probability.argmax(axis=1)
     classes = len(run.dataset.classes)
     bins = list(zip(*calibration_bins(run.probability, target), strict=True))
     mistakes = strongest_mistakes(run.dataset, run.probability, LANDMARKS_FOLDER, MISTAKES)
@@ -68,16 +79,18 @@ def render(run: LastRun) -> str:
         sexes=people_by(run, "sex"),
         ages=people_by(run, "age"),
         agreement=agreement(run),
+        seen=seen_by_archive(run),
+        disputed=disputed_people(run, DISPUTED),
         history=history_charts(run),
         confusion=confusion_matrix(target, predicted, labels=range(classes)),
         bins=bins,
         reliability=reliability_chart(bins, classes),
         roc=roc_chart(run, target) if classes == 2 else None,
-        groups={column: groups(run, column, predicted) for column in ("sex", "age")},
+        groups={column: groups(run, column, predicted) for column in ("sex", "age", "professional")},
         few_people=FEW_PEOPLE,
         mistakes=[(mistake, draw_face(mistake.face)) for mistake in mistakes],
         wrong=int((predicted != target).sum()),
-        parameters=asdict(run.params),
+        parameters={**asdict(run.params), "emotions": tuple(class_text(*item) for item in run.params.emotions.items())},
         versions={name: importlib.metadata.version(name) for name in ("faceemo", *LIBRARIES)},
         python=platform.python_version(),
         system=platform.platform(),
@@ -111,10 +124,16 @@ def parameter_value(value: object) -> str:
     return str(value)
 
 
+def class_text(name: str, members: tuple[str, ...]) -> str:
+    """A class as an entry of `emotions` has it."""
+    return name if members == (name,) else f"{name}: [{', '.join(members)}]"
+
+
 def cautions(run: LastRun) -> list[str]:
     """What to know before a number of this run is quoted, a sentence or two each."""
     subjects, coverage, test = run.evaluation["subjects"], run.evaluation["coverage"], run.evaluation["test"]
-    used = {key: source for key, source in run.sources.items() if source.emotion in run.params.emotions}
+    chosen = {name for members in run.params.emotions.values() for name in members}
+    used = {key: source for key, source in run.sources.items() if source.emotion in chosen}
     found = []
     if holds_sample(used):
         found.append(f"{SAMPLE_NOTE}.")
@@ -124,7 +143,7 @@ def cautions(run: LastRun) -> list[str]:
             "model knows people it is tested on, so its numbers flatter it; split.by: person keeps them apart."
         )
     people = tested(run).people
-    low, high = test["balanced_accuracy_interval"]
+    low, high = test["learnt"]["balanced_accuracy_interval"]
     if people < FEW_TEST_PEOPLE:
         found.append(
             f"The test has only {people} people. The interval is {100 * (high - low):.0f} points wide, and with so few "
@@ -143,7 +162,7 @@ def cautions(run: LastRun) -> list[str]:
     if coverage[Status.OK] < LOW_COVERAGE * coverage["images"]:
         found.append(
             f"Only {percent(coverage['ok'] / coverage['images'])} of the pictures could be used. Where the others "
-            f"count as wrong, accuracy is {percent(test['all_pictures']['accuracy'])}."
+            f"count as wrong, accuracy is {percent(test['archive']['all_pictures']['accuracy'])}."
         )
     if run.params.limit is not None:
         found.append(f"limit: {run.params.limit}. Only so many pictures of each archive were taken.")

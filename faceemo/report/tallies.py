@@ -1,17 +1,20 @@
 """What a report counts beyond evaluation.json: archives, splits, ages, raters' answers, people in groups."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceemo.report.lastrun import LastRun
 from faceemo.status import Status
 from faceemo.training.dataset import SPLITS
-from faceemo.training.evaluate import UNANIMOUS, interval_over_people
-from faceemo.training.train import training_indices
+from faceemo.training.evaluate import UNANIMOUS, group_names, interval_over_people
+from faceemo.training.targets import RATERS
 
+FEW_PICTURES = 4  # of a person: too few to tell whom raters dispute
 FEW_PEOPLE = 10  # in a group: too few for a word on it
 
 
@@ -31,7 +34,7 @@ class ArchiveRow:
 def archives(run: LastRun) -> list[ArchiveRow]:
     """A row an archive of data/sources.yaml."""
     counts: dict[str, dict[str, int]] = {}
-    for row in run.dataset.rows.group_by(["source", "status"]).aggregate([([], "count_all")]).to_pylist():
+    for row in _own_rows(run).group_by(["source", "status"]).aggregate([([], "count_all")]).to_pylist():
         counts.setdefault(row["source"], dict.fromkeys(Status, 0))[row["status"]] = row["count_all"]
     return [
         ArchiveRow(
@@ -47,6 +50,11 @@ def archives(run: LastRun) -> list[ArchiveRow]:
     ]
 
 
+def _own_rows(run: LastRun) -> pa.Table:
+    """The pictures of the archives of the chosen classes."""
+    return run.dataset.rows.filter(pa.array(run.dataset.archive >= 0))
+
+
 @dataclass(frozen=True)
 class Count:
     """name: None for what is not known."""
@@ -59,13 +67,13 @@ class Count:
 
 def tested(run: LastRun) -> Count:
     """The faces that the model was judged on."""
-    indices = run.dataset.indices("test")
+    indices = run.dataset.test
     return Count("test", len(set(run.dataset.column("subject")[indices])), len(indices), len(indices))
 
 
 def trained(run: LastRun) -> Count:
     """The faces that the network learned from."""
-    indices = training_indices(run.dataset, run.params.train.min_agreement)
+    indices = run.dataset.train
     people = set(run.dataset.column("subject")[indices]) - {None}
     return Count("train", len(people), len(indices), len(indices))
 
@@ -96,13 +104,75 @@ def people_by(run: LastRun, column: str) -> list[Count]:
 
 
 def agreement(run: LastRun) -> dict[str, list[int]]:
-    """By emotion: pictures where 3, 2, 1 and 0 raters saw it, and those without raters' answers."""
-    rows = {name: [0] * (UNANIMOUS + 2) for name in run.dataset.classes}
-    table = run.dataset.rows.group_by(["emotion", "agreement"]).aggregate([([], "count_all")])
+    """By archive's emotion: pictures where 3, 2, 1 and 0 raters saw it, and those without raters' answers."""
+    rows = {name: [0] * (UNANIMOUS + 2) for members in run.params.emotions.values() for name in members}
+    table = _own_rows(run).group_by(["emotion", "agreement"]).aggregate([([], "count_all")])
     for row in table.to_pylist():
         index = UNANIMOUS + 1 if row["agreement"] is None else UNANIMOUS - row["agreement"]
         rows[row["emotion"]][index] = row["count_all"]
     return rows
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What raters saw in the pictures of an archive or of a person.
+
+    name: the source, or the first digits of the subject. pictures: those with answers. unanimous: where all answers are
+    one emotion; own: where most are the archive's; undecided: where no emotion has most; others: the emotions that most
+    saw instead, with their pictures, the most frequent first.
+    """
+
+    name: str
+    emotion: str | None
+    pictures: int
+    unanimous: int
+    own: int
+    undecided: int
+    others: list[tuple[str, int]]
+
+
+def seen_by_archive(run: LastRun) -> list[Seen]:
+    """A row for each archive of a chosen class that has answers."""
+    return [_seen(key, rows[0]["emotion"], rows) for key, rows in sorted(_grouped(_answers(run), "source").items())]
+
+
+def disputed_people(run: LastRun, at_most: int) -> list[Seen]:
+    """The people whose raters saw least often what the archive is named after, of those with enough pictures."""
+    people = _grouped(_answers(run), "subject")
+    people.pop(None, None)
+    seen = [_seen(subject[:8], None, rows) for subject, rows in people.items() if len(rows) >= FEW_PICTURES]
+    return sorted(seen, key=lambda one: (one.own / one.pictures, one.name))[:at_most]
+
+
+def _answers(run: LastRun) -> list[dict]:
+    """Source, subject, emotion, votes and the emotion of most of them or None, of each picture with answers."""
+    rows = _own_rows(run).select(["source", "subject", "emotion", "votes"]).to_pylist()
+    found = [row for row in rows if row["votes"] is not None]
+    for row in found:
+        most = max(row["votes"])
+        decided = 2 * most > max(sum(row["votes"]), RATERS)
+        row["most"] = run.voted[row["source"]][row["votes"].index(most)] if decided else None
+    return found
+
+
+def _grouped(rows: list[dict], column: str) -> dict[str | None, list[dict]]:
+    groups: dict[str | None, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+def _seen(name: str, emotion: str | None, rows: list[dict]) -> Seen:
+    others = Counter(row["most"] for row in rows if row["most"] not in (None, row["emotion"]))
+    return Seen(
+        name,
+        emotion,
+        len(rows),
+        sum(max(row["votes"]) >= max(sum(row["votes"]), RATERS) for row in rows),
+        sum(row["most"] == row["emotion"] for row in rows),
+        sum(row["most"] is None for row in rows),
+        others.most_common(),
+    )
 
 
 @dataclass(frozen=True)
@@ -118,12 +188,12 @@ class Group:
 
 
 def groups(run: LastRun, column: str, predicted: np.ndarray) -> list[Group]:
-    """Test faces by sex or age, as evaluation.json has them, with people and interval."""
-    test = run.dataset.indices("test")
-    subject, target = run.dataset.column("subject")[test], run.dataset.target[test]
-    names = np.array(["unknown" if value is None else str(value) for value in run.dataset.column(column)[test]])
+    """Test faces by sex, age or profession, as evaluation.json has them, with people and interval."""
+    test = run.dataset.test
+    subject, target = run.dataset.column("subject")[test], run.dataset.targets.learnt[test]
+    names = group_names(run.dataset.column(column)[test])
     found = []
-    for name, values in run.evaluation["test"][f"by_{column}"].items():
+    for name, values in run.evaluation["test"]["learnt"][f"by_{column}"].items():
         own = names == name
         people = len(set(subject[own]))
         bounds = interval_over_people(target[own], predicted[own], subject[own]) if people >= FEW_PEOPLE else None

@@ -2,30 +2,44 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
-from faceemo.features.normalize import engine_of, feature_settings, mean_face, open_features
-from faceemo.params import SplitParams
+from faceemo.features.normalize import engine_of, feature_settings, mean_face, open_features, voted_classes
+from faceemo.params import LabelParams, SplitParams
 from faceemo.rows import RowsFile, present_rows
 from faceemo.status import Status
+from faceemo.training.targets import Targets, make_targets
 
 SPLITS = ("train", "valid", "test")
-DESCRIPTION = ["image", "emotion", "subject", "sex", "age", "folder", "status", "agreement"]
+DESCRIPTION = [
+    "image",
+    "emotion",
+    "subject",
+    "sex",
+    "age",
+    "folder",
+    "status",
+    "agreement",
+    "votes",
+    "professional",
+]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Faces of the chosen emotions.
+    """Faces of the chosen classes.
 
-    rows: every picture of these emotions, found or not, in the order of the files; split: its split, "" for none.
-    features: float32 [N, 1434] and target: int64 [N] of the N rows with features, row_of: int64 [N] their rows.
+    rows: every picture of the archives of these classes, found or not, and every face of another archive in which
+        raters saw one of them, in the order of the files; their file is in the column `source`, their index there in
+        `row`. split: their split, "" for none. archive: int64, the class that their archive is named after, or NONE.
+    features: float32 [N, 1434] and targets of the N rows with features, row_of: int64 [N] their rows.
     settings: those of `normalize` and `extract` that made the features, and `sources`: engine and versions by id.
     face: float64 [478, 3], the mean face behind the features, whatever baseline they have, for drawings.
     """
@@ -33,8 +47,9 @@ class Dataset:
     classes: tuple[str, ...]
     rows: pa.Table
     split: np.ndarray
+    archive: np.ndarray
     features: np.ndarray
-    target: np.ndarray
+    targets: Targets
     row_of: np.ndarray
     settings: dict
     face: np.ndarray
@@ -43,54 +58,101 @@ class Dataset:
         """A column of the rows with features, as objects: None for null."""
         return np.array(self.rows[name].to_pylist(), object)[self.row_of]
 
-    def indices(self, split: str) -> np.ndarray:
-        """Indices into features of one split."""
-        return np.flatnonzero(self.split[self.row_of] == split)
+    def indices(self, split: str, truth: np.ndarray) -> np.ndarray:
+        """Indices into features of one split's faces that have a class in `truth`, int64 [N], one of targets'."""
+        return np.flatnonzero((self.split[self.row_of] == split) & (truth >= 0))
+
+    @property
+    def train(self) -> np.ndarray:
+        """Indices of the faces that the network learns from."""
+        return np.flatnonzero((self.split[self.row_of] == "train") & self.targets.trained)
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Indices of the faces that epoch and temperature are chosen by, against targets.valid."""
+        return self.indices("valid", self.targets.valid)
+
+    @property
+    def test(self) -> np.ndarray:
+        """Indices of the test faces with a class as it is learnt."""
+        return self.indices("test", self.targets.learnt)
+
+    def unlabelled_sources(self) -> list[str]:
+        """The sources without label archive, which are learnt by the name of their archive."""
+        return sorted(set(self.column("source")[~self.targets.labelled]))
 
 
-def load_dataset(folder: Path, classes: tuple[str, ...], settings: SplitParams) -> Dataset:
+def load_dataset(
+    folder: Path, classes: Mapping[str, tuple[str, ...]], split: SplitParams, labels: LabelParams
+) -> Dataset:
     """Read data/features/*.parquet; features go straight into one array, so 500,000 faces need their size once.
 
-    Raises FaceemoError if a class has no faces, a split has nobody of a class, or a file is broken or of another
-    version of faceemo.
+    classes: the emotions of each class, by its name. Raises FaceemoError if a class has no faces, a split has nobody of
+    a class, or a file is broken or of another version of faceemo.
     """
     files = [open_features(path) for path in sorted(folder.glob("*.parquet"))]
     if not files:
         raise FaceemoError(f"{folder.as_posix()} holds no features; run 'dvc repro'")
-    tables = [file.read(DESCRIPTION) for file in files]
-    wanted = [pc.is_in(table["emotion"], pa.array(classes)) for table in tables]
-    rows = pa.concat_tables(table.filter(mask) for table, mask in zip(tables, wanted, strict=True))
-    ok = np.array(rows["status"].to_pylist(), object) == Status.OK
-    emotions = np.array(rows["emotion"].to_pylist(), object)
-    for name in classes:
-        if not np.any(ok & (emotions == name)):
-            raise FaceemoError(f"no faces of {name!r} in data/features; scan its archives or take it out of 'emotions'")
+    dataset = describe_faces(files, classes, split, labels)
+    _check_splits(dataset, labels)
+    return with_features(dataset, files)
 
-    features = np.empty((int(ok.sum()), COORDINATES), np.float32)
+
+def with_features(dataset: Dataset, files: list[RowsFile]) -> Dataset:
+    """The dataset that describe_faces gives for these files, with its features."""
+    features = np.empty((len(dataset.row_of), COORDINATES), np.float32)
+    source, row = dataset.column("source"), dataset.column("row").astype(np.int64)
     filled = 0
     for file in files:
-        for number in range(len(file.group_sizes)):  # one at a time: iter_batches would buffer the whole file
-            group = file.read_group(number, ["emotion", "status", "features"])
-            chosen = pc.and_(pc.is_in(group["emotion"], pa.array(classes)), pc.equal(group["status"], Status.OK))
-            vectors = present_rows(group["features"].filter(chosen), COORDINATES)
+        for vectors in read_features(file, row[source == file.path.stem]):
             features[filled : filled + len(vectors)] = vectors
             filled += len(vectors)
+    return replace(dataset, features=features)
+
+
+def describe_faces(
+    files: list[RowsFile], classes: Mapping[str, tuple[str, ...]], split: SplitParams, labels: LabelParams
+) -> Dataset:
+    """The dataset of these files without its features, float32 [N, 0]."""
+    tables, targets = [], []
+    for file in files:
+        table = file.read(DESCRIPTION)
+        table = table.append_column("source", pa.repeat(file.path.stem, len(table)))
+        table = table.append_column("row", pa.array(np.arange(len(table))))
+        found = make_targets(table["emotion"].to_pylist(), table["votes"], voted_classes(file), classes, labels)
+        ok = np.array(table["status"].to_pylist(), object) == Status.OK
+        chosen = (found.archive >= 0) | (ok & (found.judged | (found.weight > 0)))
+        tables.append(table.filter(pa.array(chosen)))
+        targets.append(found.take(chosen))
+    rows, of_rows = pa.concat_tables(tables), Targets.concatenate(targets)
+    row_of = np.flatnonzero(np.array(rows["status"].to_pylist(), object) == Status.OK)
     faces = [mean_face(file) for file in files]  # all zeros where no face was found
-    dataset = Dataset(
-        classes,
+    return Dataset(
+        tuple(classes),
         rows,
-        split_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), settings),
-        features,
-        target=np.array([classes.index(name) for name in emotions[ok]], np.int64),
-        row_of=np.flatnonzero(ok),
+        split_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), split),
+        of_rows.archive,
+        np.zeros((len(row_of), 0), np.float32),
+        of_rows.take(row_of),
+        row_of,
         settings={
             **feature_settings(files[0]),
             "sources": {file.path.stem: _extractor(file) for file in files},
         },
         face=np.mean([face for face in faces if face.any()] or faces[:1], axis=0),
     )
-    _check_parts(dataset)
-    return dataset
+
+
+def read_features(file: RowsFile, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Features float32 [some, 1434] of these rows of a features file, in order; a row group at a time."""
+    start = 0
+    for number, size in enumerate(file.group_sizes):  # iter_batches would buffer the whole file
+        stop = start + size
+        here = rows[(rows >= start) & (rows < stop)]
+        if len(here):
+            column = file.read_group(number, ["features"])["features"]
+            yield present_rows(column.take(here - start), COORDINATES)
+        start = stop
 
 
 def _extractor(file: RowsFile) -> dict:
@@ -136,33 +198,47 @@ def count_subjects(dataset: Dataset) -> dict[str, int]:
 
 
 def count_coverage(dataset: Dataset) -> dict:
-    """How many pictures gave features, and why the others did not."""
-    status = dataset.rows["status"].to_pylist()
-    emotion = dataset.rows["emotion"].to_pylist()
+    """How many pictures of the chosen archives gave features, and why the others did not."""
+    own = dataset.archive >= 0
+    status = np.array(dataset.rows["status"].to_pylist(), object)[own]
+    archive = dataset.archive[own]
     counts = Counter(status)
-    ok_of = Counter(name for name, found in zip(emotion, status, strict=True) if found == Status.OK)
-    all_of = Counter(emotion)
     return {
         "images": len(status),
         **{name: counts[name] for name in Status},
-        "per_emotion": {name: ok_of[name] / all_of[name] for name in dataset.classes},
+        "per_emotion": {
+            name: np.mean(status[archive == number] == Status.OK) if number in archive else None
+            for number, name in enumerate(dataset.classes)
+        },
     }
 
 
-def _check_parts(dataset: Dataset) -> None:
-    subjects = dataset.column("subject")
-    for split in SPLITS:
-        indices = dataset.indices(split)
-        missing = [
-            name
-            for number, name in enumerate(dataset.classes)
-            if not any(
-                subjects[index] is not None or split == "train" for index in indices[dataset.target[indices] == number]
+def _check_splits(dataset: Dataset, labels: LabelParams) -> None:
+    """Raises FaceemoError if a class is missing in a split: people are needed in valid and test."""
+    targets = dataset.targets
+    found = {
+        "any": targets.learnt,
+        "train": targets.learnt[dataset.train],
+        "valid": targets.valid[dataset.valid],
+        "test": targets.learnt[dataset.test],
+    }
+    for split, classes in found.items():
+        missing = [name for number, name in enumerate(dataset.classes) if number not in classes]
+        if missing and split == "any":
+            raise FaceemoError(_no_faces(missing[0], labels))
+        if missing and split == "train" and labels.min_agreement:
+            raise FaceemoError(
+                f"labels.min_agreement: no training picture of {missing[0]} has {labels.min_agreement} raters; lower it"
             )
-        ]
         if missing:
-            people = len({subject for subject in subjects if subject is not None})
+            people = len(set(dataset.column("subject")) - {None})
             raise FaceemoError(
                 f"the {split} split has nobody with {' or '.join(missing)}: {people} people are too few for 'split' as "
                 "it is; add archives, raise 'limit', or change 'split'"
             )
+
+
+def _no_faces(name: str, labels: LabelParams) -> str:
+    if labels.target == "archive":
+        return f"no faces of {name!r} in data/features; scan its archives or take it out of 'emotions'"
+    return f"no faces in data/features that raters saw as {name!r}; scan more archives or take it out of 'emotions'"

@@ -11,7 +11,9 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from torch import nn
 
 from faceemo.extraction.facemesh import LANDMARKS
+from faceemo.params import LabelParams, Params
 from faceemo.training.dataset import Dataset, count_coverage, count_subjects
+from faceemo.training.targets import NONE, OUTSIDE, pair_raters
 
 RESAMPLES = 2000
 BINS = 10
@@ -19,26 +21,37 @@ UNANIMOUS = 3  # raters
 DIGITS = 6  # in both files
 
 
-def evaluate(dataset: Dataset, logits: np.ndarray, temperature: float, recall_target: float) -> dict:
+def evaluate(dataset: Dataset, logits: np.ndarray, temperature: float, params: Params) -> dict:
     """The whole of evaluation.json.
 
     logits: float32 [N, classes] for the N faces of the dataset; divided by temperature they give the probabilities.
+    The test faces are judged by the archive's name, by their raters' majority and by what was learnt; the first two are
+    the same faces whatever is learnt.
     """
     probability = softmax(logits / temperature, axis=1)
-    valid, test = dataset.indices("valid"), dataset.indices("test")
+    predicted, targets, valid = probability.argmax(axis=1), dataset.targets, dataset.valid
     evaluation = {
-        "valid": summary(probability[valid], dataset.target[valid], dataset.classes),
+        "valid": summary(probability[valid], targets.valid[valid], dataset.classes),
         "test": {
-            **summary(probability[test], dataset.target[test], dataset.classes),
-            **_test_details(dataset, probability, test),
+            "archive": {**judge(dataset, probability, targets.archive), **_archive_details(dataset, predicted)},
+            "majority": judge(dataset, probability, targets.majority),
+            "learnt": judge(dataset, probability, targets.learnt),
+            "log_loss": learnt_log_loss(dataset, probability),
         },
+        "ceiling": judge_raters(dataset, predicted),
+        "labels": count_labels(dataset, params.labels),
         "coverage": count_coverage(dataset),
         "subjects": count_subjects(dataset),
         "temperature": temperature,
     }
     if len(dataset.classes) == 2:
+        test = dataset.test
         evaluation["threshold"] = recall_threshold(
-            probability[valid, 1], dataset.target[valid], probability[test, 1], dataset.target[test], recall_target
+            probability[valid, 1],
+            targets.valid[valid],
+            probability[test, 1],
+            targets.learnt[test],
+            params.train.recall_target,
         )
     return _plain(evaluation)
 
@@ -49,34 +62,127 @@ def headline(evaluation: dict) -> dict:
     All are scalars and always there, so that every run has the same columns; null where there is nothing.
     """
     test, valid, coverage = evaluation["test"], evaluation["valid"], evaluation["coverage"]
-    low, high = test["balanced_accuracy_interval"]
+    archive, few = test["archive"], ("accuracy", "balanced_accuracy", "macro_f1")
+    low, high = archive["balanced_accuracy_interval"]
     return {
         "test": {
             "archive": {
-                "accuracy": test["accuracy"],
-                "balanced_accuracy": test["balanced_accuracy"],
+                "accuracy": archive["accuracy"],
+                "balanced_accuracy": archive["balanced_accuracy"],
                 "balanced_accuracy_low": low,
                 "balanced_accuracy_high": high,
-                "macro_f1": test["macro_f1"],
+                "macro_f1": archive["macro_f1"],
             },
             "log_loss": test["log_loss"],
-            "auroc": test["auroc"],
-            "majority": dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1")),
+            "auroc": test["learnt"]["auroc"],
+            "majority": {name: test["majority"][name] for name in few},
         },
-        "ceiling": {"balanced_accuracy": None},
+        "ceiling": {"balanced_accuracy": evaluation["ceiling"]["raters"]["balanced_accuracy"]},
         "valid": {name: valid[name] for name in ("accuracy", "macro_f1", "log_loss")},
         "coverage": round(coverage["ok"] / coverage["images"], DIGITS),
         "subjects": {"overlap": evaluation["subjects"]["overlap"]},
     }
 
 
+def judge(dataset: Dataset, probability: np.ndarray, truth: np.ndarray) -> dict:
+    """The test faces that have a class in truth: summary, its interval over people, and by sex, age and profession.
+
+    probability: [N, classes]; truth: int64 [N], below 0 for no class.
+    """
+    faces = dataset.indices("test", truth)
+    target, predicted = truth[faces], probability[faces].argmax(axis=1)
+    return {
+        "images": len(faces),
+        **summary(probability[faces], target, dataset.classes),
+        "balanced_accuracy_interval": interval_over_people(target, predicted, dataset.column("subject")[faces]),
+        **{
+            f"by_{column}": by_group(target, predicted, dataset.column(column)[faces])
+            for column in ("sex", "age", "professional")
+        },
+    }
+
+
+def _archive_details(dataset: Dataset, predicted: np.ndarray) -> dict:
+    faces = dataset.indices("test", dataset.targets.archive)
+    target = dataset.targets.archive[faces]
+    unanimous = np.array([value == UNANIMOUS for value in dataset.column("agreement")[faces]], bool)
+    pictures = np.count_nonzero((dataset.split == "test") & (dataset.archive >= 0))
+    right = np.count_nonzero(predicted[faces] == target)
+    return {
+        "unanimous": accuracies(target[unanimous], predicted[faces][unanimous]),
+        "all_pictures": {"images": pictures, "accuracy": right / pictures if pictures else None},
+    }
+
+
+def learnt_log_loss(dataset: Dataset, probability: np.ndarray) -> float | None:
+    """Of the test faces against what is learnt; against votes with their weights, faces with a tie among them."""
+    targets = dataset.targets
+    faces = np.flatnonzero((dataset.split[dataset.row_of] == "test") & (targets.weight > 0))
+    if not len(faces):
+        return None
+    shares = np.eye(len(dataset.classes))[targets.learnt] if targets.shares is None else targets.shares
+    loss = -(shares[faces] * np.log(np.clip(probability[faces], 1e-12, None))).sum(axis=1)
+    return float(np.average(loss, weights=targets.weight[faces]))
+
+
+def judge_raters(dataset: Dataset, predicted: np.ndarray) -> dict:
+    """How far one rater agrees with the others, and the model on the same pictures, each as often as a rater of it.
+
+    predicted: int64 [N]. share: of the judged test pictures with answers those where the others agree on a class.
+    """
+    pairs = pair_raters(dataset.targets, dataset.split[dataset.row_of] == "test")
+    subject = dataset.column("subject")[pairs.face]
+    return {
+        "pairs": len(pairs.face),
+        "images": len(set(pairs.face.tolist())),
+        "share": len(set(pairs.face.tolist())) / pairs.rated if pairs.rated else None,
+        "raters": _recalls(pairs.truth, pairs.answer, subject, dataset.classes),
+        "model": _recalls(pairs.truth, predicted[pairs.face], subject, dataset.classes),
+    }
+
+
+def _recalls(truth: np.ndarray, answer: np.ndarray, subject: np.ndarray, classes: tuple[str, ...]) -> dict:
+    right = truth == answer
+    return {
+        **accuracies(truth, answer),
+        "balanced_accuracy_interval": interval_over_people(truth, answer, subject),
+        "per_class": {
+            name: np.mean(right[truth == number]) if number in truth else None for number, name in enumerate(classes)
+        },
+    }
+
+
+def count_labels(dataset: Dataset, settings: LabelParams) -> dict:
+    """What became of the training people's faces: those learnt, those that another class was made of, and in the chosen
+    archives those without a record or answer, without a majority and with one for an emotion that is not chosen.
+    """
+    targets, training = dataset.targets, dataset.split[dataset.row_of] == "train"
+    learnt, own = training & targets.trained, training & (targets.archive >= 0)
+    rated = own & (targets.raters > 0)
+    return {
+        "target": settings.target,
+        "learnt": np.count_nonzero(learnt),
+        "by_name": np.count_nonzero(learnt & ~targets.labelled) if settings.target != "archive" else None,
+        "moved": np.count_nonzero(learnt & (targets.learnt >= 0) & (targets.learnt != targets.archive)),
+        "tied": np.count_nonzero(learnt & (targets.learnt == NONE)),
+        "unrated": np.count_nonzero(own & targets.labelled & (targets.raters == 0)),
+        "no_majority": np.count_nonzero(rated & (targets.majority == NONE)),
+        "outside": np.count_nonzero(rated & (targets.majority == OUTSIDE)),
+    }
+
+
 def summary(probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> dict:
     """Accuracy, balanced accuracy, macro F1, log loss and per-class figures.
 
-    probability: [N, classes]; target: int64 [N]. Classes without a picture have null recall and are left out of means.
+    probability: [N, classes]; target: int64 [N]. Classes without a picture have null recall and are left out of means;
+    without any picture all is None.
     """
     predicted = probability.argmax(axis=1)
     labels = range(len(classes))
+    if not len(target):
+        figures = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "auroc", "calibration_error")
+        nothing = {"precision": None, "recall": None, "f1": None, "support": 0}
+        return {**dict.fromkeys(figures), "per_class": {name: dict(nothing) for name in classes}}
     precision, recall, f1, support = precision_recall_fscore_support(target, predicted, labels=labels, zero_division=0)
     present = support > 0
     chosen = np.clip(probability[np.arange(len(target)), target], 1e-12, None)
@@ -94,21 +200,6 @@ def summary(probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...
     }
 
 
-def _test_details(dataset: Dataset, probability: np.ndarray, test: np.ndarray) -> dict:
-    target, predicted = dataset.target[test], probability[test].argmax(axis=1)
-    right = predicted == target
-    agreement = dataset.column("agreement")[test]
-    unanimous = np.array([value == UNANIMOUS for value in agreement], bool)
-    pictures = int((dataset.split == "test").sum())
-    return {
-        "balanced_accuracy_interval": interval_over_people(target, predicted, dataset.column("subject")[test]),
-        "unanimous": accuracies(target[unanimous], predicted[unanimous]),
-        "all_pictures": {"images": pictures, "accuracy": right.sum() / pictures},
-        "by_sex": by_group(target, predicted, dataset.column("sex")[test]),
-        "by_age": by_group(target, predicted, dataset.column("age")[test]),
-    }
-
-
 def accuracies(target: np.ndarray, predicted: np.ndarray) -> dict:
     """Images, accuracy and balanced accuracy (over the classes that occur); null where there are no images."""
     recalls = [np.mean(predicted[target == number] == number) for number in np.unique(target)]
@@ -121,14 +212,22 @@ def accuracies(target: np.ndarray, predicted: np.ndarray) -> dict:
 
 def by_group(target: np.ndarray, predicted: np.ndarray, group: np.ndarray) -> dict[str, dict]:
     """accuracies for each value of group, "unknown" for None."""
-    names = np.array(["unknown" if value is None else str(value) for value in group])
+    names = group_names(group)
     return {str(name): accuracies(target[names == name], predicted[names == name]) for name in np.unique(names)}
+
+
+def group_names(group: np.ndarray) -> np.ndarray:
+    """Values of a column as text, "unknown" for None."""
+    words = {"None": "unknown", "True": "yes", "False": "no"}
+    return np.array([words.get(str(value), str(value)) for value in group])
 
 
 def interval_over_people(
     target: np.ndarray, predicted: np.ndarray, subject: np.ndarray, level: float = 0.95
-) -> tuple[float, float]:
+) -> tuple[float | None, float | None]:
     """Bootstrap interval of balanced accuracy, resampling people: pictures of one person are not independent."""
+    if not len(target):
+        return None, None
     people, person = np.unique(subject.astype(str), return_inverse=True)
     classes = np.unique(target)
     pictures = np.stack([np.bincount(person[target == c], minlength=len(people)) for c in classes], axis=1)
@@ -193,9 +292,9 @@ def recall_threshold(
     def reached(score: np.ndarray, target: np.ndarray) -> dict:
         chosen, truth = score >= threshold, target == 1
         return {
-            "recall": np.mean(chosen[truth]),
+            "recall": np.mean(chosen[truth]) if truth.any() else None,
             "precision": np.mean(truth[chosen]) if chosen.any() else None,
-            "false_positive_rate": np.mean(chosen[~truth]),
+            "false_positive_rate": np.mean(chosen[~truth]) if not truth.all() else None,
         }
 
     return {

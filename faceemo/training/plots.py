@@ -25,8 +25,8 @@ TRAIN, VALID, INK = "#8a8f98", "#1f6feb", "#24292f"
 
 def write_run(folder: Path, dataset: Dataset, training: Training, probability: np.ndarray) -> None:
     """All plots of a finished training; probability: [N, classes] for the N faces of the dataset."""
-    test = dataset.indices("test")
-    target, predicted = dataset.target[test], probability[test].argmax(axis=1)
+    test = dataset.test
+    target, predicted = dataset.targets.learnt[test], probability[test].argmax(axis=1)
     classes = dataset.classes
     some = np.random.default_rng(0).permutation(test)[:IMPORTANCE_ROWS]  # rows lie archive by archive
     importance = landmark_importance(training.model.build(), dataset.features[some])

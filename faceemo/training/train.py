@@ -16,10 +16,11 @@ from faceemo.console import Interrupted, progress
 from faceemo.emotions import NEUTRAL
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
-from faceemo.params import Params
+from faceemo.params import Params, TrainParams
 from faceemo.training.dataset import Dataset
 from faceemo.training.mirror import Mirror, mirrored_features
 from faceemo.training.model import NETWORKS, TrainedModel, save_model
+from faceemo.training.targets import Targets
 
 EVALUATION_ROWS = 8192
 STD_FLOOR = 1e-3  # of features of size 1; a coordinate that never moved in training must not decide alone
@@ -66,23 +67,22 @@ def train(
     """
     torch.manual_seed(params.seed)
     devices = find_devices()
-    indices = training_indices(dataset, params.train.min_agreement)
+    indices, targets = dataset.train, dataset.targets
     neutral = mean_neutral_face(dataset, indices)
     mean, std = np.zeros(COORDINATES, np.float32), np.ones(COORDINATES, np.float32)
     if params.train.standardize:
         mean, std = fit_standardization(dataset.features, indices, params.train.mirror)
         standardize(dataset.features, mean, std)
     x = torch.from_numpy(dataset.features).to(devices[0])
-    y = torch.from_numpy(dataset.target).to(devices[0])
+    y, loss_of = make_loss(targets, indices, params.train)
+    y, loss_of = y.to(devices[0]), loss_of.to(devices[0])
+    learnt = torch.from_numpy(targets.learnt).to(devices[0])
     rows = torch.from_numpy(indices).to(devices[0])
-    valid_rows = torch.from_numpy(dataset.indices("valid")).to(devices[0])
+    valid_rows = torch.from_numpy(dataset.valid).to(devices[0])
+    valid_y = torch.from_numpy(targets.valid[dataset.valid]).to(devices[0])
 
     network = NETWORKS[params.train.network](len(dataset.classes)).to(devices[0])
     parallel = nn.DataParallel(network, devices) if len(devices) > 1 else network
-    loss_of = nn.CrossEntropyLoss(
-        weight=_class_weights(y[rows], len(dataset.classes)) if params.train.class_weights else None,
-        label_smoothing=params.train.label_smoothing,
-    )
     sizes = batch_sizes(len(rows), params.batch_size, len(devices))
     optimizer, schedule = make_optimizer(network, params, len(sizes) * params.epochs)
     mirror = Mirror(devices[0]) if params.train.mirror else None
@@ -93,8 +93,8 @@ def train(
     try:
         with progress(params.epochs, "train", "epochs") as advance:
             for number in range(1, params.epochs + 1):
-                loss, accuracy = run_epoch(parallel, x, y, rows, sizes, optimizer, schedule, loss_of, mirror)
-                epoch = _measured(number, loss, accuracy, predict_logits(parallel, x, valid_rows), y[valid_rows])
+                loss, accuracy = run_epoch(parallel, x, y, learnt, rows, sizes, optimizer, schedule, loss_of, mirror)
+                epoch = _measured(number, loss, accuracy, predict_logits(parallel, x, valid_rows), valid_y)
                 history.append(epoch)
                 after_epoch(history)
                 if not math.isfinite(loss + epoch.valid_loss):
@@ -145,7 +145,7 @@ def mean_neutral_face(dataset: Dataset, indices: np.ndarray) -> torch.Tensor | N
     """
     if dataset.settings.get("normalize", {}).get("baseline") != "person" or NEUTRAL not in dataset.classes:
         return None
-    faces = dataset.features[indices[dataset.target[indices] == dataset.classes.index(NEUTRAL)]]
+    faces = dataset.features[indices[dataset.targets.learnt[indices] == dataset.classes.index(NEUTRAL)]]
     return torch.from_numpy(faces.mean(axis=0)) if len(faces) else None
 
 
@@ -191,6 +191,7 @@ def run_epoch(
     network: nn.Module,
     x: torch.Tensor,
     y: torch.Tensor,
+    learnt: torch.Tensor,
     rows: torch.Tensor,
     sizes: list[int],
     optimizer: torch.optim.Optimizer,
@@ -198,11 +199,15 @@ def run_epoch(
     loss_of: nn.Module,
     mirror: Mirror | None,
 ) -> tuple[float, float]:
-    """One pass over these rows of x [N, 1434] and y [N] in random order; returns mean loss and accuracy."""
+    """One pass over these rows of x [N, 1434] and y [N] or [N, classes] in random order: mean loss and accuracy.
+
+    learnt: int64 [N], the class that a prediction is compared with, below 0 for none.
+    """
     network.train()
     order = rows[torch.randperm(len(rows)).to(rows.device)]
     loss_sum = torch.zeros((), device=x.device)
     hits = torch.zeros((), device=x.device, dtype=torch.long)
+    compared = torch.zeros((), device=x.device, dtype=torch.long)
     for batch in order[: sum(sizes)].split(sizes):
         features, target = x.index_select(0, batch), y.index_select(0, batch)
         if mirror is not None:  # the order is random, so the first half is a random half
@@ -215,26 +220,28 @@ def run_epoch(
         optimizer.step()
         schedule.step()
         loss_sum += loss.detach() * len(batch)
-        hits += (logits.detach().argmax(1) == target).sum()
-    return loss_sum.item() / sum(sizes), hits.item() / sum(sizes)
+        truth = learnt.index_select(0, batch)
+        hits += (logits.detach().argmax(1) == truth).sum()
+        compared += (truth >= 0).sum()
+    return loss_sum.item() / sum(sizes), hits.item() / max(compared.item(), 1)
 
 
-def training_indices(dataset: Dataset, min_agreement: int) -> np.ndarray:
-    """The rows to train on: those that enough raters confirmed; a row without a record counts as confirmed by none.
+def make_loss(targets: Targets, indices: np.ndarray, settings: TrainParams) -> tuple[torch.Tensor, nn.Module]:
+    """The target of every face, int64 [N] or float32 [N, classes], and the loss of logits against it.
 
-    Raises FaceemoError if a class is left without any.
+    indices: the faces to learn from. Shares of votes are smoothed and weighted here, as CrossEntropyLoss itself does
+    with a class, so that their sum is a picture's weight, 1 on average.
     """
-    indices = dataset.indices("train")
-    if not min_agreement:
-        return indices
-    agreement = np.array([value or 0 for value in dataset.column("agreement")[indices]])
-    indices = indices[agreement >= min_agreement]
-    for number, name in enumerate(dataset.classes):
-        if number not in dataset.target[indices]:
-            raise FaceemoError(
-                f"no training picture of {name} has train.min_agreement of {min_agreement} raters; lower it"
-            )
-    return indices
+    classes, smoothing = targets.votes.shape[1], settings.label_smoothing
+    if targets.shares is None:
+        counts = np.bincount(targets.learnt[indices], minlength=classes)
+        weights = _class_weights(counts) if settings.class_weights else None
+        return torch.from_numpy(targets.learnt), nn.CrossEntropyLoss(weights, label_smoothing=smoothing)
+    weight = targets.weight[:, None] / targets.weight[indices].mean()
+    y = torch.from_numpy((targets.shares * (1 - smoothing) + smoothing / classes) * weight)
+    if settings.class_weights:  # by votes: of a class that is seldom the most voted one there may be many
+        y *= _class_weights((targets.shares * weight)[indices].sum(axis=0))
+    return y, nn.CrossEntropyLoss()
 
 
 def fit_standardization(features: np.ndarray, indices: np.ndarray, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -271,9 +278,9 @@ def make_optimizer(
     return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
 
-def _class_weights(target: torch.Tensor, classes: int) -> torch.Tensor:
-    """Inverse to how often each class comes, 1 on average over the pictures."""
-    return len(target) / (classes * torch.bincount(target, minlength=classes).float())
+def _class_weights(counts: np.ndarray) -> torch.Tensor:
+    """Inverse to how often each class comes, 1 on average over the pictures or votes counted."""
+    return torch.from_numpy(counts.sum() / (len(counts) * counts)).float()
 
 
 def _measured(number: int, loss: float, accuracy: float, logits: torch.Tensor, target: torch.Tensor) -> Epoch:

@@ -62,14 +62,15 @@ def measure_load(faces):
     import pyarrow.parquet as pq
 
     from faceemo.extraction.facemesh import COORDINATES
+    from faceemo.features.labels import VOTED
     from faceemo.features.normalize import SCHEMA
-    from faceemo.params import SplitParams
+    from faceemo.params import LabelParams, SplitParams
     from faceemo.rows import rows_or_null
     from faceemo.training.dataset import load_dataset
 
     metadata = {
         name: json.dumps([0.0] * COORDINATES) for name in ("faceemo.face", "faceemo.normalize", "faceemo.extract")
-    }
+    } | {"faceemo.votes": json.dumps(VOTED)}
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for emotion in ("neutral", "anxious"):
@@ -78,13 +79,15 @@ def measure_load(faces):
                     people = [f"{(start + row) // 50:064x}" for row in range(1000)]
                     columns = {"emotion": [emotion] * 1000, "subject": people, "folder": ["training"] * 1000}
                     columns |= {"image": people, "status": ["ok"] * 1000}
+                    columns["votes"] = [[0, 0, 0, 1, 0, 0, 2]] * 500 + [[0, 0, 0, 2, 0, 0, 1]] * 500
                     columns["features"] = rows_or_null(list(random.random((1000, COORDINATES), np.float32)))
                     columns |= {
                         name: pa.nulls(1000, SCHEMA.field(name).type) for name in SCHEMA.names if name not in columns
                     }
                     writer.write_table(pa.table({name: columns[name] for name in SCHEMA.names}, schema=writer.schema))
         before = peak_megabytes(resource.RUSAGE_SELF)
-        dataset = load_dataset(Path(folder), ("neutral", "anxious"), SplitParams("person", 0.2, 0.2))
+        classes = {"neutral": ("neutral",), "anxious": ("anxious",)}
+        dataset = load_dataset(Path(folder), classes, SplitParams("person", 0.2, 0.2), LabelParams("votes", 0))
     size = dataset.features.nbytes / 2**20
     peak = peak_megabytes(resource.RUSAGE_SELF)
     print(f"{len(dataset.features)} faces: array {size:.0f} MB, peak {peak:.0f} MB ({before:.0f} MB before)")

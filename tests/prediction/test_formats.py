@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from faceemo.emotions import TAKEN
 from faceemo.errors import FaceemoError
 from faceemo.extraction.worker import Reading
-from faceemo.prediction.formats import format_of, write_predictions
+from faceemo.prediction.formats import FIXED, format_of, write_predictions
 from faceemo.prediction.inputs import Input
 from faceemo.prediction.predict import Prediction
 
@@ -120,3 +121,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         with pytest.raises(RuntimeError, match="power"):
             write_predictions(broken(), CLASSES, name, tmp_path / f"a.{name}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_class_can_be_named_like_a_column_of_predictions():
+    assert set(FIXED) == set(TAKEN)

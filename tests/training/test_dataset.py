@@ -6,16 +6,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_targets import ARCHIVE, single
 
 from faceemo.errors import FaceemoError
+from faceemo.features.labels import VOTED
 from faceemo.features.normalize import SCHEMA
-from faceemo.params import SplitParams
+from faceemo.params import LabelParams, SplitParams
 from faceemo.rows import rows_or_null
 from faceemo.training.dataset import count_coverage, count_subjects, load_dataset, share_of, split_of_rows
 
 BY_PERSON = SplitParams(by="person", valid=0.2, test=0.2)
 BY_FOLDER = SplitParams(by="folder", valid=0.2, test=0.2)
-CLASSES = ("neutral", "anxious")
+CLASSES = single("neutral", "anxious")
+NEUTRAL_VOTES, ANXIOUS_VOTES = ([3 * (name == seen) for name in VOTED] for seen in ("neutral", "anxious"))
 SETTINGS = {"normalize": {"units": "equal"}, "extract": {"max_faces": 1}}
 
 
@@ -38,14 +41,16 @@ def row(mark: float, emotion: str, subject: str | None, status: str = "ok", fold
     return {"mark": mark, "emotion": emotion, "subject": subject, "status": status, "folder": folder}
 
 
-def write_features(folder: Path, key: str, rows: list[dict], face: float = 0.0) -> None:
+def write_features(folder: Path, key: str, rows: list[dict], face: float = 0.0, voted: tuple[str, ...] = ()) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     metadata = {f"faceemo.{name}": json.dumps(value) for name, value in SETTINGS.items()}
     metadata["faceemo.face"] = json.dumps([face] * 1434)
+    metadata["faceemo.votes"] = json.dumps(voted)
     nothing = [None] * len(rows)
     columns = {
         **dict.fromkeys(SCHEMA.names, nothing),
         **{name: [one[name] for one in rows] for name in ("emotion", "subject", "status", "folder")},
+        "votes": [one.get("votes") for one in rows],
         "image": [f"{one['mark']:g}.jpg" for one in rows],
         "sex": ["female"] * len(rows),
         "age": [30] * len(rows),
@@ -120,7 +125,7 @@ def test_features_land_at_their_rows_with_failed_rows_between_over_files_and_bat
     }
     for key, rows in files.items():
         write_features(tmp_path, key, rows)
-    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON)
+    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)
     expected = [one for key, rows in files.items() if "happy" not in key for one in rows]
     assert dataset.rows["image"].to_pylist() == [f"{one['mark']:g}.jpg" for one in expected]
     found = [one for one in expected if one["status"] == "ok"]
@@ -130,7 +135,7 @@ def test_features_land_at_their_rows_with_failed_rows_between_over_files_and_bat
     assert (dataset.features == marks[:, None]).all()
     assert list(dataset.column("image")) == [f"{one['mark']:g}.jpg" for one in found]
     assert list(dataset.column("subject")) == [one["subject"] for one in found]
-    assert [dataset.classes[number] for number in dataset.target] == [one["emotion"] for one in found]
+    assert [dataset.classes[number] for number in dataset.targets.learnt] == [one["emotion"] for one in found]
 
 
 def test_places_of_the_parts_are_all_faces_once(tmp_path):
@@ -138,8 +143,8 @@ def test_places_of_the_parts_are_all_faces_once(tmp_path):
         tmp_path, "a", [*everybody("neutral"), row(90, "neutral", None), row(91, "neutral", None, "no_face")]
     )
     write_features(tmp_path, "b", everybody("anxious"))
-    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON)
-    indices = [dataset.indices(split) for split in ("train", "valid", "test")]
+    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)
+    indices = [dataset.train, dataset.valid, dataset.test]
     assert [len(some) for some in indices] == [5, 4, 4]
     assert sorted(np.concatenate(indices)) == list(range(13))
     people = [set(dataset.column("subject")[some]) - {None} for some in indices]
@@ -149,14 +154,14 @@ def test_places_of_the_parts_are_all_faces_once(tmp_path):
 def test_the_order_of_the_classes_is_the_asked_one(tmp_path):
     write_features(tmp_path, "a", everybody("neutral"))
     write_features(tmp_path, "b", everybody("anxious", start=50))
-    dataset = load_dataset(tmp_path, ("anxious", "neutral"), BY_PERSON)
-    np.testing.assert_array_equal(dataset.target, np.where(dataset.features[:, 0] < 50, 1, 0))
+    dataset = load_dataset(tmp_path, single("anxious", "neutral"), BY_PERSON, ARCHIVE)
+    np.testing.assert_array_equal(dataset.targets.learnt, np.where(dataset.features[:, 0] < 50, 1, 0))
 
 
 def test_settings_and_the_mean_face_come_with_the_features(tmp_path):
     write_features(tmp_path, "a", everybody("neutral"), face=1.0)
     write_features(tmp_path, "b", everybody("anxious"), face=3.0)
-    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON)
+    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)
     of_source = {"engine": "mediapipe", "versions": {}}  # what is not written down
     assert dataset.settings == {**SETTINGS, "sources": {"a": of_source, "b": of_source}}
     np.testing.assert_allclose(dataset.face, np.full((478, 3), 2.0))
@@ -181,7 +186,7 @@ def test_people_are_counted_and_none_overlap_by_person(tmp_path):
         tmp_path, "a", [*everybody("neutral", 3), row(90, "neutral", None), row(91, "neutral", None, "no_face")]
     )
     write_features(tmp_path, "b", everybody("anxious", 2, folder="validation"))
-    assert count_subjects(load_dataset(tmp_path, CLASSES, BY_PERSON)) == {
+    assert count_subjects(load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)) == {
         "train": 3,
         "valid": 3,
         "test": 3,
@@ -201,7 +206,7 @@ def test_people_that_training_or_validation_has_seen_are_counted_by_folder(tmp_p
     for emotion in CLASSES:
         rows = [row(n, emotion, subject) for n, subject in enumerate(training)]
         write_features(tmp_path, emotion, rows + [row(50, emotion, s, folder="validation") for s in validation])
-    counts = count_subjects(load_dataset(tmp_path, CLASSES, BY_FOLDER))
+    counts = count_subjects(load_dataset(tmp_path, CLASSES, BY_FOLDER, ARCHIVE))
     assert counts == {"train": 5, "valid": 4, "test": 6, "overlap": 3, "unknown": 0}
 
 
@@ -210,7 +215,7 @@ def test_coverage_counts_every_picture_of_the_chosen_emotions(tmp_path):
     write_features(tmp_path, "a", everybody("neutral") + [row(90, "neutral", person(0), status) for status in failed])
     write_features(tmp_path, "b", everybody("anxious") + [row(90, "anxious", person(0), "no_face")] * 2)
     write_features(tmp_path, "c", everybody("happy"))
-    assert count_coverage(load_dataset(tmp_path, CLASSES, BY_PERSON)) == {
+    assert count_coverage(load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)) == {
         "images": 20,
         "ok": 12,
         "no_face": 5,
@@ -221,9 +226,9 @@ def test_coverage_counts_every_picture_of_the_chosen_emotions(tmp_path):
     }
 
 
-def error_of(folder: Path, settings: SplitParams = BY_PERSON) -> str:
+def error_of(folder: Path, settings: SplitParams = BY_PERSON, labels: LabelParams = ARCHIVE) -> str:
     with pytest.raises(FaceemoError) as error:
-        load_dataset(folder, CLASSES, settings)
+        load_dataset(folder, CLASSES, settings, labels)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -274,7 +279,7 @@ def test_features_of_another_version_are_one_clear_line(tmp_path):
     for difference, changed in changes.items():
         pq.write_table(changed, path)
         with pytest.raises(FaceemoError, match=rf"anxious-training-01\.parquet is of another version .*{difference}"):
-            load_dataset(tmp_path, CLASSES, BY_PERSON)
+            load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)
 
 
 def test_a_broken_features_file_is_one_clear_line(tmp_path):
@@ -284,4 +289,65 @@ def test_a_broken_features_file_is_one_clear_line(tmp_path):
     for content in (b"", b"text", whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(content)
         with pytest.raises(FaceemoError, match=r"neutral-training-01\.parquet cannot be read .*; run 'dvc repro'$"):
-            load_dataset(tmp_path, CLASSES, BY_PERSON)
+            load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)
+
+
+def seen(mark: float, emotion: str, subject: str, **votes: int) -> dict:
+    """A row whose raters saw these emotions."""
+    return {**row(mark, emotion, subject), "votes": [votes.get(name, 0) for name in VOTED]}
+
+
+@pytest.mark.parametrize("target", ["archive", "majority", "votes"])
+def test_a_face_of_an_archive_that_was_not_chosen_comes_in_where_raters_saw_a_chosen_class(tmp_path, target):
+    """Of happy only the second picture has a majority; the third has a vote that can be learnt."""
+    tester, learner = people_of("test", 1)[0], people_of("train", 1)[0]
+    happy = [
+        seen(90, "happy", tester, happy=3),
+        seen(91, "happy", tester, anxious=2, happy=1),
+        seen(92, "happy", learner, neutral=1, happy=2),
+    ]
+    failed = {**seen(93, "happy", learner, anxious=3), "status": "no_face"}
+    write_features(tmp_path, "happy-training-01", [*happy, failed], voted=VOTED)
+    write_features(tmp_path, "a", everybody("neutral"))
+    write_features(tmp_path, "b", everybody("anxious", start=50))
+    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON, LabelParams(target, min_agreement=0))
+    moved = dataset.column("emotion") == "happy"
+    assert dataset.features[moved, 0].tolist() == ([91, 92] if target == "votes" else [91])
+    assert dataset.targets.majority[moved][0] == 1
+    assert (dataset.targets.learnt[moved][0] == 1) == (target != "archive")
+    assert dataset.unlabelled_sources() == ["a", "b"]
+    assert count_coverage(dataset)["images"] == 12
+    assert len(dataset.indices("test", dataset.targets.archive)) == 4
+    assert len(dataset.indices("test", dataset.targets.majority)) == 1
+    assert len(dataset.train) == 4 + (target == "votes")
+
+
+def test_a_class_may_be_of_another_archive_alone(tmp_path):
+    write_features(tmp_path, "a", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("neutral")], voted=VOTED)
+    write_features(tmp_path, "c", [{**one, "votes": ANXIOUS_VOTES} for one in everybody("happy")], voted=VOTED)
+    dataset = load_dataset(tmp_path, CLASSES, BY_PERSON, LabelParams("majority", min_agreement=0))
+    assert [len(some) for some in (dataset.train, dataset.valid, dataset.test)] == [4, 4, 4]
+    assert count_coverage(dataset)["per_emotion"] == {"neutral": 1, "anxious": None}
+    assert "no faces of 'anxious'" in error_of(tmp_path)
+
+
+def test_a_class_that_raters_never_saw_is_one_clear_line(tmp_path):
+    write_features(tmp_path, "a", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("neutral")], voted=VOTED)
+    write_features(tmp_path, "b", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("anxious")], voted=VOTED)
+    assert "that raters saw as 'anxious'" in error_of(tmp_path, labels=LabelParams("majority", min_agreement=0))
+
+
+def test_a_min_agreement_that_leaves_a_class_without_pictures_is_one_clear_line(tmp_path):
+    write_features(tmp_path, "a", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("neutral")], voted=VOTED)
+    write_features(tmp_path, "b", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("anxious")], voted=VOTED)
+    message = error_of(tmp_path, labels=LabelParams("archive", min_agreement=1))
+    assert "labels.min_agreement: no training picture of anxious has 1 raters; lower it" in message
+
+
+def test_a_group_is_one_class_of_several_archives(tmp_path):
+    for number, emotion in enumerate(("neutral", "sad", "hurt")):
+        write_features(tmp_path, emotion, everybody(emotion, start=50 * number))
+    dataset = load_dataset(tmp_path, {**single("neutral"), "low": ("sad", "hurt")}, BY_PERSON, ARCHIVE)
+    assert dataset.classes == ("neutral", "low")
+    np.testing.assert_array_equal(dataset.targets.learnt, dataset.features[:, 0] >= 50)
+    assert count_coverage(dataset)["per_emotion"] == {"neutral": 1, "low": 1}

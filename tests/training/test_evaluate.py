@@ -1,20 +1,26 @@
+import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from made_targets import single, targets_of
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from faceemo.emotions import KOREAN
+from faceemo.features.labels import VOTED
+from faceemo.params import LabelParams, load_params
 from faceemo.training.dataset import Dataset
 from faceemo.training.evaluate import (
     accuracies,
     auroc,
     by_group,
     calibration_bins,
+    count_labels,
     evaluate,
     expected_calibration_error,
     fit_temperature,
@@ -30,19 +36,30 @@ def two_classes(second: list[float]) -> np.ndarray:
     return np.stack([1 - np.array(second), second], axis=1)
 
 
-def dataset_of(rows: list[dict], classes: tuple[str, ...]) -> Dataset:
-    """Rows with the keys split, emotion, subject and, if it is not the plain case, status, sex, age, agreement."""
-    plain = {"image": "a.jpg", "folder": "training", "status": "ok", "sex": None, "age": None, "agreement": None}
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+
+
+def dataset_of(rows: list[dict], classes: tuple[str, ...], voted: tuple[str, ...] = (), **labels: object) -> Dataset:
+    """Rows with the keys split, emotion, subject and, if it is not the plain case, status, sex, age, agreement, votes.
+
+    voted: what the votes count; labels: of LabelParams.
+    """
+    plain = {"image": "a.jpg", "folder": "training", "source": "a", "status": "ok"}
+    plain |= dict.fromkeys(("sex", "age", "agreement", "professional", "votes"))
     rows = [{**plain, **row} for row in rows]
     ok = np.array([row["status"] == "ok" for row in rows])
-    types = {"age": pa.int16(), "agreement": pa.int8()}
+    types = {"age": pa.int16(), "agreement": pa.int8(), "professional": pa.bool_(), "votes": pa.list_(pa.int8())}
     names = [name for name in rows[0] if name != "split"]
+    settings = LabelParams(**{"target": "archive", "min_agreement": 0, **labels})
+    emotions, votes = ([row[name] for row in rows] for name in ("emotion", "votes"))
+    targets = targets_of(emotions, single(*classes), votes, voted, settings)
     return Dataset(
         classes,
         pa.table({name: pa.array([row[name] for row in rows], types.get(name, pa.string())) for name in names}),
         np.array([row["split"] for row in rows], object),
+        archive=targets.archive,
         features=np.zeros((int(ok.sum()), 1434), np.float32),
-        target=np.array([classes.index(row["emotion"]) for row in rows])[ok],
+        targets=targets.take(ok),
         row_of=np.flatnonzero(ok),
         settings={},
         face=np.zeros((478, 3)),
@@ -233,8 +250,8 @@ def mixed_dataset() -> tuple[Dataset, np.ndarray]:
 
 
 def test_metrics_of_a_mixed_test_part():
-    metrics = evaluate(*mixed_dataset(), temperature=2.0, recall_target=0.9)
-    test = metrics["test"]
+    metrics = evaluate(*mixed_dataset(), temperature=2.0, params=PARAMS)
+    test = metrics["test"]["archive"]
     assert test["accuracy"] == pytest.approx(3 / 5)
     assert test["all_pictures"] == {"images": 8, "accuracy": pytest.approx(3 / 8)}
     assert test["unanimous"] == {"images": 2, "accuracy": 1, "balanced_accuracy": 1}
@@ -250,11 +267,11 @@ def test_metrics_of_a_mixed_test_part():
 
 
 def test_metrics_are_plain_json_with_the_promised_keys():
-    metrics = evaluate(*mixed_dataset(), temperature=1.0, recall_target=0.9)
+    metrics = evaluate(*mixed_dataset(), temperature=1.0, params=PARAMS)
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
-    for split in ("valid", "test"):
-        assert set(metrics[split]) >= {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "per_class"}
-        assert set(metrics[split]["per_class"]["calm"]) == {"precision", "recall", "f1", "support"}
+    for judged in (metrics["valid"], *(metrics["test"][truth] for truth in ("archive", "majority", "learnt"))):
+        assert set(judged) >= {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "per_class"}
+        assert set(judged["per_class"]["calm"]) == {"precision", "recall", "f1", "support"}
     assert set(metrics["coverage"]) >= {"images", "ok", "no_face", "decode_error", "read_error", "per_emotion"}
     assert set(metrics["subjects"]) == {"train", "valid", "test", "overlap", "unknown"}
 
@@ -269,11 +286,11 @@ def test_metrics_hold_no_nan_where_a_class_raters_and_sexes_are_missing(classes)
     ]
     rows += [{"split": "test", "emotion": "calm", "subject": person(9)}] * 3
     logits = np.random.default_rng(0).normal(size=(len(rows), len(classes))).astype(np.float32)
-    metrics = evaluate(dataset_of(rows, classes), logits, temperature=1.0, recall_target=0.9)
+    metrics = evaluate(dataset_of(rows, classes), logits, temperature=1.0, params=PARAMS)
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
-    assert metrics["test"]["unanimous"] == {"images": 0, "accuracy": None, "balanced_accuracy": None}
-    assert set(metrics["test"]["by_sex"]) == set(metrics["test"]["by_age"]) == {"unknown"}
-    assert metrics["test"]["auroc"] is None
+    assert metrics["test"]["archive"]["unanimous"] == {"images": 0, "accuracy": None, "balanced_accuracy": None}
+    assert set(metrics["test"]["learnt"]["by_sex"]) == set(metrics["test"]["learnt"]["by_age"]) == {"unknown"}
+    assert metrics["test"]["learnt"]["auroc"] is None
     assert ("threshold" in metrics) == (len(classes) == 2)
 
 
@@ -293,7 +310,7 @@ def test_metrics_json_has_the_same_few_numbers_for_any_classes(classes):
         for name in names
     ]
     logits = np.random.default_rng(0).normal(size=(len(rows), classes)).astype(np.float32)
-    evaluation = evaluate(dataset_of(rows, names), logits, temperature=1.0, recall_target=0.9)
+    evaluation = evaluate(dataset_of(rows, names), logits, temperature=1.0, params=PARAMS)
     found = numbers(headline(evaluation))
     archive = ("accuracy", "balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "macro_f1")
     assert set(found) == {
@@ -306,8 +323,109 @@ def test_metrics_json_has_the_same_few_numbers_for_any_classes(classes):
     }
     assert len(found) <= 20
     assert all(value is None or isinstance(value, int | float) for value in found.values())
-    assert found["test.archive.accuracy"] == evaluation["test"]["accuracy"]
+    assert found["test.archive.accuracy"] == evaluation["test"]["archive"]["accuracy"]
     assert found["coverage"] == 1
+
+
+def votes(**counts: int) -> list[int]:
+    return [counts.get(name, 0) for name in VOTED]
+
+
+def rated_rows() -> list[dict]:
+    """A person in train and in valid with a picture of each class, and six rated pictures of two test people."""
+    rows = [
+        {"split": split, "emotion": name, "subject": person(number), "votes": votes(**{name: 3})}
+        for number, split in enumerate(("train", "valid"))
+        for name in ("neutral", "anxious")
+    ]
+    answers = [
+        ("neutral", {"neutral": 3}),
+        ("neutral", {"neutral": 2, "anxious": 1}),
+        ("anxious", {"neutral": 2, "anxious": 1}),
+        ("anxious", {"anxious": 2, "sad": 1}),
+        ("anxious", {"sad": 3}),
+        ("anxious", {"neutral": 1, "anxious": 1}),
+        ("happy", {"anxious": 3}),
+    ]
+    return rows + [
+        {"split": "test", "emotion": name, "subject": person(5 + n % 2), "votes": votes(**seen), "professional": n < 3}
+        for n, (name, seen) in enumerate(answers)
+    ]
+
+
+def rated_evaluation(target: str) -> dict:
+    """Judged by logits that say neutral for the first two test pictures and anxious for the others."""
+    logits = np.array([[2, 0], [0, 2]] * 2 + [[2, 0]] * 2 + [[0, 2]] * 5, np.float32)
+    data = dataset_of(rated_rows(), ("neutral", "anxious"), VOTED, target=target)
+    params = dataclasses.replace(PARAMS, labels=LabelParams(target, min_agreement=0))
+    return evaluate(data, logits, temperature=1.0, params=params)
+
+
+@pytest.mark.parametrize("target", ["archive", "majority", "votes"])
+def test_both_truths_and_the_ceiling_are_the_same_whatever_is_learnt(target):
+    found = rated_evaluation(target)
+    assert found["test"]["archive"]["images"] == 6
+    assert found["test"]["archive"]["accuracy"] == 1
+    majority = found["test"]["majority"]
+    assert majority["images"] == 5  # not the one that is sad, nor the tie, but the one that was to be happy
+    assert majority["accuracy"] == pytest.approx(4 / 5)
+    assert {name: group["images"] for name, group in majority["by_professional"].items()} == {"yes": 3, "no": 2}
+    ceiling = found["ceiling"]
+    assert (ceiling["pairs"], ceiling["images"]) == (9, 5)
+    assert ceiling["share"] == pytest.approx(5 / 7, abs=1e-6)
+    assert ceiling["raters"]["per_class"] == {"neutral": pytest.approx(3 / 5), "anxious": pytest.approx(3 / 4)}
+    assert ceiling["model"]["per_class"] == {"neutral": pytest.approx(4 / 5), "anxious": 1}
+    assert ceiling["raters"]["balanced_accuracy"] == headline(found)["ceiling"]["balanced_accuracy"]
+    assert headline(found)["test"]["majority"]["accuracy"] == majority["accuracy"]
+
+
+def test_log_loss_is_against_what_is_learnt():
+    sure, unsure = np.log1p(np.exp(-2)), np.log1p(np.exp(2))
+    assert rated_evaluation("archive")["test"]["log_loss"] == pytest.approx(sure, abs=1e-6)
+    assert rated_evaluation("majority")["test"]["log_loss"] == pytest.approx((4 * sure + unsure) / 5, abs=1e-6)
+    weighted = [
+        (1, sure),
+        (1, (2 * sure + unsure) / 3),
+        (1, (2 * unsure + sure) / 3),
+        (2 / 3, sure),
+        (1, (sure + unsure) / 2),
+        (1, sure),
+    ]
+    expected = np.average([loss for _, loss in weighted], weights=[weight for weight, _ in weighted])
+    assert rated_evaluation("votes")["test"]["log_loss"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_became_of_the_training_pictures_is_counted():
+    answers = {
+        "neutral": [{"neutral": 3}, {"anxious": 2}, {"sad": 3}, None, {"neutral": 1, "anxious": 1}],
+        "happy": [{"neutral": 3}, {"happy": 3}],
+    }
+    rows = rated_rows()
+    rows += [
+        {"split": "train", "emotion": name, "subject": person(0), "votes": None if seen is None else votes(**seen)}
+        for name, several in answers.items()
+        for seen in several
+    ]
+    expected = {
+        "archive": {"learnt": 7, "by_name": None, "moved": 0, "tied": 0},
+        "majority": {"learnt": 5, "by_name": 0, "moved": 2, "tied": 0},
+        "votes": {"learnt": 6, "by_name": 0, "moved": 2, "tied": 1},
+    }
+    for target, counts in expected.items():
+        data = dataset_of(rows, ("neutral", "anxious"), VOTED, target=target)
+        found = count_labels(data, LabelParams(target, min_agreement=0))
+        assert found == {"target": target, **counts, "unrated": 1, "no_majority": 1, "outside": 1}
+
+
+def test_without_a_test_face_of_an_archive_nothing_is_said_against_its_name():
+    rows = rated_rows()[:4]
+    rows.append({"split": "test", "emotion": "happy", "subject": person(9), "votes": votes(anxious=3)})
+    logits = np.array([[2, 0], [0, 2]] * 2 + [[0, 2]], np.float32)
+    found = evaluate(dataset_of(rows, ("neutral", "anxious"), VOTED, target="majority"), logits, 1.0, PARAMS)
+    assert found["test"]["archive"]["accuracy"] is found["test"]["archive"]["log_loss"] is None
+    assert found["test"]["archive"]["balanced_accuracy_interval"] == [None, None]
+    assert found["test"]["majority"]["accuracy"] == found["test"]["learnt"]["accuracy"] == 1
+    assert json.loads(json.dumps(headline(found), allow_nan=False)) == headline(found)
 
 
 def test_only_the_landmarks_that_the_network_looks_at_are_important():

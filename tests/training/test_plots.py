@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from made_targets import by_number
 from PIL import Image
 
 from faceemo.emotions import KOREAN
@@ -33,8 +34,9 @@ def run_of(classes: tuple[str, ...], epochs: int) -> tuple[Dataset, Training, np
         classes,
         pa.table(rows),
         split,
-        random.normal(size=(count, 1434)).astype(np.float32),
         target,
+        random.normal(size=(count, 1434)).astype(np.float32),
+        by_number(target, classes),
         row_of=np.arange(count),
         settings={},
         face=random.normal(size=(478, 3)),
@@ -84,8 +86,8 @@ def test_a_run_leaves_every_picture_and_table(tmp_path, classes, epochs):
 
     header, *rows = table_of(folder / "predictions.csv")
     assert header == ["actual", "predicted"]
-    test = dataset.indices("test")
-    assert [actual for actual, _ in rows] == [classes[number] for number in dataset.target[test]]
+    test = dataset.test
+    assert [actual for actual, _ in rows] == [classes[number] for number in dataset.targets.learnt[test]]
     assert [predicted for _, predicted in rows] == [classes[number] for number in probability[test].argmax(axis=1)]
 
 
@@ -108,14 +110,14 @@ def test_history_is_a_row_an_epoch(tmp_path):
 def test_importance_looks_at_faces_of_every_archive(tmp_path, monkeypatch):
     """Rows lie archive by archive: the first ones are all of one emotion."""
     dataset, training, probability = run_of(("neutral", "anxious", "happy"), 1)
-    test = dataset.indices("test")
+    test = dataset.test
     dataset.features[test, 0] = test
     seen = []
     monkeypatch.setattr(plots, "IMPORTANCE_ROWS", len(test) // 2)
     monkeypatch.setattr(plots, "landmark_importance", lambda network, x: seen.extend(x[:, 0]) or np.ones(478))
     write_run(tmp_path, dataset, training, probability)
     assert len(set(seen)) == len(test) // 2
-    assert set(dataset.target[np.array(seen, int)]) == {0, 1, 2}
+    assert set(dataset.targets.learnt[np.array(seen, int)]) == {0, 1, 2}
 
 
 def test_an_older_runs_tables_are_replaced(tmp_path):

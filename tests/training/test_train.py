@@ -11,26 +11,28 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from made_targets import by_number, single, targets_of
 from torch import nn
 
 import faceemo.training.train
 from faceemo.console import Interrupted, progress
 from faceemo.errors import FaceemoError
-from faceemo.params import Params, load_params
+from faceemo.params import LabelParams, Params, load_params
 from faceemo.training.dataset import Dataset
 from faceemo.training.mirror import mirrored_features
 from faceemo.training.model import load_model, mlp
+from faceemo.training.targets import Targets
 from faceemo.training.train import (
     Training,
     batch_sizes,
     describe_devices,
     find_devices,
     fit_standardization,
+    make_loss,
     make_optimizer,
     run_epoch,
     standardize,
     train,
-    training_indices,
 )
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -45,7 +47,6 @@ PLAIN = {
     "class_weights": False,
     "best_epoch": True,
     "patience": None,
-    "min_agreement": 0,
 }
 
 
@@ -69,7 +70,7 @@ def params(seed: int = 1, lr: float = 0.001, epochs: int = 3, batch_size: int = 
     )
 
 
-def dataset(features: np.ndarray, target: np.ndarray, split: list[str], agreement: list | None = None) -> Dataset:
+def dataset(features: np.ndarray, target: np.ndarray, split: list[str], targets: Targets | None = None) -> Dataset:
     """Faces with features [N, 1434]; each is a person of their own."""
     count = len(target)
     classes = ("neutral", "anxious")
@@ -78,14 +79,14 @@ def dataset(features: np.ndarray, target: np.ndarray, split: list[str], agreemen
         "emotion": [classes[int(number)] for number in target],
         "subject": [hashlib.sha256(str(n).encode()).hexdigest() for n in range(count)],
         "status": ["ok"] * count,
-        "agreement": pa.array(agreement or [None] * count, pa.int8()),
     }
     return Dataset(
         classes,
         pa.table(rows),
         np.array(split, object),
-        np.array(features, np.float32),
         np.array(target, np.int64),
+        np.array(features, np.float32),
+        targets or by_number(target, classes),
         row_of=np.arange(count),
         settings={"normalize": {"units": "equal"}, "extract": {"max_faces": 1}},
         face=np.zeros((478, 3)),
@@ -109,8 +110,8 @@ def fitted(data: Dataset, tmp_path: Path, **options) -> Training:
 
 
 def valid_loss(training: Training, data: Dataset) -> float:
-    valid = data.indices("valid")
-    logits, target = torch.from_numpy(training.logits[valid]), torch.from_numpy(data.target[valid])
+    valid = data.valid
+    logits, target = torch.from_numpy(training.logits[valid]), torch.from_numpy(data.targets.valid[valid])
     return nn.functional.cross_entropy(logits, target).item()
 
 
@@ -153,8 +154,8 @@ def test_a_separable_problem_is_learned(tmp_path, options):
         order, sign = mirrored_features()
         data.features[:] = (data.features + data.features[:, order] * sign) / np.sqrt(2)
     training = fitted(data, tmp_path, epochs=8, **options)
-    test = data.indices("test")
-    assert (training.logits[test].argmax(axis=1) == data.target[test]).mean() > 0.9
+    test = data.test
+    assert (training.logits[test].argmax(axis=1) == data.targets.learnt[test]).mean() > 0.9
     assert training.history[-1].train_loss < training.history[0].train_loss
     assert training.history[training.best_epoch - 1].valid_accuracy > 0.9
 
@@ -273,22 +274,43 @@ def test_a_feature_that_never_changes_stays_finite():
     assert np.abs(features).max() < 1
 
 
-def test_min_agreement_keeps_the_training_rows_that_enough_raters_confirmed():
-    split = ["train"] * 6 + ["valid", "test"]
-    data = dataset(np.zeros((8, 1434)), [0, 1] * 4, split, agreement=[3, 2, None, 3, 0, 1, 0, 0])
-    assert list(training_indices(data, 0)) == [0, 1, 2, 3, 4, 5]
-    assert list(training_indices(data, 1)) == [0, 1, 3, 5]
-    assert list(training_indices(data, 2)) == [0, 1, 3]
-    assert list(training_indices(data, 3)) == [0, 3]
-    assert list(data.indices("valid")) == [6] and list(data.indices("test")) == [7]
+def loss_of_rows(answers: list[list[int] | None], logits: torch.Tensor, target: str, **options) -> float:
+    """The training loss of faces whose raters chose neutral and anxious, of logits [N, 2]."""
+    classes = ("neutral", "anxious")
+    labels = LabelParams(target, min_agreement=0)
+    targets = targets_of(["neutral"] * len(answers), single(*classes), answers, (*classes, "sad"), labels)
+    y, loss_of = make_loss(targets, np.flatnonzero(targets.trained), params(**options).train)
+    rows = torch.from_numpy(np.flatnonzero(targets.trained))
+    return loss_of(logits[rows], y[rows]).item()
 
 
-def test_min_agreement_that_leaves_a_class_without_pictures_is_one_clear_line(tmp_path):
-    split = ["train"] * 4 + ["valid", "test"]
-    data = dataset(np.zeros((6, 1434)), [0, 1] * 3, split, agreement=[3, 1, 3, 2, 3, 3])
-    with pytest.raises(FaceemoError, match=r"no training picture of anxious has train\.min_agreement of 3") as error:
-        fitted(data, tmp_path, min_agreement=3)
-    assert "\n" not in str(error.value)
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}, {"label_smoothing": 0.2, "class_weights": True}])
+def test_unanimous_votes_cost_what_a_class_costs(options):
+    answers = [[3, 0, 0], [0, 3, 0], [3, 0, 0], [0, 0, 3], None]
+    logits = torch.tensor([[2.0, 0.0], [1.0, 0.5], [0.0, 1.0], [5.0, 0.0], [5.0, 0.0]])
+    votes, majority = (loss_of_rows(answers, logits, target, **options) for target in ("votes", "majority"))
+    assert votes == pytest.approx(majority, rel=1e-5)
+
+
+def test_a_picture_counts_by_the_share_of_its_votes_for_the_chosen_classes():
+    logits = torch.tensor([[2.0, 0.0], [1.0, 0.5]])
+    first, second = (-torch.log_softmax(logits, dim=1)).tolist()
+    found = loss_of_rows([[2, 1, 0], [1, 0, 2]], logits, "votes")
+    assert found == pytest.approx((2 / 3 * first[0] + 1 / 3 * first[1] + second[0] / 3) / (4 / 3))
+
+
+def test_a_tie_is_learnt_from_but_not_compared(tmp_path):
+    split = ["train"] * 8 + ["valid"] * 4
+    features = np.random.default_rng(0).normal(size=(12, 1434))
+    answers = [[1, 1, 0]] * 6 + [[3, 0, 0], [0, 3, 0]] * 3
+    classes = ("neutral", "anxious")
+    targets = targets_of(["neutral"] * 12, single(*classes), answers, (*classes, "sad"), LabelParams("votes", 0))
+    data = dataset(features, np.zeros(12), split, targets)
+    assert len(data.train) == 8
+    training = fitted(data, tmp_path, epochs=60, lr=0.003, batch_size=8)
+    assert training.history[-1].train_accuracy == 1
+    share = torch.softmax(torch.from_numpy(training.logits), dim=1)[:8, 1].numpy()
+    assert share[6] < 0.4 < share[:6].mean() < 0.6 < share[7]
 
 
 def interrupt_after(epochs: int):
@@ -321,7 +343,7 @@ def test_ctrl_c_leaves_the_best_model_so_far_and_says_where(tmp_path, monkeypatc
     assert model.classes == data.classes and model.settings == data.settings
     with torch.no_grad():
         predicted = model.build()(torch.from_numpy(data.features)).argmax(dim=1).numpy()  # train has standardised them
-    assert (predicted == data.target)[data.indices("train")].mean() > 0.8
+    assert (predicted == data.targets.learnt)[data.train].mean() > 0.8
 
 
 def test_epochs_are_told_one_by_one(tmp_path):
@@ -379,12 +401,12 @@ def test_the_cosine_schedule_falls_from_lr_to_almost_nothing():
 
 def test_the_rate_has_fallen_by_its_share_after_each_epoch_and_to_nothing_at_the_end():
     data, chosen = separable(), params(lr=0.01, epochs=2, schedule="cosine")
-    x, y = torch.from_numpy(data.features), torch.from_numpy(data.target)
+    x, y = torch.from_numpy(data.features), torch.from_numpy(data.targets.learnt)
     network, sizes = mlp(2), batch_sizes(len(x), 16, 1)
     optimizer, schedule = make_optimizer(network, chosen, len(sizes) * chosen.epochs)
     rates = []
     for _ in range(chosen.epochs):
-        run_epoch(network, x, y, torch.arange(len(x)), sizes, optimizer, schedule, nn.CrossEntropyLoss(), None)
+        run_epoch(network, x, y, y, torch.arange(len(x)), sizes, optimizer, schedule, nn.CrossEntropyLoss(), None)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.005, 0.0], abs=1e-9)
 
@@ -404,7 +426,7 @@ def test_the_optimizer_is_the_asked_one(name, kind):
 
 
 def test_class_weights_are_inverse_to_how_often_a_class_comes():
-    weights = faceemo.training.train._class_weights(torch.tensor([0] * 60 + [1] * 30 + [2] * 10), 3)
+    weights = faceemo.training.train._class_weights(np.array([60, 30, 10]))
     assert weights[1] / weights[0] == pytest.approx(2)
     assert weights[2] / weights[0] == pytest.approx(6)
     assert (60 * weights[0] + 30 * weights[1] + 10 * weights[2]).item() == pytest.approx(100)

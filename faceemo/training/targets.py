@@ -1,0 +1,180 @@
+"""What each face is learnt as and judged by: the name of its archive, its raters' majority, or their votes."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from faceemo.params import LabelParams
+from faceemo.rows import present_rows
+
+RATERS = 3  # of the set; an answer that names no class is not among the votes
+NONE, OUTSIDE = -1, -2  # in place of a class: there is none; it is one that was not chosen
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Of N pictures. A class is its index, int64 [N]; below 0 it is NONE or OUTSIDE.
+
+    archive: what the archive is named after. majority: what more than half of the raters saw. valid: what epoch and
+    temperature are chosen by.
+    learnt: the class to learn, the most voted one under labels.target `votes`, NONE where two are.
+    weight: float32 [N], how much a picture counts in the loss; 0 where there is nothing to learn. trained: bool [N],
+    whether it may be learnt from, by weight and labels.min_agreement.
+    shares: float32 [N, classes], each class's share of the target, which adds up to 1; None where it is `learnt` alone.
+    labelled: bool [N], whether the source has a label archive. raters: int16 [N], 0 where none answered.
+    votes: int16 [N, classes], how many raters chose each class.
+    """
+
+    archive: np.ndarray
+    majority: np.ndarray
+    valid: np.ndarray
+    learnt: np.ndarray
+    weight: np.ndarray
+    trained: np.ndarray
+    shares: np.ndarray | None
+    labelled: np.ndarray
+    raters: np.ndarray
+    votes: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> "Targets":
+        """Those of some pictures, by mask or index."""
+        return Targets(**{name: None if value is None else value[chosen] for name, value in vars(self).items()})
+
+    @classmethod
+    def concatenate(cls, several: list["Targets"]) -> "Targets":
+        """Those of all pictures of sources with the same classes and labels.target."""
+        columns = {field.name: [getattr(one, field.name) for one in several] for field in dataclasses.fields(cls)}
+        return cls(**{name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()})
+
+    @property
+    def judged(self) -> np.ndarray:
+        """bool [N]: pictures of the chosen archives or with a majority for a chosen class, whatever is learnt."""
+        return (self.archive >= 0) | (self.majority >= 0)
+
+
+def make_targets(
+    emotions: list[str | None],
+    votes: pa.ChunkedArray,
+    voted: tuple[str, ...],
+    classes: Mapping[str, tuple[str, ...]],
+    settings: LabelParams,
+) -> Targets:
+    """The targets of one source's pictures.
+
+    emotions: of the archive, a picture each. votes: list<int8>, how many raters chose each of the emotions `voted`,
+    which is empty for a source without label archive. classes: the members of each class, by its name.
+    """
+    class_of = {member: number for number, members in enumerate(classes.values()) for member in members}
+    archive = np.array([class_of.get(name, NONE) for name in emotions], np.int64)
+    seen = _count(votes, voted, class_of, len(classes))
+    majority = seen.majority()
+    if settings.target == "archive" or not voted:
+        learnt = valid = archive
+        weight, shares = (learnt >= 0).astype(np.float32), np.eye(len(classes), dtype=np.float32)[learnt]
+    elif settings.target == "majority":
+        learnt, valid = majority, np.where(majority == NONE, archive, majority)
+        weight, shares = (learnt >= 0).astype(np.float32), None
+    else:
+        learnt, valid = seen.most_voted(), np.where(majority == NONE, archive, majority)
+        weight, shares = seen.weight(), seen.shares()
+    return Targets(
+        archive,
+        majority,
+        valid,
+        learnt,
+        weight,
+        (weight > 0) & (seen.support(learnt) >= settings.min_agreement),
+        shares if settings.target == "votes" else None,
+        np.full(len(archive), bool(voted)),
+        seen.raters,
+        seen.chosen,
+    )
+
+
+@dataclass(frozen=True)
+class RaterPairs:
+    """Pairs of a face and one of its raters whose other raters agree on a class, a majority of them.
+
+    face: int64 [P], indices of faces; truth: int64 [P], the class that the others agree on; answer: int64 [P], the
+    rater's own, NONE for anything but a class. rated: how many judged faces have answers.
+    """
+
+    face: np.ndarray
+    truth: np.ndarray
+    answer: np.ndarray
+    rated: int
+
+
+def pair_raters(targets: Targets, faces: np.ndarray) -> RaterPairs:
+    """The pairs of the faces in a mask [N] that are judged whatever is learnt.
+
+    A rater who is not among the votes, of RATERS at least, has answered something that is no class.
+    """
+    rated = np.flatnonzero(faces & targets.judged & (targets.raters > 0))
+    votes, raters = targets.votes[rated], targets.raters[rated]
+    classes = votes.shape[1]
+    found = []
+    for answer in (*range(classes), NONE):
+        others = votes.copy()
+        if answer == NONE:
+            times = raters - votes.sum(axis=1)
+        else:
+            times = votes[:, answer]
+            others[:, answer] -= 1
+        times = np.where(2 * others.max(axis=1) > raters - 1, times, 0)
+        found.append(
+            np.stack([np.repeat(rated, times), np.repeat(others.argmax(axis=1), times), np.full(times.sum(), answer)])
+        )
+    return RaterPairs(*np.concatenate(found, axis=1), rated=len(rated))
+
+
+@dataclass(frozen=True)
+class _Votes:
+    """Of N pictures: votes for each class, int16 [N, classes]; for any emotion, for the most voted one that is in no
+    class, and how many raters there were, int16 [N].
+    """
+
+    chosen: np.ndarray
+    cast: np.ndarray
+    outside: np.ndarray
+    raters: np.ndarray
+
+    def majority(self) -> np.ndarray:
+        found = np.where(2 * self.chosen.max(axis=1) > self.raters, self.chosen.argmax(axis=1), NONE)
+        return np.where(2 * self.outside > self.raters, OUTSIDE, found)
+
+    def most_voted(self) -> np.ndarray:
+        most = self.chosen.max(axis=1)
+        alone = (self.chosen == most[:, None]).sum(axis=1) == 1
+        return np.where(alone & (most > 0), self.chosen.argmax(axis=1), NONE)
+
+    def weight(self) -> np.ndarray:
+        return (self.chosen.sum(axis=1) / np.maximum(self.cast, 1)).astype(np.float32)
+
+    def shares(self) -> np.ndarray:
+        total = self.chosen.sum(axis=1, keepdims=True)
+        return (self.chosen / np.maximum(total, 1)).astype(np.float32)
+
+    def support(self, learnt: np.ndarray) -> np.ndarray:
+        """Votes for the class learnt, or for each of those that are equal."""
+        own = np.take_along_axis(self.chosen, np.maximum(learnt, 0)[:, None], axis=1)[:, 0]
+        return np.where(learnt >= 0, own, self.chosen.max(axis=1))
+
+
+def _count(votes: pa.ChunkedArray, voted: tuple[str, ...], class_of: Mapping[str, int], classes: int) -> _Votes:
+    every = np.zeros((len(votes), len(voted)), np.int16)
+    rated = votes.is_valid().to_numpy() if voted else np.zeros(len(votes), bool)
+    if voted:
+        every[rated] = present_rows(votes, len(voted))
+    chosen = np.zeros((len(votes), classes), np.int16)
+    outside = np.zeros(len(votes), np.int16)
+    for name, column in zip(voted, every.T, strict=True):
+        if name in class_of:
+            chosen[:, class_of[name]] += column
+        else:
+            np.maximum(outside, column, out=outside)
+    cast = every.sum(axis=1, dtype=np.int16)
+    return _Votes(chosen, cast, outside, np.where(rated, np.maximum(cast, RATERS), 0).astype(np.int16))
