@@ -17,6 +17,8 @@ from faceemo.errors import FaceemoError
 from faceemo.paths import PARAMS_FILE
 from faceemo.plainyaml import read_yaml, shown, shown_key
 
+LEAST_PICTURES = {"none": 0, "person": 8, "neutral": 1}  # for a baseline, where baseline_min is null
+FEATURES = 1434  # of a face: 478 landmarks x 3
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses larger pictures itself (PIL.Image.MAX_IMAGE_PIXELS * 2)
 
 Parser = Callable[[Any], Any]
@@ -133,13 +135,19 @@ class NormalizeParams:
     center: str = parsed_by(choice("centroid", "nose_tip"))
     scale: str = parsed_by(choice("rms", "max_abs"))
     align: str = parsed_by(choice("none", "roll", "pose"))
-    baseline: str = parsed_by(choice("none", "person"))
-    baseline_min: int = parsed_by(integer(1))
+    baseline: str = parsed_by(choice("none", "person", "neutral"))
+    baseline_min: int | None = parsed_by(optional(integer(1)))
+
+    @property
+    def least_pictures(self) -> int:
+        """Pictures that a person's baseline needs: baseline_min, or what is enough for this baseline."""
+        return self.baseline_min or LEAST_PICTURES[self.baseline]
 
 
 @dataclass(frozen=True)
 class TrainParams:
-    network: str = parsed_by(choice("mlp"))
+    network: str | None = parsed_by(optional(choice("mlp", "mlp_dropout")))
+    whiten: int | None = parsed_by(optional(integer(1, FEATURES)))
     optimizer: str = parsed_by(choice("adam", "adamw"))
     weight_decay: float = parsed_by(real(at_least=0))
     schedule: str = parsed_by(choice("constant", "cosine"))

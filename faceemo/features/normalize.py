@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from faceemo.durable import remove, written_whole
+from faceemo.emotions import NEUTRAL
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive
 from faceemo.extraction.engines.choice import ENGINE_DISTANCE
@@ -18,8 +20,9 @@ from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.schema import SCHEMA as LANDMARKS_SCHEMA
 from faceemo.extraction.sources import Source, locate
+from faceemo.features.baselines import Baselines, Faces, fit_baselines, subtract_baselines
 from faceemo.features.geometry import normalize
-from faceemo.features.labels import VOTED, Label, LabelArchive, label_key, read_labels
+from faceemo.features.labels import RATERS, VOTED, Label, LabelArchive, label_key, read_labels
 from faceemo.params import NormalizeParams
 from faceemo.paths import FEATURES_FOLDER
 from faceemo.rows import RowsFile, present_rows, rows_or_null
@@ -50,31 +53,6 @@ LANDMARKS_COLUMNS = ("image", "emotion", "subject", "sex", "age", "width", "heig
 LANDMARKS_FORMATS = (2, FORMAT)
 
 
-class PersonBaselines:
-    """Each person's mean features over the pictures added; the expression is what differs from it."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, np.ndarray] = {}
-        self._counts: Counter[str] = Counter()
-
-    def add(self, subjects: list[str | None], features: np.ndarray) -> None:
-        """Count in features [N, 1434] of these subjects; None belongs to nobody."""
-        for subject, row in zip(subjects, features.astype(np.float64), strict=True):
-            if subject is None:
-                continue
-            if subject in self._sums:
-                self._sums[subject] += row
-            else:
-                self._sums[subject] = row
-            self._counts[subject] += 1
-
-    def get(self, subject: str | None, at_least: int) -> np.ndarray | None:
-        """float64 [1434], or None for nobody or a person with fewer than `at_least` pictures."""
-        if subject is None or self._counts[subject] < at_least:
-            return None
-        return self._sums[subject] / self._counts[subject]
-
-
 def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams) -> None:
     """Write data/features/<id>.parquet for each source, row for row, and remove those of other sources.
 
@@ -82,7 +60,8 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
     be read or is not the one that was scanned.
     """
     _say_mixed_engines(sources, landmarks_folder)
-    baselines = _person_baselines(sources, landmarks_folder, settings) if settings.baseline == "person" else None
+    baselines = fit_baselines(_faces_for_baselines(sources, landmarks_folder, settings), settings)
+    coverage = _BaselineCoverage()
     for key, source in sources.items():
         archive = _labels_of(key, source)
         labels = archive.labels
@@ -110,13 +89,16 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
                 rows = open_landmarks(shard).read()
                 features, degrees = _normalize_table(rows, settings)
                 face_sum += features.sum(axis=0, dtype=np.float64)
-                table = _features_table(rows, features, degrees, source, settings, baselines, labels, schema)
+                table = _features_table(rows, features, degrees, source, baselines, labels, schema)
                 writer.write_table(table)
+                coverage.add(table, settings)
                 counts.update(table["status"].to_pylist())
                 seen.update(map(label_key, table["image"].to_pylist()))
             face = face_sum / max(counts[Status.OK] + counts[Status.NO_BASELINE], 1)
             writer.add_key_value_metadata({"faceemo.face": json.dumps(np.round(face, 5).tolist())})
         _print_counts(key, counts, archive, seen)
+    if baselines is not None:
+        coverage.report(sources, settings)
     for path in FEATURES_FOLDER.glob("*.parquet"):
         if path.stem not in sources:
             remove(path)
@@ -139,25 +121,19 @@ def _features_table(
     features: np.ndarray,
     degrees: np.ndarray,
     source: Source,
-    settings: NormalizeParams,
-    baselines: PersonBaselines | None,
+    baselines: Baselines | None,
     labels: dict[str, Label],
     schema: pa.Schema,
 ) -> pa.Table:
     """One shard's rows, with the features [ok rows, 1434] and angles [ok rows, 3] of those that have them."""
     status = np.array(rows["status"].to_pylist(), object)
     ok = np.flatnonzero(status == Status.OK)
-    subjects = rows["subject"].to_pylist()
     vectors: list[np.ndarray | None] = [None] * len(status)
-    for index, vector in zip(ok, features, strict=True):
-        if baselines is None:
-            vectors[index] = vector
-            continue
-        baseline = baselines.get(subjects[index], settings.baseline_min)
-        if baseline is None:
+    judged = features if baselines is None else subtract_baselines(_faces(rows, features, labels), baselines)
+    for index, vector in zip(ok, judged, strict=True):
+        vectors[index] = vector
+        if vector is None:
             status[index] = Status.NO_BASELINE
-        else:
-            vectors[index] = (vector - baseline).astype(np.float32)
     angles: list[np.ndarray] = [np.full(len(status), np.nan, np.float32) for _ in range(3)]
     for column, values in zip(angles, degrees.T, strict=True):
         column[ok] = values
@@ -196,15 +172,74 @@ def _normalize_table(rows: pa.Table, settings: NormalizeParams) -> tuple[np.ndar
     return normalize(landmarks, ok["width"].to_numpy(), ok["height"].to_numpy(), settings)
 
 
-def _person_baselines(sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams) -> PersonBaselines:
-    baselines = PersonBaselines()
-    for key in sources:
+def _faces_for_baselines(
+    sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams
+) -> Iterator[Faces]:
+    """The faces of all sources that baselines may be made of, a shard at a time."""
+    for key, source in sources.items():
+        if settings.baseline == "neutral" and source.emotion not in (NEUTRAL, None):
+            continue
+        labels = _labels_of(key, source).labels
         for shard in _shards(landmarks_folder / key):
             rows = open_landmarks(shard).read()
             features, _ = _normalize_table(rows, settings)
-            subjects = rows.filter(pc.equal(rows["status"], Status.OK))["subject"].to_pylist()
-            baselines.add(subjects, features)
-    return baselines
+            yield _faces(rows, features, labels)
+
+
+def _faces(rows: pa.Table, features: np.ndarray, labels: dict[str, Label]) -> Faces:
+    """The faces of one shard, with the features [ok rows, 1434] of those that have them."""
+    ok = rows.filter(pc.equal(rows["status"], Status.OK))
+    neutral = np.array([emotion == NEUTRAL for emotion in ok["emotion"].to_pylist()], bool)
+    denied = np.array([_denies(labels.get(label_key(image)), NEUTRAL) for image in ok["image"].to_pylist()], bool)
+    return Faces(ok["subject"].to_pylist(), features, neutral, denied)
+
+
+def _denies(label: Label | None, emotion: str) -> bool:
+    """Whether more than half of the raters saw something else; an answer that names no emotion denies nothing."""
+    if label is None or label.votes is None:
+        return False
+    others = sum(label.votes) - label.votes[VOTED.index(emotion)]
+    return 2 * others > max(sum(label.votes), len(RATERS))
+
+
+class _BaselineCoverage:
+    """Which people have a baseline, and why others do not."""
+
+    def __init__(self) -> None:
+        self._found: set[str] = set()
+        self._covered: set[str] = set()
+        self._faces = 0  # of those that baselines are made of
+        self._neutral_rows = 0
+
+    def add(self, table: pa.Table, settings: NormalizeParams) -> None:
+        """Count in the features of one shard."""
+        for subject, emotion, status in zip(
+            *(table[name].to_pylist() for name in ("subject", "emotion", "status")), strict=True
+        ):
+            self._neutral_rows += emotion == NEUTRAL
+            if subject is None or status not in (Status.OK, Status.NO_BASELINE):
+                continue
+            self._found.add(subject)
+            self._faces += settings.baseline == "person" or emotion == NEUTRAL
+            if status == Status.OK:
+                self._covered.add(subject)
+
+    def report(self, sources: dict[str, Source], settings: NormalizeParams) -> None:
+        """Print how many people have a baseline; below half a warning says why."""
+        found, covered = len(self._found), len(self._covered)
+        print(f"baselines: {covered} of {found} people have one", flush=True)
+        if 2 * covered >= found:
+            return
+        own = self._faces / max(found, 1)
+        pictures = sum(source.images for source in sources.values() if source.emotion == NEUTRAL)
+        if settings.baseline == "neutral" and not self._neutral_rows:
+            cause = "no neutral archive is scanned; scan it too, whatever 'emotions' names"
+        elif settings.baseline == "neutral" and self._neutral_rows < pictures:
+            cause = f"'limit' takes {own:.1f} neutral pictures a person; raise it"
+        else:
+            least = settings.least_pictures
+            cause = f"there are {own:.1f} pictures a person for it; normalize.baseline_min asks for {least}"
+        print(f"warning: most people have no baseline: {cause}", flush=True)
 
 
 def _labels_of(key: str, source: Source) -> LabelArchive:

@@ -224,6 +224,8 @@ def _check_splits(dataset: Dataset, labels: LabelParams) -> None:
     }
     for split, classes in found.items():
         missing = [name for number, name in enumerate(dataset.classes) if number not in classes]
+        if missing and (cause := _no_baseline(dataset, missing[0], split)):
+            raise FaceemoError(cause)
         if missing and split == "any":
             raise FaceemoError(_no_faces(missing[0], labels))
         if missing and split == "train" and labels.min_agreement:
@@ -236,6 +238,24 @@ def _check_splits(dataset: Dataset, labels: LabelParams) -> None:
                 f"the {split} split has nobody with {' or '.join(missing)}: {people} people are too few for 'split' as "
                 "it is; add archives, raise 'limit', or change 'split'"
             )
+
+
+def _no_baseline(dataset: Dataset, name: str, split: str) -> str | None:
+    """What to do if faces of a class are missing in a split, or in "any", because their people have no baseline."""
+    status = np.array(dataset.rows["status"].to_pylist(), object)
+    there = (dataset.archive == dataset.classes.index(name)) & ((dataset.split == split) | (split == "any"))
+    if Status.NO_BASELINE not in status[there]:
+        return None
+    kind, least = (dataset.settings["normalize"][key] for key in ("baseline", "baseline_min"))
+    where = "" if split == "any" else f" in the {split} split"
+    cause = f"no face of {name!r}{where} has a baseline (normalize.baseline: {kind}"
+    cause += ")" if least is None else f", normalize.baseline_min: {least})"
+    if kind == "person":
+        return f"{cause}: scan more archives of the same people, raise 'limit', or set normalize.baseline to none"
+    return (
+        f"{cause}: scan all neutral archives or raise 'limit' (a face is no baseline of its own, so the neutral class "
+        "needs people with two neutral pictures), or set normalize.baseline to none"
+    )
 
 
 def _no_faces(name: str, labels: LabelParams) -> str:

@@ -7,6 +7,7 @@ import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,24 +34,24 @@ class Dropout(nn.Dropout):
         return x * (kept / (1 - self.p))
 
 
-def mlp(classes: int) -> nn.Sequential:
-    """1434-512-256-128-classes, from features [N, 1434] to logits [N, classes]."""
+def mlp(classes: int, inputs: int = COORDINATES, dropout: tuple[float, float] = (0.3, 0.2)) -> nn.Sequential:
+    """inputs-512-256-128-classes, from features [N, inputs] to logits [N, classes]."""
     return nn.Sequential(
-        nn.Linear(COORDINATES, 512),
+        nn.Linear(inputs, 512),
         nn.ReLU(),
         nn.BatchNorm1d(512),
-        Dropout(0.3),
+        Dropout(dropout[0]),
         nn.Linear(512, 256),
         nn.ReLU(),
         nn.BatchNorm1d(256),
-        Dropout(0.2),
+        Dropout(dropout[1]),
         nn.Linear(256, 128),
         nn.ReLU(),
         nn.Linear(128, classes),
     )
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {"mlp": mlp}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "mlp_dropout": partial(mlp, dropout=(0.5, 0.3))}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from faceemo.training.dataset import Dataset
 from faceemo.training.mirror import Mirror, mirrored_features
 from faceemo.training.model import NETWORKS, TrainedModel, save_model
 from faceemo.training.targets import Targets
+from faceemo.training.whiten import Whitening, fit_whitening
 
 EVALUATION_ROWS = 8192
 STD_FLOOR = 1e-3  # of features of size 1; a coordinate that never moved in training must not decide alone
@@ -56,14 +57,14 @@ class Training:
 def train(
     dataset: Dataset,
     params: Params,
-    interrupted_path: Path,
+    interrupted_path: Path | None,
     after_epoch: Callable[[list[Epoch]], None] = lambda history: None,
 ) -> Training:
     """Train on the people of the train split; the epoch with the best macro F1 on the valid split is kept.
 
     dataset.features are standardised in place and moved to the device as one tensor. `after_epoch` is given the epochs
-    so far after each. On Ctrl-C the best model so far is written to `interrupted_path` and Interrupted raised. Raises
-    FaceemoError if there is too little to train on, or if the training diverges.
+    so far after each. On Ctrl-C the best model so far is written to `interrupted_path`, if any, and Interrupted raised.
+    Raises FaceemoError if there is too little to train on, or if the training diverges.
     """
     torch.manual_seed(params.seed)
     devices = find_devices()
@@ -73,7 +74,9 @@ def train(
     if params.train.standardize:
         mean, std = fit_standardization(dataset.features, indices, params.train.mirror)
         standardize(dataset.features, mean, std)
-    x = torch.from_numpy(dataset.features).to(devices[0])
+    whitening = make_whitening(dataset, params.train)
+    inputs = dataset.features if whitening is None else whitening.transform(dataset.features)
+    x = torch.from_numpy(inputs).to(devices[0])
     y, loss_of = make_loss(targets, indices, params.train)
     y, loss_of = y.to(devices[0]), loss_of.to(devices[0])
     learnt = torch.from_numpy(targets.learnt).to(devices[0])
@@ -81,11 +84,12 @@ def train(
     valid_rows = torch.from_numpy(dataset.valid).to(devices[0])
     valid_y = torch.from_numpy(targets.valid[dataset.valid]).to(devices[0])
 
-    network = NETWORKS[params.train.network](len(dataset.classes)).to(devices[0])
+    name = params.train.network or ("mlp" if whitening is None else "mlp_dropout")
+    network = NETWORKS[name](len(dataset.classes), x.shape[1]).to(devices[0])
     parallel = nn.DataParallel(network, devices) if len(devices) > 1 else network
     sizes = batch_sizes(len(rows), params.batch_size, len(devices))
     optimizer, schedule = make_optimizer(network, params, len(sizes) * params.epochs)
-    mirror = Mirror(devices[0]) if params.train.mirror else None
+    mirror = make_mirror(whitening, devices[0]) if params.train.mirror else None
 
     history: list[Epoch] = []
     best: dict[str, torch.Tensor] = {}
@@ -113,22 +117,25 @@ def train(
             raise Interrupted("no epoch was finished") from None
         interrupted = True
 
-    network.load_state_dict(best)
+    weights = {name: value.cpu() for name, value in best.items()}
     model = TrainedModel(
-        params.train.network,
+        name,
         dataset.classes,
-        state_dict={name: value.cpu() for name, value in best.items()},
+        state_dict=weights if whitening is None else whitening.fold(weights),
         mean=torch.from_numpy(mean),
         std=torch.from_numpy(std),
         temperature=1.0,
         settings=dataset.settings,
         neutral=neutral,
     )
+    if interrupted and interrupted_path is None:
+        raise Interrupted
     if interrupted:
         save_model(interrupted_path, model)
         raise Interrupted(f"the model of epoch {best_epoch} is in {interrupted_path.as_posix()}")
     print(f"kept epoch {best_epoch} of {len(history)}: valid macro F1 {history[best_epoch - 1].valid_macro_f1:.3f}")
-    logits = predict_logits(parallel, x, torch.arange(len(x), device=x.device)).cpu().numpy()
+    everything = torch.from_numpy(dataset.features)
+    logits = predict_logits(model.build().to(devices[0]), everything, torch.arange(len(everything))).cpu().numpy()
     if not np.isfinite(logits).all():
         raise _diverged(best_epoch, params.lr)
     return Training(model, history, best_epoch, logits)
@@ -147,6 +154,34 @@ def mean_neutral_face(dataset: Dataset, indices: np.ndarray) -> torch.Tensor | N
         return None
     faces = dataset.features[indices[dataset.targets.learnt[indices] == dataset.classes.index(NEUTRAL)]]
     return torch.from_numpy(faces.mean(axis=0)) if len(faces) else None
+
+
+def make_whitening(dataset: Dataset, settings: TrainParams) -> Whitening | None:
+    """The whitening of standardised features that settings.whiten asks for; None without, and for changes of a person.
+
+    Half as many components as there are faces to learn from are the most that it takes.
+    """
+    if settings.whiten is None:
+        return None
+    if dataset.settings.get("normalize", {}).get("baseline", "none") != "none":
+        print("train.whiten is for models without baseline: not used", flush=True)
+        return None
+    components = min(settings.whiten, len(dataset.train) // 2)
+    if components < settings.whiten:
+        print(
+            f"train.whiten: {components} components, not {settings.whiten}: there are {len(dataset.train)} faces to "
+            "learn from",
+            flush=True,
+        )
+    return fit_whitening(dataset.features, dataset.train, dataset.targets.learnt, components, settings.mirror)
+
+
+def make_mirror(whitening: Whitening | None, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What turns a batch of the network's inputs into those of the mirrored faces."""
+    if whitening is None:
+        return Mirror(device)
+    mirror = torch.from_numpy(whitening.mirror).float().to(device)
+    return lambda components: components @ mirror
 
 
 def find_devices() -> list[torch.device]:
@@ -182,9 +217,10 @@ def batch_sizes(rows: int, batch_size: int, devices: int) -> list[int]:
 
 @torch.no_grad()
 def predict_logits(network: nn.Module, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Logits [rows, classes] of these rows of standardised features x [N, 1434], with dropout off."""
+    """Logits [rows, classes] of these rows of the network's inputs x [N, inputs], with dropout off."""
     network.eval()
-    return torch.cat([network(x[some]) for some in rows.split(EVALUATION_ROWS)])
+    device = next(network.parameters()).device
+    return torch.cat([network(x[some].to(device)) for some in rows.split(EVALUATION_ROWS)])
 
 
 def run_epoch(
@@ -197,9 +233,9 @@ def run_epoch(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     loss_of: nn.Module,
-    mirror: Mirror | None,
+    mirror: Callable[[torch.Tensor], torch.Tensor] | None,
 ) -> tuple[float, float]:
-    """One pass over these rows of x [N, 1434] and y [N] or [N, classes] in random order: mean loss and accuracy.
+    """One pass over these rows of x [N, inputs] and y [N] or [N, classes] in random order: mean loss and accuracy.
 
     learnt: int64 [N], the class that a prediction is compared with, below 0 for none.
     """

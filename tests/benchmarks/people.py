@@ -1,44 +1,49 @@
-"""Recipes judged on people they have never seen, over folds of people.
+"""Recipes judged on people they have never seen: over folds of people, or on the people of another folder.
 
-    python -m tests.benchmarks.people LANDMARKS_DIR [--emotions A B ...] [--states 0 1 2] [--recipes default ...]
+    python -m tests.benchmarks.people LANDMARKS_DIR [LANDMARKS_DIR ...] [--recipes default neutral ...] [--states 0 1 2]
     python -m tests.benchmarks.people LANDMARKS_DIR --against LANDMARKS_DIR --recipes published ...
+    python -m tests.benchmarks.people TRAIN_DIR --test OTHER_DIR [--rename happiness=happy] [--emotions neutral happy]
 
-LANDMARKS_DIR holds Parquet files with emotion, subject, status, width, height and landmarks, as data/landmarks does;
-any class names will do. Recipes: `published` (nose tip, largest coordinate, Adam), `default` (params.yaml) and
-`default+person` (minus each person's own mean face). Each is trained on all people of the other folds and takes its
-last epoch, so no validation people are needed and nothing is chosen on the fold that is judged.
-StratifiedGroupKFold(5, shuffle=True) over people, a random_state each; accuracy is pooled over the five folds. The
-difference to `default` is paired by picture, its 95 % interval resamples people. With --against the same pictures'
-landmarks, taken in another way (say with extract.full_resolution), are judged too, and each recipe is compared with
-itself on those.
+A LANDMARKS_DIR holds Parquet files with emotion, subject, status, width, height and landmarks, as data/landmarks does;
+any class names will do, but for `neutral`, which the recipe of that name needs.
+
+Recipes: `published` (nose tip, largest coordinate, Adam), `default` (params.yaml without baseline and whitening),
+`whitened` (train.whiten: 300), `whitened mlp` (the same with the network of `default`), `neutral` (minus the mean of
+each person's neutral faces), `neutral 1` (minus one of them, drawn anew for each state), `person` (minus each person's
+own mean face). Each is trained on all people of the other folds and takes its last epoch, so nothing is chosen on the
+fold that is judged. StratifiedGroupKFold(5, shuffle=True) over people, a state each; accuracy is pooled over the folds.
+
+Differences to `default` are paired by picture, on the pictures that both judge; their 95 % intervals resample people.
+Several folders are judged each by itself; then the differences of all their pictures are taken together. With
+--against the same pictures' landmarks, taken in another way (say with extract.full_resolution), are judged too, and
+each recipe is compared with itself on those. With --test a recipe is trained on everybody of TRAIN_DIR and judged on
+the pictures of OTHER_DIR; its accuracy and the recall of each class have intervals over the people judged.
 """
 
 import argparse
-import contextlib
 import dataclasses
-import io
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.model_selection import StratifiedGroupKFold
 
+from faceemo.emotions import NEUTRAL
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
+from faceemo.features.baselines import Faces, fit_baselines, subtract_baselines
 from faceemo.features.geometry import normalize
-from faceemo.features.normalize import PersonBaselines
-from faceemo.params import Params, load_params
+from faceemo.params import NormalizeParams, Params, load_params
 from faceemo.rows import present_rows
 from faceemo.training.dataset import Dataset
+from faceemo.training.folds import interval_over_people, judge, predict_over_folds, train_and_predict
 from faceemo.training.targets import make_targets
-from faceemo.training.train import train
 
 ROOT = Path(__file__).parents[2]
 FOLDS = 5
-RESAMPLES = 4000
+COLUMNS = ["image", "emotion", "subject", "width", "height", "landmarks"]
 
 # What the README's `dvc exp run -n published` sets.
 PUBLISHED = {
@@ -46,6 +51,8 @@ PUBLISHED = {
     "labels": {"target": "archive"},
     "normalize": {"units": "image", "center": "nose_tip", "scale": "max_abs"},
     "train": {
+        "network": "mlp",
+        "whiten": None,
         "optimizer": "adam",
         "weight_decay": 0.0,
         "schedule": "constant",
@@ -56,7 +63,15 @@ PUBLISHED = {
         "best_epoch": False,
     },
 }
-RECIPES = {"published": PUBLISHED, "default": {}, "default+person": {"normalize": {"baseline": "person"}}}
+RECIPES = {
+    "published": PUBLISHED,
+    "default": {"train": {"whiten": None}},
+    "whitened": {"train": {"whiten": 300}},
+    "whitened mlp": {"train": {"whiten": 300, "network": "mlp"}},
+    "neutral": {"normalize": {"baseline": "neutral"}},
+    "neutral 1": {"normalize": {"baseline": "neutral"}},
+    "person": {"normalize": {"baseline": "person", "baseline_min": 1}},
+}
 
 
 def with_settings(params: Params, settings: dict) -> Params:
@@ -68,61 +83,96 @@ def with_settings(params: Params, settings: dict) -> Params:
     return dataclasses.replace(params, **values)
 
 
-def read_landmarks(folder: Path, emotions: list[str] | None) -> pa.Table:
-    columns = ["image", "emotion", "subject", "status", "width", "height", "landmarks"]
-    table = pa.concat_tables(pq.read_table(path, columns=columns) for path in sorted(folder.rglob("*.parquet")))
+def read_landmarks(folder: Path, emotions: list[str] | None, renamed: dict[str, str]) -> pa.Table:
+    table = pa.concat_tables(
+        pq.read_table(path, columns=[*COLUMNS, "status"]) for path in sorted(folder.rglob("*.parquet"))
+    )
     table = table.filter(pc.equal(table["status"], "ok")).drop_columns(["status"])
+    names = [renamed.get(name, name) for name in table["emotion"].to_pylist()]
+    table = table.set_column(table.schema.get_field_index("emotion"), "emotion", pa.array(names))
+    landmarks = table["landmarks"].cast(pa.list_(pa.float32()))  # some folders hold lists of a fixed size
+    table = table.set_column(table.schema.get_field_index("landmarks"), "landmarks", landmarks)
     return table.filter(pc.is_in(table["emotion"], pa.array(emotions))) if emotions else table
 
 
-def features_of(table: pa.Table, params: Params) -> np.ndarray:
-    """float32 [N, 1434], minus each person's mean where the recipe says so."""
+def features_of(table: pa.Table, settings: NormalizeParams, one_neutral: np.random.Generator | None) -> list:
+    """float32 [1434] of each picture, minus the baseline of settings; None for a face without one.
+
+    one_neutral: draws the one neutral picture that each person is left with as a baseline.
+    """
     landmarks = present_rows(table["landmarks"], COORDINATES).reshape(-1, LANDMARKS, 3)
-    features, _ = normalize(landmarks, table["width"].to_numpy(), table["height"].to_numpy(), params.normalize)
-    if params.normalize.baseline == "person":
-        subjects = table["subject"].to_pylist()
-        people = PersonBaselines()
-        people.add(subjects, features)
-        features = np.array([row - people.get(subject, 1) for subject, row in zip(subjects, features, strict=True)])
-    return features.astype(np.float32)
+    features, _ = normalize(landmarks, table["width"].to_numpy(), table["height"].to_numpy(), settings)
+    subjects = table["subject"].to_pylist()
+    neutral = np.array(table["emotion"].to_pylist(), object) == NEUTRAL
+    if one_neutral is not None:
+        return minus_one_neutral(np.array(subjects, object), features, neutral, one_neutral)
+    faces = Faces(subjects, features, neutral, np.zeros(len(subjects), bool))
+    baselines = fit_baselines([faces], settings)
+    return list(features) if baselines is None else subtract_baselines(faces, baselines)
 
 
-def judge(table: pa.Table, params: Params, state: int) -> np.ndarray:
-    """The class that each picture is taken for by a network that has not seen its person."""
-    emotion = np.array(table["emotion"].to_pylist())
-    classes, target = np.unique(emotion, return_inverse=True)
-    features = features_of(table, params)
-    predicted = np.empty(len(target), np.int64)
-    params = dataclasses.replace(
-        params, seed=state, train=dataclasses.replace(params.train, best_epoch=False, patience=None)
+def minus_one_neutral(
+    subject: np.ndarray, features: np.ndarray, neutral: np.ndarray, random: np.random.Generator
+) -> list:
+    """As features_of, minus one other neutral picture of the same person, drawn for each picture."""
+    left = []
+    for index, row in enumerate(features):
+        others = np.flatnonzero(neutral & (subject == subject[index]))
+        others = others[others != index]
+        left.append(row - features[random.choice(others)] if len(others) else None)
+    return left
+
+
+@dataclass(frozen=True)
+class Answers:
+    """judged: indices of the pictures that a recipe judges; predicted: int64 [states, judged], their classes."""
+
+    judged: np.ndarray
+    predicted: np.ndarray
+
+
+def answer(
+    table: pa.Table, classes: np.ndarray, params: Params, recipe: str, states: list[int], unseen: set | None
+) -> Answers | None:
+    """What a recipe says of the pictures, each judged by a network that has not seen its person.
+
+    unseen: the people to judge by training on all others; None for folds of people.
+    Returns None where no two classes are left to tell apart, since a person's only neutral picture has no baseline.
+    """
+    found = []
+    for state in states:
+        random = np.random.default_rng(state) if recipe == "neutral 1" else None
+        features = features_of(table, params.normalize, random)
+        judged = np.array([index for index, row in enumerate(features) if row is not None])
+        if unseen is None and len(set(table["emotion"].take(judged).to_pylist())) < 2:
+            return None
+        dataset = make_dataset(table.take(judged), classes, np.stack([features[index] for index in judged]), params)
+        if unseen is None:
+            found.append(predict_over_folds(dataset, params, FOLDS, state))
+            continue
+        asked = np.array([subject in unseen for subject in dataset.column("subject")])
+        found.append(train_and_predict(dataset, params, unseen, state).argmax(axis=1)[asked])
+    if unseen is not None:
+        judged = judged[asked]
+    return Answers(judged, np.array(found))
+
+
+def make_dataset(table: pa.Table, classes: np.ndarray, features: np.ndarray, params: Params) -> Dataset:
+    no_votes = pa.chunked_array([pa.nulls(len(table), pa.list_(pa.int8()))])
+    targets = make_targets(
+        table["emotion"].to_pylist(), no_votes, (), {name: (name,) for name in classes}, params.labels
     )
-    no_votes = pa.chunked_array([pa.nulls(len(target), pa.list_(pa.int8()))])
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=state)
-    for _, test in folds.split(features, target, table["subject"].to_pylist()):
-        split = np.full(len(target), "train", object)
-        split[test] = "valid"  # measured every epoch; with best_epoch off it chooses nothing
-        dataset = Dataset(
-            tuple(classes),
-            table.select(["emotion", "subject"]),
-            split,
-            target,
-            features.copy(),
-            make_targets(emotion.tolist(), no_votes, (), {name: (name,) for name in classes}, params.labels),
-            np.arange(len(target)),
-            settings={},
-            face=np.zeros((478, 3)),
-        )
-        with contextlib.redirect_stdout(io.StringIO()):
-            predicted[test] = train(dataset, params, Path("interrupted.pt")).logits[test].argmax(axis=1)
-    return predicted
-
-
-def interval(difference: np.ndarray, subject: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean over pictures, resampling people."""
-    people, person = np.unique(subject, return_inverse=True)
-    sums, counts = np.bincount(person, difference), np.bincount(person)
-    draws = np.random.default_rng(0).multinomial(len(people), np.full(len(people), 1 / len(people)), size=RESAMPLES)
-    return tuple(np.quantile((draws @ sums) / (draws @ counts), [0.025, 0.975]))
+    return Dataset(
+        tuple(classes),
+        table.select(["emotion", "subject"]),
+        np.full(len(table), "", object),
+        targets.archive,
+        features,
+        targets,
+        np.arange(len(table)),
+        settings={"normalize": dataclasses.asdict(params.normalize)},
+        face=np.zeros((LANDMARKS, 3)),
+    )
 
 
 def in_both(table: pa.Table, other: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -131,41 +181,97 @@ def in_both(table: pa.Table, other: pa.Table) -> tuple[pa.Table, pa.Table]:
     return tuple(rows.filter(pc.is_in(rows["image"], shared)).sort_by("image") for rows in (table, other))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("landmarks", type=Path)
-    parser.add_argument("--against", type=Path)
-    parser.add_argument("--emotions", nargs="+")
-    parser.add_argument("--states", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
-    args = parser.parse_args()
-    tables = [read_landmarks(args.landmarks, args.emotions)]
-    if args.against:
-        tables = in_both(*tables, read_landmarks(args.against, args.emotions))
-    subject = np.array(tables[0]["subject"].to_pylist())
-    classes, target = np.unique(tables[0]["emotion"].to_pylist(), return_inverse=True)
-    print(f"{len(target)} pictures of {len(set(subject))} people; {', '.join(classes)}", flush=True)
-    base = load_params(ROOT / "params.yaml")
-    right = {}
-    for name in args.recipes:
-        for table, suffix in zip(tables, ("", " (against)"), strict=False):
+def paired(answers: Answers, other: Answers, target: np.ndarray, subject: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much more often each picture that both judge is right, and its subject."""
+    both, own, others = np.intersect1d(answers.judged, other.judged, return_indices=True)
+    right = [(one.predicted[:, where] == target[both]).mean(axis=0) for one, where in ((answers, own), (other, others))]
+    return right[0] - right[1], subject[both]
+
+
+def print_difference(name: str, difference: np.ndarray, subject: np.ndarray) -> None:
+    low, high = interval_over_people(difference, subject)
+    print(f"{name}: {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}] over {len(difference)} pictures", flush=True)
+
+
+def run_folds(tables: dict[str, pa.Table], args: argparse.Namespace, base: Params) -> None:
+    """Every recipe on every table over folds of people, and the differences between them."""
+    pairs = [(name, "default") for name in args.recipes if name != "default" and "default" in args.recipes]
+    together: dict[tuple[str, str], list] = {pair: [] for pair in pairs}
+    answers: dict[tuple[str, str], Answers] = {}
+    for place, table in tables.items():
+        subject = np.array(table["subject"].to_pylist())
+        classes, target = np.unique(table["emotion"].to_pylist(), return_inverse=True)
+        print(f"{place}: {len(target)} pictures of {len(set(subject))} people; {', '.join(classes)}", flush=True)
+        for name in args.recipes:
             begin = time.perf_counter()
-            predictions = [judge(table, with_settings(base, RECIPES[name]), state) for state in args.states]
-            right[name + suffix] = np.array([one == target for one in predictions])
-            accuracy = right[name + suffix].mean(axis=1)
-            balanced = np.mean([balanced_accuracy_score(target, one) for one in predictions])
-            f1 = np.mean([f1_score(target, one, average="macro") for one in predictions])
-            spread = accuracy.std(ddof=1) if len(accuracy) > 1 else float("nan")
+            found = answer(table, classes, with_settings(base, RECIPES[name]), name, args.states, None)
+            if found is None:
+                print(f"{name:14} no two classes have a baseline here", flush=True)
+                continue
+            answers[place, name] = found
+            result = judge(found.predicted, target[found.judged])
             print(
-                f"{name + suffix:25} accuracy {accuracy.mean():.3f} (sd {spread:.3f})  balanced {balanced:.3f}"
-                f"  macro F1 {f1:.3f}  [{time.perf_counter() - begin:.0f} s]",
+                f"{name:14} accuracy {result.accuracy:.3f} (sd {result.accuracy_std:.3f})  balanced "
+                f"{result.balanced_accuracy:.3f}  macro F1 {result.macro_f1:.3f}  of {len(found.judged)} pictures  "
+                f"[{time.perf_counter() - begin:.0f} s]",
                 flush=True,
             )
-    pairs = [(name, "default") for name in args.recipes if name != "default" and "default" in right]
-    for name, other in pairs + [(name, f"{name} (against)") for name in args.recipes if args.against]:
-        difference = right[name].mean(axis=0) - right[other].mean(axis=0)
-        low, high = interval(difference, subject)
-        print(f"{name} minus {other}: {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+        for name, other in [(name, other) for name, other in pairs if (place, name) in answers]:
+            difference = paired(answers[place, name], answers[place, other], target, subject)
+            together[name, other].append(difference)
+            print_difference(f"{name} minus {other}", *difference)
+    if args.against:
+        for name in args.recipes:
+            one, two = (answers[place, name] for place in tables)
+            print_difference(f"{name} minus {name} (against)", *paired(one, two, target, subject))
+    elif len(tables) > 1:
+        for (name, other), parts in together.items():
+            differences, subjects = (np.concatenate(part) for part in zip(*parts, strict=True))
+            print_difference(f"together: {name} minus {other}", differences, subjects)
+
+
+def run_across(table: pa.Table, test: pa.Table, args: argparse.Namespace, base: Params) -> None:
+    """Every recipe trained on one table and judged on the other."""
+    unseen = set(test["subject"].to_pylist())
+    people = len(set(table["subject"].to_pylist()))
+    both = pa.concat_tables([table.select(COLUMNS), test.select(COLUMNS)])
+    subject = np.array(both["subject"].to_pylist())
+    classes, target = np.unique(both["emotion"].to_pylist(), return_inverse=True)
+    print(f"trained on {len(table)} pictures of {people} people, judged on {len(unseen)} other people")
+    for name in args.recipes:
+        found = answer(both, classes, with_settings(base, RECIPES[name]), name, args.states, unseen)
+        right = (found.predicted == target[found.judged]).mean(axis=0)
+        low, high = interval_over_people(right, subject[found.judged])
+        print(f"{name:14} accuracy {right.mean():.3f} [{low:.3f}, {high:.3f}] of {len(right)} pictures", flush=True)
+        for number, emotion in enumerate(classes):
+            own = target[found.judged] == number
+            if own.any():
+                low, high = interval_over_people(right[own], subject[found.judged][own])
+                print(f"    recall of {emotion:12} {right[own].mean():.3f} [{low:.3f}, {high:.3f}] of {own.sum()}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("landmarks", type=Path, nargs="+")
+    parser.add_argument("--against", type=Path)
+    parser.add_argument("--test", type=Path)
+    parser.add_argument("--rename", nargs="+", default=[], metavar="NAME=EMOTION")
+    parser.add_argument("--emotions", nargs="+")
+    parser.add_argument("--states", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["published", "default", "neutral"])
+    args = parser.parse_args()
+    renamed = dict(pair.split("=") for pair in args.rename)
+    base = load_params(ROOT / "params.yaml")
+    tables = {folder.name: read_landmarks(folder, args.emotions, renamed) for folder in args.landmarks}
+    if args.test:
+        (table,) = tables.values()
+        run_across(table, read_landmarks(args.test, args.emotions, renamed), args, base)
+        return
+    if args.against:
+        ((place, table),) = tables.items()
+        pair = in_both(table, read_landmarks(args.against, args.emotions, renamed))
+        tables = dict(zip((place, f"{place} (against)"), pair, strict=True))
+    run_folds(tables, args, base)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,7 @@ from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.schema import SCHEMA as LANDMARK_SCHEMA
 from faceemo.extraction.sources import Labels, Source
 from faceemo.features.geometry import FOREHEAD, FRONTAL_LEAN, LEFT_EYE, NOSE_BRIDGE, RIGHT_EYE, normalize
-from faceemo.features.normalize import (
-    PersonBaselines,
-    feature_settings,
-    mean_face,
-    normalize_sources,
-    open_features,
-    voted_classes,
-)
+from faceemo.features.normalize import feature_settings, mean_face, normalize_sources, open_features, voted_classes
 from faceemo.params import NormalizeParams, load_params
 from faceemo.rows import RowsFile, rows_or_null
 from faceemo.training.mirror import mirrored_features, mirrored_points
@@ -201,23 +194,12 @@ def test_signs_of_the_angles_as_seen_in_the_picture():
     assert eye[1] > 0  # clockwise: the eye on the right sinks
 
 
-def test_person_baselines_count_each_person_apart_and_nobody_not_at_all():
-    baselines = PersonBaselines()
-    baselines.add([ANN, None, BEN], np.array([[1.0], [100.0], [5.0]], np.float32))
-    baselines.add([ANN], np.array([[3.0]], np.float32))
-    assert baselines.get(ANN, at_least=2) == pytest.approx([2.0])
-    assert baselines.get(BEN, at_least=1) == pytest.approx([5.0])
-    assert baselines.get(BEN, at_least=2) is None
-    assert baselines.get(EVE, at_least=1) is None
-    assert baselines.get(None, at_least=1) is None
-
-
-def row(number: int, subject: str | None, status: str = "ok") -> dict:
+def row(number: int, subject: str | None, status: str = "ok", emotion: str = "neutral") -> dict:
     """One picture's landmark row; the face of `number` is its own."""
     ok = status == "ok"
     return {
         "image": f"{number:03d}.jpg",
-        "emotion": "neutral",
+        "emotion": emotion,
         "subject": subject,
         "sex": "female",
         "age": 30,
@@ -285,7 +267,7 @@ def test_rows_keep_their_order_and_failed_pictures_keep_theirs_without_features(
             assert vector is None and angles == [None] * 3
 
 
-@pytest.mark.parametrize("baseline", ["none", "person"])
+@pytest.mark.parametrize("baseline", ["none", "person", "neutral"])
 def test_many_shards_give_the_same_features_as_one(project, baseline):
     rows = [row(i, [ANN, BEN, None][i % 3], "no_face" if i % 4 == 3 else "ok") for i in range(14)]
     write_shards(project, "neutral-training-01", rows, shard_rows=3)
@@ -482,3 +464,64 @@ def test_a_changed_label_archive_is_one_clear_line(project):
     with pytest.raises(FaceemoError, match=r"neutral-training-01: label archive changed .* 'faceemo scan'") as error:
         run_normalize(project, {"neutral-training-01": source(labels=scanned)})
     assert "\n" not in str(error.value)
+
+
+def voted_happy(project: Path, *images: str) -> Labels:
+    return write_labels(project / "labels.zip", [record(image, ["기쁨", "기쁨", "중립"], 0) for image in images])
+
+
+def test_a_persons_neutral_faces_are_taken_away_but_never_a_face_from_itself(project):
+    write_shards(project, "neutral-training-01", [row(i, ANN) for i in range(3)] + [row(3, BEN)], shard_rows=2)
+    write_shards(
+        project, "sad-training-01", [row(4, ANN, emotion="sad"), row(5, BEN, emotion="sad"), row(6, EVE, emotion="sad")]
+    )
+    labels = voted_happy(project, "002.jpg", "003.jpg")  # raters deny one of ANN's, and the only one of BEN
+    sources = {"neutral-training-01": source(labels=labels), "sad-training-01": source("sad")}
+    tables = run_normalize(project, sources, baseline="neutral", baseline_min=None)
+    neutral, sad = (tables[key]["features"].to_pylist() for key in sources)
+    face = expected_features
+    for vector, number, baseline in (
+        (neutral[0], 0, face(1)),
+        (neutral[1], 1, face(0)),
+        (neutral[2], 2, (face(0) + face(1)) / 2),
+        (sad[0], 4, (face(0) + face(1)) / 2),
+        (sad[1], 5, face(3)),
+    ):
+        np.testing.assert_allclose(vector, face(number) - baseline, atol=1e-5)
+    assert tables["neutral-training-01"]["status"].to_pylist() == ["ok"] * 3 + ["no_baseline"]
+    assert tables["sad-training-01"]["status"].to_pylist() == ["ok", "ok", "no_baseline"]
+
+
+@pytest.mark.parametrize("changes, least", [({}, 8), ({"baseline": "neutral"}, 1), ({"baseline_min": 3}, 3)])
+def test_how_many_pictures_a_baseline_needs_follows_from_its_kind_unless_told(changes, least):
+    assert settings(**{"baseline": "person", "baseline_min": None, **changes}).least_pictures == least
+
+
+@pytest.mark.parametrize(
+    "scanned, images, warning",
+    [
+        (["sad"], 1, "no neutral archive is scanned; scan it too, whatever 'emotions' names"),
+        (["sad", "neutral"], 9, "'limit' takes 0.3 neutral pictures a person; raise it"),
+        (["sad", "neutral"], 1, "there are 0.3 pictures a person for it; normalize.baseline_min asks for 1"),
+    ],
+)
+def test_people_with_a_baseline_are_counted_and_a_warning_says_why_most_have_none(
+    project, capsys, scanned, images, warning
+):
+    write_shards(project, "sad-training-01", [row(i, who, emotion="sad") for i, who in enumerate([ANN, BEN, EVE])])
+    write_shards(project, "neutral-training-01", [row(3, ANN)])
+    sources = {
+        f"{name}-training-01": dataclasses.replace(source(name), images=images if name == "neutral" else 3)
+        for name in scanned
+    }
+    run_normalize(project, sources, baseline="neutral", baseline_min=None)
+    counted, warned = capsys.readouterr().out.splitlines()[-2:]
+    assert counted == f"baselines: {len(scanned) - 1} of 3 people have one"
+    assert warned == f"warning: most people have no baseline: {warning}"
+
+
+def test_where_most_people_have_a_baseline_there_is_no_warning(project, capsys):
+    write_shards(project, "neutral-training-01", [row(0, ANN), row(1, ANN), row(2, BEN)])
+    run_normalize(project, {"neutral-training-01": source()}, baseline="neutral")
+    printed = capsys.readouterr().out
+    assert "baselines: 1 of 2 people have one\n" in printed and "warning" not in printed

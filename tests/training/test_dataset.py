@@ -68,6 +68,30 @@ def everybody(emotion: str, count: int = 2, start: float = 0.0, folder: str = "t
     return [row(start + number, emotion, subject, folder=folder) for number, subject in enumerate(subjects)]
 
 
+@pytest.mark.parametrize(
+    "kind, emptied, says",
+    [
+        ("neutral", ("train", "valid", "test"), r"no face of 'neutral' has a baseline \(normalize.baseline: neutral"),
+        (
+            "neutral",
+            ("valid",),
+            r"no face of 'neutral' in the valid split .* scan all neutral archives or raise 'limit'",
+        ),
+        ("person", ("valid",), r"\(normalize.baseline: person, normalize.baseline_min: 9\): scan more archives of the"),
+    ],
+)
+def test_a_class_emptied_for_want_of_baselines_says_so(tmp_path, monkeypatch, kind, emptied, says):
+    least = 9 if kind == "person" else None
+    monkeypatch.setitem(SETTINGS, "normalize", {"baseline": kind, "baseline_min": least})
+    gone = [subject for split in emptied for subject in people_of(split, 2)]
+    rows = [{**one, "status": "no_baseline"} if one["subject"] in gone else one for one in everybody("neutral")]
+    write_features(tmp_path, "neutral-training-01", rows)
+    write_features(tmp_path, "anxious-training-01", everybody("anxious"))
+    with pytest.raises(FaceemoError, match=says) as error:
+        load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)
+    assert "\n" not in str(error.value)
+
+
 def test_nobody_is_in_two_parts_whatever_the_emotion_and_the_folder():
     subjects = [person(n % 300) for n in range(1500)]
     folders = ["training" if n % 7 else "validation" for n in range(1500)]

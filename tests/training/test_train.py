@@ -38,6 +38,7 @@ from faceemo.training.train import (
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 PLAIN = {
     "network": "mlp",
+    "whiten": None,
     "optimizer": "adam",
     "weight_decay": 0.0,
     "schedule": "constant",
@@ -505,3 +506,34 @@ def test_a_model_that_judges_change_keeps_how_neutral_faces_differ(tmp_path, bas
         np.testing.assert_allclose(neutral.numpy(), expected, atol=1e-6)
     else:
         assert neutral is None
+
+
+@pytest.mark.parametrize("network", [None, "mlp"])
+@pytest.mark.parametrize("mirror", [True, False])
+def test_a_whitened_network_is_kept_as_one_that_takes_features(tmp_path, capsys, mirror, network):
+    data = separable()
+    features = data.features.copy()
+    training = fitted(data, tmp_path, whiten=10, mirror=mirror, network=network, epochs=6)
+    model = training.model
+    assert model.network == (network or "mlp_dropout")
+    with torch.no_grad():
+        logits = model.build()((torch.from_numpy(features) - model.mean) / model.std)
+    np.testing.assert_allclose(training.logits, logits.numpy(), atol=1e-5)
+    test = data.test
+    assert (training.logits[test].argmax(axis=1) == data.targets.learnt[test]).mean() > 0.8
+    assert "whiten" not in capsys.readouterr().out
+
+
+def test_there_are_no_more_components_than_half_the_faces_to_learn_from(tmp_path, capsys):
+    fitted(separable(), tmp_path, whiten=300, epochs=1)
+    assert "train.whiten: 20 components, not 300: there are 40 faces to learn from\n" in capsys.readouterr().out
+
+
+def test_changes_of_a_person_are_not_whitened(tmp_path, capsys):
+    found = {}
+    for whiten in (10, None):
+        data = dataclasses.replace(separable(), settings={"normalize": {"baseline": "neutral"}, "extract": {}})
+        found[whiten] = fitted(data, tmp_path, whiten=whiten, network=None, epochs=1)
+    np.testing.assert_array_equal(found[10].logits, found[None].logits)
+    assert found[10].model.network == "mlp"
+    assert capsys.readouterr().out.count("train.whiten is for models without baseline: not used\n") == 1

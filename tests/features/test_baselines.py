@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from faceemo.features.baselines import Faces, NeutralBaselines, PersonBaselines, PersonMeans
+
+ANN, BEN, EVE = "a" * 64, "b" * 64, "e" * 64
+
+
+def faces(*rows: tuple[str | None, float, str]) -> Faces:
+    """Faces of one feature each: whose, its value, and "neutral", "denied" or another emotion."""
+    subjects, values, kinds = zip(*rows, strict=True)
+    neutral = np.array([kind in ("neutral", "denied") for kind in kinds])
+    return Faces(list(subjects), np.array(values, np.float32)[:, None], neutral, np.array(kinds) == "denied")
+
+
+def found(baselines, some: Faces) -> list[float | None]:
+    return [None if one is None else float(one[0]) for one in baselines.of(some)]
+
+
+def test_means_count_each_person_apart_and_nobody_not_at_all():
+    means = PersonMeans()
+    means.add([ANN, None, BEN], np.array([[1.0], [100.0], [5.0]], np.float32))
+    means.add([ANN], np.array([[3.0]], np.float32))
+    assert means.get(ANN, at_least=2) == pytest.approx([2.0])
+    assert means.get(BEN, at_least=1) == pytest.approx([5.0])
+    for subject, least in ((BEN, 2), (EVE, 1), (None, 1)):
+        assert means.get(subject, least) is None
+    assert means.get(ANN, 1, without=np.array([3.0])) == pytest.approx([1.0])
+    assert means.get(ANN, 2, without=np.array([3.0])) is None
+
+
+def test_a_persons_baseline_is_the_mean_of_all_faces_itself_included():
+    some = faces((ANN, 1, "neutral"), (ANN, 3, "sad"), (BEN, 5, "sad"), (None, 9, "sad"))
+    baselines = PersonBaselines(2)
+    baselines.add(some)
+    assert found(baselines, some) == [2, 2, None, None]
+
+
+def test_a_neutral_baseline_is_of_the_neutral_archive_alone_and_leaves_out_what_raters_deny_and_the_face_itself():
+    some = faces((ANN, 1, "neutral"), (ANN, 2, "neutral"), (ANN, 9, "denied"), (ANN, 50, "sad"), (BEN, 50, "sad"))
+    baselines = NeutralBaselines(1)
+    baselines.add(some)
+    assert found(baselines, some) == [2, 1, 1.5, 1.5, None]
+
+
+def test_where_raters_deny_all_all_count():
+    some = faces((ANN, 1, "denied"), (ANN, 3, "denied"), (ANN, 50, "sad"))
+    baselines = NeutralBaselines(1)
+    baselines.add(some)
+    assert found(baselines, some) == [3, 1, 2]
+
+
+def test_the_only_neutral_face_has_no_baseline_and_others_of_its_person_do():
+    some = faces((ANN, 1, "neutral"), (ANN, 3, "sad"), (None, 3, "neutral"), (None, 4, "sad"))
+    baselines = NeutralBaselines(1)
+    baselines.add(some)
+    assert found(baselines, some) == [None, 1, None, None]
+
+
+def test_fewer_neutral_faces_than_asked_for_are_none():
+    some = faces((ANN, 1, "neutral"), (ANN, 3, "neutral"), (ANN, 5, "sad"))
+    baselines = NeutralBaselines(2)
+    baselines.add(some)
+    assert found(baselines, some) == [None, None, 2]

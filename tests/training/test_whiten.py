@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+
+from faceemo.training.mirror import mirrored_features
+from faceemo.training.model import mlp
+from faceemo.training.whiten import Whitening, fit_whitening
+
+COMPONENTS = 12
+ORDER, SIGN = mirrored_features()
+
+
+def faces(count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features float32 [N, 1434] around 3, along 20 directions, and their classes int64 [N]."""
+    random = np.random.default_rng(seed)
+    target = np.arange(count) % 3
+    sources = random.normal(size=(count, 20)) * np.linspace(3, 0.5, 20) + 0.5 * target[:, None]
+    features = 3 + sources @ random.normal(size=(20, 1434)) / 20
+    return features.astype(np.float32), target
+
+
+def fit(mirror: bool = True) -> Whitening:
+    features, target = faces()
+    return fit_whitening(features, np.arange(len(target)), target, COMPONENTS, mirror)
+
+
+def within(components: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The covariance [K, K] of components [N, K] within their classes."""
+    apart = [components[target == name] - components[target == name].mean(axis=0) for name in np.unique(target)]
+    return np.concatenate(apart).T @ np.concatenate(apart) / len(target)
+
+
+def test_components_are_those_of_the_largest_variance_and_their_spread_within_classes_is_one_less_the_shrinkage():
+    features, target = faces()
+    whitening = fit(mirror=False)
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = axes[:COMPONENTS].T
+    rest = whitening.directions - axes @ (axes.T @ whitening.directions)
+    assert np.abs(rest).max() < 1e-6 * np.abs(whitening.directions).max()
+    spread = within(centred @ axes, target)
+    variance = np.linalg.eigvalsh(spread)
+    expected = variance / (variance + variance.mean())
+    found = np.linalg.eigvalsh(within(whitening.transform(features).astype(np.float64), target))
+    np.testing.assert_allclose(found, np.sort(expected), atol=1e-4)
+
+
+def test_the_mirrored_components_are_those_of_the_mirrored_face():
+    features, _ = faces()
+    whitening = fit()
+    mirrored = whitening.transform(features[:, ORDER] * SIGN)
+    np.testing.assert_allclose(whitening.transform(features) @ whitening.mirror, mirrored, atol=1e-4)
+    assert np.abs(mirrored - whitening.transform(features)).max() > 0.1
+
+
+def test_rows_that_were_not_named_and_rows_without_a_class_change_nothing():
+    features, target = faces()
+    spoiled = np.concatenate([features, features[:4] * 50, features[:4] * -9])
+    classes = np.concatenate([target, [-1, -1, -2, -1], [0, 1, 2, 0]])
+    found = fit_whitening(spoiled, np.arange(len(features) + 4), classes, COMPONENTS, True)
+    np.testing.assert_array_equal(found.directions, fit().directions)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_folded_network_takes_features_and_answers_the_same(training):
+    features, _ = faces()
+    whitening = fit()
+    torch.manual_seed(0)
+    small = mlp(3, COMPONENTS)
+    components = torch.from_numpy(whitening.transform(features))
+    small.train(training)(components)
+    large = mlp(3)
+    large.load_state_dict(whitening.fold(small.state_dict()))
+    with torch.no_grad():
+        expected, found = small.eval()(components), large.eval()(torch.from_numpy(features))
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)
