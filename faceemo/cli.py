@@ -22,10 +22,8 @@ with importing("faceemo"):
     from faceemo.status import Status
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from faceemo.extraction.retry import Unread
-    from faceemo.prediction.predict import EmotionModel, Prediction
+    from faceemo.prediction.predict import BaselineOf, EmotionModel, Prediction
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         "--neutral",
         nargs="+",
         type=Path,
-        metavar="PICTURE",
-        help="pictures of the person's neutral face, for a model trained with normalize.baseline: person",
+        metavar="PATH",
+        help="neutral faces, for a model trained with a normalize.baseline: pictures or folders of one person, or "
+        "pictures whose names tell their subjects, each for the same subject's faces",
     )
     command.add_argument("--workers", type=_count, metavar="N", help="processes; default: one a core")
     command.set_defaults(command=_predict, needs_project=False)
@@ -208,7 +207,7 @@ def _predict(args: argparse.Namespace) -> None:
         print(note, file=sys.stderr, flush=True)
     classes = model.classes_.tolist()
     inputs = read_inputs(files, model.extract_settings, args.workers)
-    predictions = predict_inputs(model, inputs, _baseline(model, args))
+    predictions = predict_inputs(model, inputs, _baselines(model, args))
     if args.annotate:
         predictions = annotate(predictions, classes, args.annotate)
     statuses: Counter[str] = Counter()
@@ -229,30 +228,38 @@ def _counted(
     predictions: Iterable["Prediction"], statuses: Counter[str], advance: Callable[[int], None] | None
 ) -> Iterator["Prediction"]:
     for prediction in predictions:
-        statuses[prediction.input.reading.status] += 1
+        statuses[prediction.status] += 1
         if advance:
             advance(1)
         yield prediction
 
 
-def _baseline(model: "EmotionModel", args: argparse.Namespace) -> "np.ndarray | None":
-    """The person's mean face from --neutral, None without; says what a model that needs one assumes then."""
+def _baselines(model: "EmotionModel", args: argparse.Namespace) -> "BaselineOf | None":
+    """What faces are compared with: from --neutral, or from the input itself; None for a model of single pictures."""
+    from faceemo.prediction.baselines import MeansSoFar, read_baselines
     from faceemo.prediction.inputs import find_inputs, read_inputs
-    from faceemo.prediction.predict import read_baseline
 
     if args.neutral and not model.judges_change:
         raise FaceemoError(
-            f"--neutral is for a model trained with normalize.baseline: person; {args.model} judges single pictures"
+            f"--neutral is for a model trained with a normalize.baseline; {args.model} judges single pictures"
         )
     if args.neutral:
-        return read_baseline(model, read_inputs(find_inputs(args.neutral), model.extract_settings, args.workers))
-    if model.judges_change:
+        return read_baselines(model, read_inputs(find_inputs(args.neutral), model.extract_settings, args.workers))
+    if model.normalize_settings.baseline == "neutral":
+        raise FaceemoError(
+            f"{args.model} judges how a face differs from the same person's neutral face: give pictures of it with "
+            "--neutral"
+        )
+    if model.normalize_settings.baseline == "person":
+        least = model.normalize_settings.least_pictures
         print(
-            f"note: {args.model} judges how a face differs from the same person's mean face. Without --neutral the "
-            "mean of the input so far stands in: it should show one person, or tell in its names who is who",
+            f"note: {args.model} judges how a face differs from the same person's mean face. Without --neutral that is "
+            f"the mean of the input so far, from picture {least} of a person on: it should show one person, or tell in "
+            "its names who is who",
             file=sys.stderr,
             flush=True,
         )
+        return MeansSoFar(least)
     return None
 
 

@@ -29,7 +29,9 @@ NORMALIZE = {
 }
 
 
-def random_model(classes: tuple[str, ...] = ("neutral", "anxious"), seed: int = 0, **normalize: str) -> TrainedModel:
+def random_model(
+    classes: tuple[str, ...] = ("neutral", "anxious"), seed: int = 0, **normalize: str | int | None
+) -> TrainedModel:
     """An untrained model whose answers differ from face to face."""
     torch.manual_seed(seed)
     network = mlp(len(classes)).train()

@@ -290,19 +290,33 @@ class TestPredict:
         assert [row["status"] for row in rows] == ["decode_error", "ok", "ok"]
         assert sorted(path.name for path in (folder / "drawn").iterdir()) == ["가.jpg", "나.jpg"]
 
-    def test_a_neutral_face_is_a_baseline(self, folder):
-        model_file(folder, baseline="person")
-        _, own, err = self.predict("사진/가.jpg", "사진/나.jpg", "--neutral", "사진/가.jpg", "--format", "csv")
-        assert err == ""
-        code, running, err = self.predict("사진/가.jpg", "사진/나.jpg", "--format", "csv")
-        assert code == 0
-        assert "Without --neutral the mean of the input so far stands in" in err and err.count("\n") == 1
+    @pytest.mark.parametrize("baseline", ["neutral", "person"])
+    def test_a_neutral_face_is_a_baseline(self, folder, baseline):
+        model_file(folder, baseline=baseline)
+        code, out, err = self.predict("사진/가.jpg", "사진/나.jpg", "--neutral", "사진/가.jpg", "--format", "csv")
+        assert (code, err) == (0, "")
         model = EmotionModel.load()
-        first = [[float(value) for value in text.splitlines()[1].split(",")[-2:]] for text in (own, running)]
-        no_change, neutral = np.zeros((1, 1434), np.float32), model.trained.neutral.numpy()[None]
-        expected = [model.judge(features, no_change)[0] for features in (neutral, no_change)]
-        np.testing.assert_allclose(first, expected, atol=2e-6)  # the first face is its own neutral face, its own mean
-        assert own.splitlines()[2] != running.splitlines()[2]
+        own, other = ([float(value) for value in line.split(",")[-2:]] for line in out.splitlines()[1:])
+        none = np.zeros((1, 1434), np.float32)
+        own_change = none if baseline == "neutral" else model.trained.neutral.numpy()[None]
+        np.testing.assert_allclose(own, model.judge(own_change, none[0])[0], atol=2e-6)
+        assert own != other
+
+    def test_without_a_neutral_face_a_neutral_model_does_not_guess(self, folder):
+        model_file(folder, baseline="neutral")
+        code, out, err = self.predict("사진")
+        assert (code, out) == (1, "")
+        assert "give pictures of it with --neutral" in err and err.count("\n") == 1
+
+    def test_without_enough_pictures_of_a_person_a_person_model_does_not_guess(self, folder):
+        model_file(folder, baseline="person", baseline_min=2)
+        code, out, err = self.predict("사진/가.jpg", "사진/나.jpg", "--format", "csv")
+        assert code == 0
+        assert [line.split(",")[2] for line in out.splitlines()[1:]] == ["no_baseline", "ok"]
+        assert "the mean of the input so far, from picture 2 of a person on" in err and err.count("\n") == 1
+        code, out, err = self.predict("사진/가.jpg", "--format", "csv")
+        assert code == 1
+        assert err.splitlines()[-1] == "faceemo: error: no face to judge: 1 no_baseline"
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -71,7 +71,7 @@ def draw(rgb: np.ndarray, prediction: Prediction, classes: list[str]) -> np.ndar
 def _with_panel(picture: np.ndarray, prediction: Prediction, classes: list[str], unit: float) -> np.ndarray:
     font = ImageFont.load_default(14 * unit)
     probability = prediction.probability
-    rows = [prediction.label or "no face found"]
+    rows = [prediction.label or ("no face found" if prediction.box is None else "no baseline of this person")]
     if probability is not None:
         rows += [f"{name} {share:.0%}" for name, share in zip(classes, probability, strict=True)]
     image = Image.fromarray(picture)

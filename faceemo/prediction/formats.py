@@ -64,7 +64,7 @@ def _row(prediction: Prediction, classes: list[str]) -> dict[str, str | float | 
     values = (
         prediction.input.path,
         prediction.input.seconds,
-        prediction.input.reading.status,
+        prediction.status,
         prediction.input.reading.error,
         prediction.input.reading.turned,
         *(map(float, box) if box else [None] * len(BOX)),
@@ -90,7 +90,7 @@ def _write_table(predictions: Iterable[Prediction], classes: list[str], file: Te
         error = f" ({found.reading.error})" if found.reading.error else ""
         label = prediction.label or ""
         file.write(
-            f"{found.reading.status:12}  {label:{label_width}}  {numbers}  {box:{BOX_WIDTH}}  {seconds:>8}  "
+            f"{prediction.status:12}  {label:{label_width}}  {numbers}  {box:{BOX_WIDTH}}  {seconds:>8}  "
             f"{printable(found.path + error)}\n"
         )
         file.flush()

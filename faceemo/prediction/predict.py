@@ -8,7 +8,7 @@ model.predict_proba(rgb)    # float32 [classes], in the order of model.classes_
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from faceemo.extraction.engines.choice import ENGINE_DISTANCE, choose_engine, in
 from faceemo.extraction.facemesh import LANDMARKS
 from faceemo.extraction.worker import Reading, measure_pixels, worker_mesh
 from faceemo.features.geometry import normalize
-from faceemo.features.normalize import PersonBaselines, engine_of
+from faceemo.features.normalize import engine_of
 from faceemo.params import ExtractParams, NormalizeParams, parse_section
 from faceemo.paths import MODEL_FILE
 from faceemo.prediction.inputs import Input
@@ -30,14 +30,15 @@ from faceemo.training.model import TrainedModel, load_model
 BATCH = 16  # faces that go through the network together
 
 Pictures = np.ndarray | Sequence[np.ndarray]
+BaselineOf = Callable[[Input, np.ndarray], np.ndarray | None]  # of an input and its features [1434]: [1434], or None
 
 
 class EmotionModel:
     """A trained emotion classifier for pictures, with the landmarks and the normalisation of the pipeline inside.
 
     classes_: str [classes], the emotions in the order of the probabilities.
-    judges_change: the model was trained with `normalize.baseline: person`: it judges by how a face differs from the
-        same person's mean face, the `baseline` of the methods here.
+    judges_change: the model was trained with a `normalize.baseline`: it judges by how a face differs from the same
+        person's neutral face, or mean face, the `baseline` of the methods here.
     engines: those that found the landmarks of its training; one of them finds them here if it is installed.
     Safe to use from several threads.
     """
@@ -54,7 +55,7 @@ class EmotionModel:
         )
         self.trained = trained
         self.classes_ = np.array(trained.classes)
-        self.judges_change = self.normalize_settings.baseline == "person"
+        self.judges_change = self.normalize_settings.baseline != "none"
         self._network = trained.build()
 
     @classmethod
@@ -99,8 +100,7 @@ class EmotionModel:
     def mean_face(self, pictures: Pictures) -> np.ndarray:
         """The baseline of one person from pictures of their neutral face: float32 [1434].
 
-        Training took the mean of all of a person's faces for it, so how far a neutral face lies from that on the
-        average of training is taken off. Raises FaceemoError if no face is found in any of the pictures.
+        Raises FaceemoError if no face is found in any of the pictures.
         """
         return self.baseline_from(map(self.find_face, [pictures] if _is_one(pictures) else pictures))
 
@@ -112,7 +112,11 @@ class EmotionModel:
         return self.neutral_baseline(self.features(*found).mean(axis=0))
 
     def neutral_baseline(self, features: np.ndarray) -> np.ndarray:
-        """The baseline of one person from the features [1434] of their neutral face, or the mean of some."""
+        """The baseline of one person from the features [1434] of their neutral face, or the mean of some.
+
+        That mean itself; but a model with `baseline: person` was trained on the mean of all of a person's faces, so
+        how far neutral faces lay from that on average is taken off.
+        """
         return features if self.trained.neutral is None else features - self.trained.neutral.numpy()
 
     def find_face(self, rgb: np.ndarray) -> Reading:
@@ -175,11 +179,17 @@ def engine_note(model: EmotionModel) -> str | None:
 
 @dataclass(frozen=True)
 class Prediction:
-    """An input and what the model says of it; label and probability [classes] are None unless a face was found."""
+    """An input and what the model says of it; label and probability [classes] are None unless a face was judged."""
 
     input: Input
     label: str | None = None
     probability: np.ndarray | None = None
+
+    @property
+    def status(self) -> str:
+        """That of the reading, or `no_baseline` for a face that was found and not judged."""
+        found = self.input.reading.status
+        return Status.NO_BASELINE if found == Status.OK and self.label is None else found
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
@@ -189,52 +199,39 @@ class Prediction:
 
 
 def predict_inputs(
-    model: EmotionModel, inputs: Iterable[Input], baseline: np.ndarray | None = None
+    model: EmotionModel, inputs: Iterable[Input], baseline_of: BaselineOf | None = None
 ) -> Iterator[Prediction]:
     """A prediction for every input, in order.
 
-    baseline: float32 [1434] for a model that judges change; without one the running mean of each person's faces stands
-    in, where inputs that name no subject are taken for one person.
+    baseline_of: for a model that judges change: what each face is compared with; a face without is not judged.
     """
-    people = PersonBaselines()
     inputs = iter(inputs)
     while batch := list(itertools.islice(inputs, BATCH)):
         found = [entry for entry in batch if entry.reading.status == Status.OK]
-        judged: Iterator[np.ndarray] = iter(())
-        if found:
-            features = model.features(*(entry.reading for entry in found))
-            own = baseline
-            if model.judges_change and baseline is None:
-                own = np.stack(
-                    [mean_so_far(people, entry.subject, row) for entry, row in zip(found, features, strict=True)]
-                )
-            judged = iter(model.judge(features, own))
+        probabilities = iter(_judge_faces(model, found, baseline_of))
         for entry in batch:
-            if entry.reading.status == Status.OK:
-                probability = next(judged)
-                yield Prediction(entry, model.label(probability), probability)
-            else:
-                yield Prediction(entry)
+            probability = next(probabilities) if entry.reading.status == Status.OK else None
+            label = None if probability is None else model.label(probability)
+            yield Prediction(entry, label, probability)
 
 
-def read_baseline(model: EmotionModel, inputs: Iterable[Input]) -> np.ndarray:
-    """The baseline of one person from inputs that show their neutral face, float32 [1434].
-
-    Raises FaceemoError for a picture that cannot be read, and if there is no face in any.
-    """
-    readings = []
-    for entry in inputs:
-        if entry.reading.error:
-            raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
-        readings.append(entry.reading)
-    return model.baseline_from(readings)
-
-
-def mean_so_far(people: PersonBaselines, subject: str | None, features: np.ndarray) -> np.ndarray:
-    """Count in features [1434] of a person; returns their mean with them, float64 [1434]. None is one person too."""
-    name = subject or ""
-    people.add([name], features[None])
-    return people.get(name, at_least=1)
+def _judge_faces(
+    model: EmotionModel, found: list[Input], baseline_of: BaselineOf | None
+) -> Sequence[np.ndarray | None]:
+    """Probabilities [classes] of inputs with a face, None for one without a baseline."""
+    if not found:
+        return []
+    features = model.features(*(entry.reading for entry in found))
+    if baseline_of is None:
+        return model.judge(features)
+    baselines = [baseline_of(entry, row) for entry, row in zip(found, features, strict=True)]
+    known = [index for index, baseline in enumerate(baselines) if baseline is not None]
+    probabilities: list[np.ndarray | None] = [None] * len(found)
+    if known:
+        judged = model.judge(features[known], np.stack([baselines[index] for index in known]))
+        for index, probability in zip(known, judged, strict=True):
+            probabilities[index] = probability
+    return probabilities
 
 
 def points_in_pixels(reading: Reading) -> np.ndarray:

@@ -21,8 +21,9 @@ from faceemo.extraction.worker import Reading
 from faceemo.features.normalize import normalize_sources
 from faceemo.params import NormalizeParams
 from faceemo.prediction import predict
+from faceemo.prediction.baselines import MeansSoFar, read_baselines
 from faceemo.prediction.inputs import Input, read_inputs
-from faceemo.prediction.predict import engine_note, predict_inputs, read_baseline
+from faceemo.prediction.predict import engine_note, predict_inputs
 from faceemo.training.model import save_model
 
 
@@ -45,6 +46,26 @@ def model():
 @pytest.fixture(scope="module")
 def person_model():
     return EmotionModel(random_model(baseline="person"))
+
+
+@pytest.fixture(scope="module")
+def neutral_model():
+    return EmotionModel(random_model(baseline="neutral", baseline_min=None))
+
+
+def nameless(entries):
+    return [dataclasses.replace(entry, subject=None) for entry in entries]
+
+
+def of_people(entries, *subjects):
+    """The first entries, as pictures of these subjects."""
+    return [dataclasses.replace(entry, subject=subject) for entry, subject in zip(entries, subjects, strict=False)]
+
+
+def expect_change(model, prediction, change):
+    """The prediction is that of this difference [1434] between a face and its baseline."""
+    expected = model.judge(np.asarray(change, np.float32)[None], np.zeros(1434, np.float32))[0]
+    np.testing.assert_allclose(prediction.probability, expected, atol=1e-4)
 
 
 BLANK = np.zeros((120, 100, 3), np.uint8)
@@ -230,29 +251,50 @@ class TestPictures:
 
 
 class TestBaseline:
-    def test_a_face_that_is_the_neutral_one_is_judged_as_those_of_training(self, person_model, pictures):
+    def test_a_neutral_face_of_a_person_model_is_judged_as_those_of_training(self, person_model, pictures):
         own = person_model.mean_face(pictures[0])
         expected = person_model.judge(person_model.trained.neutral.numpy()[None], np.zeros(1434, np.float32))[0]
         np.testing.assert_allclose(person_model.predict_proba(pictures[0], own), expected, atol=1e-6)
 
-    def test_the_mean_face_comes_from_the_faces_that_were_found(self, person_model, pictures, inputs):
-        features = np.concatenate([person_model.features(entry.reading) for entry in inputs[:2]])
-        expected = features.mean(axis=0) - person_model.trained.neutral.numpy()
-        mean = person_model.mean_face([pictures[0], BLANK, pictures[1]])
-        np.testing.assert_allclose(mean, expected, atol=0.02)  # pixels here, reduced JPEGs there
-        np.testing.assert_array_equal(read_baseline(person_model, inputs[:2]), expected)
+    def test_a_neutral_face_is_taken_as_it_is_by_a_model_trained_on_such(self, neutral_model, pictures, inputs):
+        features = np.concatenate([neutral_model.features(entry.reading) for entry in inputs[:2]])
+        mean = neutral_model.mean_face([pictures[0], BLANK, pictures[1]])
+        np.testing.assert_allclose(mean, features.mean(axis=0), atol=0.02)  # pixels here, reduced JPEGs there
+        baseline_of = read_baselines(neutral_model, nameless(inputs[:2]))
+        np.testing.assert_array_equal(baseline_of(inputs[5], features[0]), features.mean(axis=0))
 
-    def test_without_a_face_there_is_none(self, person_model):
+    def test_without_a_face_there_is_none(self, neutral_model):
         with pytest.raises(FaceemoError, match="no face found in the pictures of the neutral face"):
-            person_model.mean_face([BLANK])
-        blank = Input("blank.png", None, None, Reading("no_face", None, 9, 9, 0), lambda: BLANK)
-        with pytest.raises(FaceemoError, match="no face found in the pictures of the neutral face"):
-            read_baseline(person_model, [blank])
+            neutral_model.mean_face([BLANK])
+        for subject in (None, "x"):
+            blank = Input("blank.png", None, subject, Reading("no_face", None, 9, 9, 0), lambda: BLANK)
+            with pytest.raises(FaceemoError, match="no face found in the pictures of the neutral face"):
+                read_baselines(neutral_model, [blank])
 
-    def test_a_neutral_picture_that_cannot_be_read_is_named(self, person_model):
+    def test_a_neutral_picture_of_one_person_that_cannot_be_read_is_named(self, neutral_model):
         broken = Input("cut.jpg", None, None, Reading("decode_error", "premature end"), lambda: BLANK)
         with pytest.raises(FaceemoError, match=r"cut\.jpg: decode_error: premature end"):
-            read_baseline(person_model, [broken])
+            read_baselines(neutral_model, [broken])
+
+    def test_pictures_that_tell_whose_they_are_and_pictures_that_do_not_are_not_mixed(self, neutral_model, inputs):
+        mixed = [
+            dataclasses.replace(inputs[0], path="a.jpg"),
+            *nameless([dataclasses.replace(inputs[1], path="b.jpg")]),
+        ]
+        with pytest.raises(FaceemoError, match=r"a\.jpg tells in its name whose face it is and b\.jpg does not"):
+            read_baselines(neutral_model, mixed)
+
+    def test_each_person_is_compared_with_their_own_neutral_faces_and_nobody_elses(self, neutral_model, inputs):
+        broken = Input("cut.jpg", None, "x", Reading("decode_error", "premature end"), lambda: BLANK)
+        neutral = [*of_people(inputs, "x", "x", "y"), broken]
+        baseline_of = read_baselines(neutral_model, neutral)
+        a, b, c, d = (neutral_model.features(entry.reading)[0] for entry in inputs[:4])
+        asked = of_people([inputs[3], inputs[3], inputs[3], inputs[0], inputs[2]], "x", "y", "z", "x", "y")
+        predictions = list(predict_inputs(neutral_model, asked, baseline_of))
+        assert [prediction.status for prediction in predictions] == ["ok", "ok", "no_baseline", "ok", "no_baseline"]
+        assert predictions[2].label is None and predictions[2].probability is None and predictions[2].box
+        for index, change in ((0, d - (a + b) / 2), (1, d - c), (3, a - b)):  # the fourth is not its own baseline
+            expect_change(neutral_model, predictions[index], change)
 
     def test_a_model_says_whether_it_needs_one(self, model, person_model, pictures):
         with pytest.raises(FaceemoError, match="needs a baseline"):
@@ -297,19 +339,17 @@ class TestInputs:
         assert inputs[0].reading.landmarks.reshape(478, 3)[:, 0].max() * 384 == pytest.approx(right)
 
     def test_a_baseline_is_subtracted_from_every_face(self, person_model, inputs):
-        baseline = read_baseline(person_model, inputs[:4])
-        predictions = list(predict_inputs(person_model, inputs[:5], baseline))
-        expected = person_model.judge(person_model.features(inputs[4].reading), baseline)[0]
-        np.testing.assert_allclose(predictions[4].probability, expected, atol=1e-6)
+        baseline_of = read_baselines(person_model, nameless(inputs[:4]))
+        predictions = list(predict_inputs(person_model, inputs[:5], baseline_of))
+        features = person_model.features(*(entry.reading for entry in inputs[:5]))
+        mean = features[:4].mean(axis=0)
+        expect_change(person_model, predictions[4], features[4] - mean + person_model.trained.neutral.numpy())
 
-    def test_without_one_each_persons_mean_so_far_stands_in(self, person_model, inputs):
-        a, b = (entry for entry in inputs[:2])
-        mixed = [
-            dataclasses.replace(entry, subject=subject) for entry, subject in ((a, "x"), (b, "y"), (b, "x"), (a, "y"))
-        ]
-        predictions = list(predict_inputs(person_model, mixed))
-        of_a, of_b = (person_model.features(entry.reading)[0] for entry in (a, b))
-        mean = (of_a + of_b) / 2
-        for prediction, change in zip(predictions, (of_a * 0, of_b * 0, of_b - mean, of_a - mean), strict=True):
-            expected = person_model.judge(change[None], np.zeros(1434, np.float32))[0]
-            np.testing.assert_allclose(prediction.probability, expected, atol=1e-4)
+    def test_a_persons_mean_so_far_stands_in_once_it_is_of_enough_pictures(self, person_model, inputs):
+        a, b = (person_model.features(entry.reading)[0] for entry in inputs[:2])
+        asked = of_people([inputs[0], inputs[1], inputs[1], inputs[0], inputs[0]], "x", "y", "x", "y", "z")
+        predictions = list(predict_inputs(person_model, asked, MeansSoFar(2)))
+        assert [one.status for one in predictions] == ["no_baseline", "no_baseline", "ok", "ok", "no_baseline"]
+        assert [one.label is None for one in predictions] == [True, True, False, False, True]
+        expect_change(person_model, predictions[2], (b - a) / 2)
+        expect_change(person_model, predictions[3], (a - b) / 2)
