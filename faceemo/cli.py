@@ -12,14 +12,25 @@ with importing("faceemo"):
     import contextlib
     from pathlib import Path
 
-    from faceemo.durable import remove
+    from faceemo.durable import remove, write_json
     from faceemo.emotions import emotion_name
     from faceemo.errors import FaceemoError
     from faceemo.extraction.partial import find_partials
     from faceemo.extraction.sources import Scan, scan, write_sources
     from faceemo.params import load_params
-    from faceemo.paths import MODEL_FILE, ONNX_FILE, PARAMS_FILE, REPORT_FILE, SOURCES_FILE
+    from faceemo.paths import (
+        FEATURES_FOLDER,
+        FOLDS_FILE,
+        MODEL_FILE,
+        ONNX_FILE,
+        PARAMS_FILE,
+        REPORT_FILE,
+        SOURCES_FILE,
+    )
+    from faceemo.plainyaml import parse_yaml
     from faceemo.status import Status
+
+FOLD_KEYS = ("lr", "epochs", "batch_size", "labels", "train")  # may be changed for faceemo folds
 
 if TYPE_CHECKING:
     from faceemo.extraction.retry import Unread
@@ -87,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         help="neutral faces, for a model trained with a normalize.baseline: pictures or folders of one person, or "
         "pictures whose names tell their subjects, each for the same subject's faces",
     )
-    command.add_argument("--workers", type=_count, metavar="N", help="processes; default: one a core")
+    command.add_argument("--workers", type=_at_least(1), metavar="N", help="processes; default: one a core")
     command.set_defaults(command=_predict, needs_project=False)
 
     command = commands.add_parser(
@@ -109,6 +120,27 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_export, needs_project=False)
 
     command = commands.add_parser(
+        "folds",
+        help="settings judged over folds of people, and compared",
+        description="Train on data/features over folds of people, each judged by a network that has not seen its "
+        "people, and print accuracy, balanced accuracy and macro F1. With -S the changed settings are judged too, and "
+        "the difference to params.yaml as it stands has an interval over people. Also written to folds.json.",
+    )
+    command.add_argument("--folds", type=_at_least(2), default=5, metavar="N", help="default: 5")
+    command.add_argument("--seeds", type=_at_least(1), default=3, metavar="N", help="default: 3")
+    command.add_argument(
+        "-S",
+        dest="changes",
+        action="append",
+        type=_change,
+        default=[],
+        metavar="KEY=VALUE",
+        help="as for dvc exp run: train.whiten=null, lr=0.0003; again for more",
+    )
+    command.add_argument("--out", type=Path, default=FOLDS_FILE, metavar="FILE")
+    command.set_defaults(command=_folds, needs_project=True)
+
+    command = commands.add_parser(
         "report",
         help="the last run as one HTML file",
         description="Write what the last run was trained on and how it holds on unseen people, as one HTML file.",
@@ -124,11 +156,28 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}")
+        return value
+
     return number
+
+
+def _change(text: str) -> tuple[str, object]:
+    """The key and the value of `KEY=VALUE`, whose value is YAML as in params.yaml."""
+    key, equals, value = text.partition("=")
+    if not equals or key.partition(".")[0] not in FOLD_KEYS:
+        raise FaceemoError(
+            f"-S {text}: give KEY=VALUE with a key that training alone reads ({', '.join(FOLD_KEYS)}); for others "
+            "change params.yaml and run 'dvc repro'"
+        )
+    try:
+        return key, parse_yaml(value)
+    except ValueError as error:
+        raise FaceemoError(f"-S {text}: the value is not valid YAML: {error}") from None
 
 
 def _scan(args: argparse.Namespace) -> None:
@@ -236,8 +285,9 @@ def _counted(
 
 def _baselines(model: "EmotionModel", args: argparse.Namespace) -> "BaselineOf | None":
     """What faces are compared with: from --neutral, or from the input itself; None for a model of single pictures."""
-    from faceemo.prediction.baselines import MeansSoFar, read_baselines
-    from faceemo.prediction.inputs import find_inputs, read_inputs
+    with importing("faceemo"):
+        from faceemo.prediction.baselines import MeansSoFar, read_baselines
+        from faceemo.prediction.inputs import find_inputs, read_inputs
 
     if args.neutral and not model.judges_change:
         raise FaceemoError(
@@ -275,6 +325,20 @@ def _export(args: argparse.Namespace) -> None:
         from faceemo.prediction.export import export_onnx
 
     export_onnx(args.model, args.out)
+
+
+def _folds(args: argparse.Namespace) -> None:
+    with importing("faceemo"):
+        from faceemo.training.folds import compare_over_folds, fold_lines
+
+    settings = {PARAMS_FILE.name: load_params()}
+    if args.changes:
+        name = " ".join(f"{key}={'null' if value is None else value}" for key, value in args.changes)
+        settings[name] = load_params(changes=dict(args.changes))
+    result = compare_over_folds(FEATURES_FOLDER, settings, args.folds, args.seeds)
+    write_json(args.out, result)
+    print("\n".join(fold_lines(result)))
+    print(f"wrote {args.out}")
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Any, get_args
 
 from faceemo.emotions import emotion_classes
@@ -176,14 +176,25 @@ class Params:
     train: TrainParams
 
 
-def load_params(path: Path = PARAMS_FILE) -> Params:
-    """Read and check params.yaml. Raises FaceemoError that names the first key that is wrong and what it must be."""
+def load_params(path: Path = PARAMS_FILE, changes: Mapping[str, Any] = MappingProxyType({})) -> Params:
+    """Read and check params.yaml, with some keys like `train.whiten` set to other values.
+
+    Raises FaceemoError that names the first key that is wrong and what it must be.
+    """
     try:
         values = read_yaml(path)
     except FileNotFoundError:
         raise FaceemoError(f"{path} is not here; run this in the project's folder") from None
     except ValueError as error:
         raise FaceemoError(f"{path} is not valid YAML: {error}") from None
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        section = values
+        for part in sections:
+            section = section.get(part) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise FaceemoError(f"{path}: there is no key {key}")
+        section[name] = value
     params = parse_section(Params, values, str(path))
     if params.split.valid + params.split.test >= 1:
         raise FaceemoError(f"{path}: split.valid and split.test together must be below 1: people must remain to train")

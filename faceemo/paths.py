@@ -21,4 +21,5 @@ EVALUATION_FILE = Path("evaluation.json")  # everything else
 PLOTS_FOLDER = Path("plots")
 HISTORY_FILE = PLOTS_FOLDER / "history.csv"
 PREDICTIONS_FILE = PLOTS_FOLDER / "predictions.csv"
+FOLDS_FILE = Path("folds.json")
 REPORT_FILE = Path("report.html")

@@ -28,7 +28,16 @@ def read_yaml(path: Path) -> Any:
     if len(data) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
     try:
-        return yaml.load(data.decode("utf-8"), _Loader)
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(str(error)) from None
+    return parse_yaml(text)
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML text holds. Raises ValueError with one line if it is not YAML of this kind."""
+    try:
+        return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         raise ValueError(f"line {error.problem_mark.line + 1}: {error.problem}"[:ERROR_CHARACTERS]) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # values like 0x_ or 1:1:…:1.5 fail as Python numbers

@@ -239,6 +239,17 @@ def points_in_pixels(reading: Reading) -> np.ndarray:
     return reading.landmarks.reshape(LANDMARKS, 3)[:, :2] * np.array([reading.width, reading.height])
 
 
+def baseline_in_pixels(reading: Reading, features: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+    """float64 [478, 2]: where the landmarks of a reading would lie if its features [1434] were the baseline [1434].
+
+    Features come from pixels by a linear map of the face's own, so that map is what takes the baseline there.
+    """
+    ones = np.ones((LANDMARKS, 1))
+    here, there = (np.hstack([points.reshape(LANDMARKS, 3), ones]) for points in (features, baseline))
+    to_pixels, *_ = np.linalg.lstsq(here, points_in_pixels(reading), rcond=None)
+    return there @ to_pixels
+
+
 def face_box(reading: Reading) -> tuple[float, float, float, float]:
     """left, top, right, bottom of the landmarks of a reading whose status is ok, in pixels of the upright picture."""
     points = points_in_pixels(reading)

@@ -36,7 +36,9 @@ class NeutralFace(BaseModel):
 class ModelInfo(BaseModel):
     classes: list[str]
     korean: list[str] = Field(description="the classes in Korean")
-    judges_change: bool = Field(description="it judges how a face differs from the same person's neutral face")
+    judges_change: bool = Field(
+        description="it judges how a face differs from the same person's neutral face, and nothing without"
+    )
     edges: list[list[int]] = Field(description="pairs of landmarks that the mesh joins")
 
 

@@ -23,7 +23,7 @@ PAGE = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
     **{
         f"/{name}.js": (f"{name}.js", "text/javascript")
-        for name in ("app", "camera", "drawing", "live", "result", "words")
+        for name in ("app", "camera", "drawing", "guide", "live", "result", "words")
     },
 }
 

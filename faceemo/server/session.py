@@ -12,9 +12,8 @@ import numpy as np
 from faceemo.extraction.executors import ProcessesExecutor
 from faceemo.extraction.rescue import DIED
 from faceemo.extraction.worker import Reading, read_bytes
-from faceemo.features.normalize import PersonBaselines
 from faceemo.params import ExtractParams
-from faceemo.prediction.predict import EmotionModel, face_box, mean_so_far, points_in_pixels
+from faceemo.prediction.predict import EmotionModel, baseline_in_pixels, face_box, points_in_pixels
 from faceemo.status import Status
 
 NEUTRAL_SECONDS = 2.0
@@ -31,7 +30,7 @@ class NeutralFaces:
         self._lock = threading.Lock()
 
     def keep(self, features: np.ndarray) -> str:
-        """Keep a mean face [1434]; returns its token."""
+        """Keep a baseline [1434]; returns its token."""
         token = secrets.token_urlsafe(12)
         with self._lock:
             self._faces[token] = features
@@ -82,9 +81,10 @@ def describe(
     if probability is not None:
         answer["label"] = model.label(probability)
         answer["probabilities"] = by_class(model, probability)
+    if reading.status == Status.OK:
         answer["box"] = [round(edge, 1) for edge in face_box(reading)]
-    if probability is not None and with_landmarks:
-        answer["landmarks"] = np.round(points_in_pixels(reading), 1).tolist()
+        answer["landmarks"] = np.round(points_in_pixels(reading), 1).tolist() if with_landmarks else None
+        answer["status"] = Status.NO_BASELINE if probability is None else Status.OK
     return answer
 
 
@@ -96,7 +96,7 @@ def by_class(model: EmotionModel, probability: np.ndarray) -> dict[str, float]:
 class Session:
     """A client that sends frames: its baseline, and the faces of the two seconds that make it one.
 
-    A model that judges change takes the mean of the client's faces so far until there is a neutral face.
+    A model that judges change judges nothing until there is one.
     """
 
     def __init__(self, model: EmotionModel, readers: Readers, neutral_faces: NeutralFaces) -> None:
@@ -106,7 +106,6 @@ class Session:
         bound = min(FRAME_PIXELS, model.extract_settings.max_pixels)
         self._settings = dataclasses.replace(model.extract_settings, max_pixels=bound)
         self._baseline: np.ndarray | None = None
-        self._faces = PersonBaselines()
         self._taken: list[np.ndarray] = []
         self._taken_at: float | None = None  # when the taking ends
 
@@ -116,13 +115,16 @@ class Session:
         Bytes that are no picture are an answer with a status.
         """
         reading = self._readers.read(data, self._settings)
-        probability = None
+        probability = neutral = None
         if reading.status == Status.OK:
             features = self._model.features(reading)
-            probability = self._judge(features)
+            if self._baseline is not None or not self._model.judges_change:
+                probability = self._model.judge(features, self._baseline)[0]
+            if self._baseline is not None:
+                neutral = np.round(baseline_in_pixels(reading, features[0], self._baseline), 1).tolist()
             if self._taken_at is not None:
                 self._taken.append(features[0])
-        answer = {"kind": "frame", **describe(self._model, reading, probability, True), "against": self._against}
+        answer = {"kind": "frame", **describe(self._model, reading, probability, True), "neutral_landmarks": neutral}
         messages = [json.dumps(answer)]
         if self._taken_at is not None and time.monotonic() >= self._taken_at:
             messages.append(json.dumps(self._take_neutral_face()))
@@ -148,20 +150,6 @@ class Session:
             return [json.dumps({"kind": "error", "error": "this neutral face is not known any more; take it again"})]
         self._baseline = known
         return []
-
-    @property
-    def _against(self) -> str | None:
-        """What faces are compared with: the neutral face, the mean of those so far, or nothing."""
-        if not self._model.judges_change:
-            return None
-        return "mean" if self._baseline is None else "neutral"
-
-    def _judge(self, features: np.ndarray) -> np.ndarray:
-        """Probabilities [classes] of features [1, 1434]."""
-        if not self._model.judges_change:
-            return self._model.judge(features)[0]
-        mean = mean_so_far(self._faces, None, features[0])
-        return self._model.judge(features, mean if self._baseline is None else self._baseline)[0]
 
     def _take_neutral_face(self) -> dict[str, object]:
         """The mean of the faces taken becomes the baseline of a model that has one; others tell how they judge it."""

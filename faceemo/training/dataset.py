@@ -83,18 +83,19 @@ class Dataset:
 
 
 def load_dataset(
-    folder: Path, classes: Mapping[str, tuple[str, ...]], split: SplitParams, labels: LabelParams
+    folder: Path, classes: Mapping[str, tuple[str, ...]], split: SplitParams | None, labels: LabelParams
 ) -> Dataset:
     """Read data/features/*.parquet; features go straight into one array, so 500,000 faces need their size once.
 
-    classes: the emotions of each class, by its name. Raises FaceemoError if a class has no faces, a split has nobody of
-    a class, or a file is broken or of another version of faceemo.
+    classes: the emotions of each class, by its name. split: None puts everybody in no split, for folds.
+    Raises FaceemoError if a class has no faces, a split has nobody of a class, or a file is broken or of another version
+    of faceemo.
     """
     files = [open_features(path) for path in sorted(folder.glob("*.parquet"))]
     if not files:
         raise FaceemoError(f"{folder.as_posix()} holds no features; run 'dvc repro'")
     dataset = describe_faces(files, classes, split, labels)
-    _check_splits(dataset, labels)
+    _check_splits(dataset, labels, () if split is None else SPLITS)
     return with_features(dataset, files)
 
 
@@ -111,7 +112,7 @@ def with_features(dataset: Dataset, files: list[RowsFile]) -> Dataset:
 
 
 def describe_faces(
-    files: list[RowsFile], classes: Mapping[str, tuple[str, ...]], split: SplitParams, labels: LabelParams
+    files: list[RowsFile], classes: Mapping[str, tuple[str, ...]], split: SplitParams | None, labels: LabelParams
 ) -> Dataset:
     """The dataset of these files without its features, float32 [N, 0]."""
     tables, targets = [], []
@@ -130,7 +131,9 @@ def describe_faces(
     return Dataset(
         tuple(classes),
         rows,
-        split_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), split),
+        np.full(len(rows), "", object)
+        if split is None
+        else split_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), split),
         of_rows.archive,
         np.zeros((len(row_of), 0), np.float32),
         of_rows.take(row_of),
@@ -213,8 +216,8 @@ def count_coverage(dataset: Dataset) -> dict:
     }
 
 
-def _check_splits(dataset: Dataset, labels: LabelParams) -> None:
-    """Raises FaceemoError if a class is missing in a split: people are needed in valid and test."""
+def _check_splits(dataset: Dataset, labels: LabelParams, splits: tuple[str, ...]) -> None:
+    """Raises FaceemoError if a class is missing altogether or in a split: people are needed in valid and test."""
     targets = dataset.targets
     found = {
         "any": targets.learnt,
@@ -222,7 +225,8 @@ def _check_splits(dataset: Dataset, labels: LabelParams) -> None:
         "valid": targets.valid[dataset.valid],
         "test": targets.learnt[dataset.test],
     }
-    for split, classes in found.items():
+    for split in ("any", *splits):
+        classes = found[split]
         missing = [name for number, name in enumerate(dataset.classes) if number not in classes]
         if missing and (cause := _no_baseline(dataset, missing[0], split)):
             raise FaceemoError(cause)

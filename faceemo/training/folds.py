@@ -9,14 +9,16 @@ import dataclasses
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 
+from faceemo.console import progress
 from faceemo.errors import FaceemoError
 from faceemo.params import Params
-from faceemo.training.dataset import Dataset
+from faceemo.training.dataset import Dataset, load_dataset
 from faceemo.training.train import train
 
 RESAMPLES = 4000
@@ -79,10 +81,94 @@ def judge(predicted: np.ndarray, truth: np.ndarray) -> Judgement:
     return Judgement(*(value for pair in zip(means, spread, strict=True) for value in pair))
 
 
-def interval_over_people(values: np.ndarray, subject: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of values [N] over faces, where people are resampled, not faces."""
+def interval_over_people(
+    values: np.ndarray, subject: np.ndarray, group: np.ndarray | None = None
+) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of values [N] over faces, where people are resampled, not faces.
+
+    group: int64 [N], for the mean over groups of their means.
+    """
     people, person = np.unique(subject.astype(str), return_inverse=True)
-    sums, counts = np.bincount(person, values), np.bincount(person)
+    groups, number = np.unique(np.zeros(len(values)) if group is None else group, return_inverse=True)
+    sums, counts = np.zeros((2, len(people), len(groups)))
+    np.add.at(sums, (person, number), values)
+    np.add.at(counts, (person, number), 1)
     draws = np.random.default_rng(0).multinomial(len(people), np.full(len(people), 1 / len(people)), size=RESAMPLES)
-    low, high = np.quantile((draws @ sums) / (draws @ counts), INTERVAL)
+    counted = draws @ counts
+    means = np.divide(draws @ sums, counted, out=np.full(counted.shape, np.nan), where=counted > 0)
+    low, high = np.quantile(np.nanmean(means, axis=1), INTERVAL)
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class FoldRun:
+    """Predictions int64 [seeds, N] of all faces, with their subjects and their classes by each truth (-1: none)."""
+
+    predicted: np.ndarray
+    subject: np.ndarray
+    truths: dict[str, np.ndarray]
+
+    def judged(self, truth: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predictions [seeds, M], classes [M] and subjects [M] of the faces of known people that have a class."""
+        chosen = (self.truths[truth] >= 0) & (self.predicted[0] >= 0)
+        return self.predicted[:, chosen], self.truths[truth][chosen], self.subject[chosen]
+
+
+def compare_over_folds(features_folder: Path, settings: dict[str, Params], folds: int, seeds: int) -> dict:
+    """Judge each of these parameters by its name over folds of people, the first of them beside the others.
+
+    They may differ in what the stage train reads but for emotions and split. Returns what folds.json holds: for each
+    truth (the archive's name; the raters' majority, where there are raters) a Judgement by name, and for the others
+    their differences to the first, mean, low and high.
+    """
+    runs: dict[str, FoldRun] = {}
+    with progress(len(settings) * seeds * folds, "folds", "trainings") as advance:
+        for name, params in settings.items():
+            dataset = load_dataset(features_folder, params.emotions, None, params.labels)
+            predicted = [
+                predict_over_folds(dataset, params, folds, params.seed + number, lambda: advance(1))
+                for number in range(seeds)
+            ]
+            truths = {"archive": dataset.targets.archive, "majority": dataset.targets.majority}
+            runs[name] = FoldRun(np.array(predicted), dataset.column("subject"), truths)
+    first, *others = runs
+    result: dict = {"folds": folds, "seeds": seeds, "truths": {}}
+    for truth in ("archive", "majority"):
+        before, classes, subject = runs[first].judged(truth)
+        if not len(classes):
+            continue
+        judged = {name: dataclasses.asdict(judge(*run.judged(truth)[:2])) for name, run in runs.items()}
+        entry = {"images": len(classes), "people": len(set(subject)), "settings": judged, "differences": {}}
+        for name in others:
+            after, _, _ = runs[name].judged(truth)
+            difference = ((after == classes).astype(float) - (before == classes)).mean(axis=0)
+            by_class = [difference[classes == number].mean() for number in np.unique(classes)]
+            entry["differences"][name] = {
+                "accuracy": [float(difference.mean()), *interval_over_people(difference, subject)],
+                "balanced_accuracy": [float(np.mean(by_class)), *interval_over_people(difference, subject, classes)],
+            }
+        result["truths"][truth] = entry
+    return result
+
+
+def fold_lines(result: dict) -> list[str]:
+    """What compare_over_folds found, as lines for the terminal."""
+    against = {"archive": "the archive's name", "majority": "the majority of raters"}
+    lines = []
+    for truth, entry in result["truths"].items():
+        width = max(map(len, entry["settings"]))
+        size = f"{entry['people']} people, {entry['images']} pictures, {result['seeds']} seeds"
+        lines.append(f"{result['folds']} folds of {size}: mean and std over seeds, against {against[truth]}")
+        for name, found in entry["settings"].items():
+            words = [
+                f"{metric.replace('_', ' ')} {found[metric]:.3f} ({found[f'{metric}_std']:.3f})"
+                for metric in ("accuracy", "balanced_accuracy", "macro_f1")
+            ]
+            lines.append(f"  {name:{width}}  {'  '.join(words)}")
+        for name, found in entry["differences"].items():
+            words = [
+                f"{metric.replace('_', ' ')} {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+                for metric, (mean, low, high) in found.items()
+            ]
+            lines.append(f"  {name} minus {next(iter(entry['settings']))}, 95 % over people: {'  '.join(words)}")
+    return lines

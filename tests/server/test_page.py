@@ -183,19 +183,65 @@ def marks(driver):
 
 @pytest.fixture(scope="module")
 def change_url(folder):
-    with served(trained_model(folder / "person", baseline="person", baseline_min=2)) as address:
+    with served(trained_model(folder / "change", baseline="neutral")) as address:
         yield address
 
 
-def test_a_neutral_face_becomes_the_baseline_of_a_model_that_judges_change(change_url, pictures, videos):
-    with browser(videos["neutral"]) as driver:
+def neutral_button(driver):
+    return element(driver, "neutral").text
+
+
+@pytest.mark.parametrize(
+    "language, asks, give, again, taken",
+    [
+        ("en-US", "First your neutral face", "Give my neutral face", "Give my neutral face again", "is set"),
+        ("ko-KR", "먼저 무표정을 보여 주세요", "무표정 보여 주기", "무표정 다시 보여 주기", "무표정을 기억했습니다"),
+    ],
+)
+def test_a_model_that_judges_change_leads_to_the_neutral_face_first(
+    change_url, pictures, videos, language, asks, give, again, taken
+):
+    with browser(videos["neutral"], language) as driver:
         driver.get(change_url)
-        wait(driver, lambda driver: "it takes your average" in element(driver, "note").text)
-        element(driver, "neutral").click()
-        wait(driver, lambda driver: "Your neutral face is set" in element(driver, "note").text)
-        wait(driver, lambda driver: settled(driver, "neutral"))
+        wait(driver, lambda driver: asks in element(driver, "guide-text").text)
+        wait(driver, lambda driver: driver.execute_script("return Number(document.documentElement.dataset.frames) > 2"))
+        assert painted(driver, "mesh") > 500  # the face is found, and not judged
+        assert element(driver, "label").text == "–" and shares(driver) is None
+        assert element(driver, "give").text == give and not element(driver, "neutral").is_displayed()
+        element(driver, "give").click()
+        wait(driver, lambda driver: element(driver, "guide-text").text == "2")
+        assert driver.switch_to.active_element == element(driver, "neutral")
+        wait(driver, lambda driver: taken in element(driver, "note").text)
+        assert not element(driver, "guide").is_displayed() and neutral_button(driver) == again
+        wait(driver, lambda driver: settled(driver, "neutral" if language == "en-US" else "중립"))
+        element(driver, "neutral").send_keys(Keys.ENTER)  # again, at any time
+        wait(driver, lambda driver: element(driver, "guide-text").text in ("1", "2", "3"))
+        wait(driver, lambda driver: taken in element(driver, "note").text)
         element(driver, "file").send_keys(str(pictures["anxious"]))
-        wait(driver, lambda driver: settled(driver, "anxious"))
+        wait(driver, lambda driver: settled(driver, "anxious" if language == "en-US" else "불안"))
+        assert console(driver) == []
+
+
+def test_where_the_face_has_moved_from_the_neutral_one_the_mesh_is_coloured(change_url, folder, videos):
+    changing = write_mjpeg(folder / "changing.mjpeg", camera_frames("neutral") * 6 + camera_frames("anxious") * 6)
+    with browser(changing) as driver:
+        driver.get(change_url)
+        wait(driver, lambda driver: element(driver, "give").is_displayed())
+        element(driver, "give").click()
+        wait(driver, lambda driver: "is set" in element(driver, "note").text)
+        wait(driver, lambda driver: reddish(driver) > 100)
+
+
+def reddish(driver):
+    """Pixels of the mesh that say that something has moved far."""
+    script = """
+        const canvas = document.getElementById("mesh");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        let count = 0;
+        for (let at = 0; at < data.length; at += 4) count += data[at] > 200 && data[at + 1] < 120 && data[at + 3] > 100;
+        return count;
+    """
+    return driver.execute_script(script)
 
 
 def test_without_a_camera_a_picture_becomes_the_baseline(change_url, pictures):

@@ -408,22 +408,26 @@ class TestLive:
 
         async def talk():
             async with connected(person_host) as client:
-                against = [(await asked(client, face))["against"]]
+                before = [await asked(client, face)]
                 missed = await take(client, BLANK)
             async with connected(person_host) as client:
                 taken = await take(client, face)
                 after = await asked(client, other)
             async with connected(person_host) as client:
-                against.append((await asked(client, other))["against"])
+                before.append(await asked(client, other))
                 await client.send(json.dumps({"neutral": taken["neutral"]}))
                 again = await asked(client, other)
-            return against, missed, taken, after, again
+            return before, missed, taken, after, again
 
-        against, missed, taken, after, again = asyncio.run(talk())
-        assert against == ["mean", "mean"]
+        before, missed, taken, after, again = asyncio.run(talk())
+        for answer in before:  # the face is there, and nothing is said of it
+            assert answer["status"] == "no_baseline" and len(answer["landmarks"]) == 478
+            assert answer["label"] is answer["probabilities"] is answer["neutral_landmarks"] is None
         assert missed["faces"] == 0 and missed["neutral"] is None
         assert taken["faces"] > 0 and taken["neutral"]
-        assert after["against"] == "neutral" and after == again  # after a reconnect the token brings it back
+        assert after["status"] == "ok" and after["label"]
+        assert np.abs(np.array(after["neutral_landmarks"]) - after["landmarks"]).max() > 1
+        assert after == again  # after a reconnect the token brings it back
 
 
 def test_nothing_is_stored(face, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import { Encoder, eachFrame, openCamera } from "./camera.js";
 import { Timeline, drawMesh } from "./drawing.js";
+import { Guide } from "./guide.js";
 import { Live } from "./live.js";
 import { Result, percent } from "./result.js";
 import { WORDS, browserLanguage } from "./words.js";
@@ -19,6 +20,7 @@ const model = JSON.parse(modelText);
 const timeline = new Timeline();
 const encoder = new Encoder();
 const result = new Result(model.classes.length);
+const guide = new Guide(takeNeutralFace);
 
 let language = browserLanguage();
 let camera = "starting"; // or "on", or the word for why there is none
@@ -34,6 +36,7 @@ const word = (key) => WORDS[language][key];
 const names = () => (language === "ko" ? model.korean : model.classes);
 const inWords = (shares) => shares.map((share, number) => `${names()[number]} ${percent(share)}`).join(", ");
 const sharesOf = ({ probabilities }) => probabilities && model.classes.map((name) => probabilities[name]);
+const wantsNeutral = () => model.judges_change && !neutralFace;
 
 async function fetchModel() {
   return (await fetch("/model")).text();
@@ -46,6 +49,7 @@ function setLanguage(tag) {
   element("language").lang = tag === "ko" ? "en" : "ko";
   result.name(names(), word("noFace"));
   showNotice();
+  showGuide();
   if (noteWord) note.textContent = noteWord();
   summarize();
 }
@@ -61,11 +65,26 @@ function showNotice() {
   notice.textContent = why === null ? "" : word(why);
 }
 
+/** Lead to the neutral face while a model waits for it, and through its taking; at other times stay out of the way. */
+function showGuide() {
+  const blocked = picture || camera !== "on" || connection;
+  if (blocked || !model.judges_change || (!taking && !wantsNeutral() && !guide.counting)) guide.hide();
+  else if (taking) guide.hold(word("hold"));
+  else if (!guide.counting) guide.ask(word("neutralWanted"), word("neutralGive"));
+  const asking = !blocked && wantsNeutral() && !taking && !guide.counting;
+  element("neutral").hidden = asking; // the guide has a button of its own
+  element("neutral").textContent = word(
+    picture || !model.judges_change ? "neutralButton" : neutralFace ? "neutralAgain" : "neutralGive",
+  );
+  element("neutral").setAttribute("aria-disabled", taking || guide.counting);
+}
+
 /** Show an answer, or nothing; returns its shares. */
 function show(answer) {
-  const shares = answer ? sharesOf(answer) : undefined;
+  const shares = answer && answer.status !== "no_baseline" ? sharesOf(answer) : undefined;
   result.show(shares);
-  drawMesh(mesh, answer?.landmarks, model.edges, answer?.width ?? 1, answer?.height ?? 1);
+  const [width, height] = [answer?.width ?? 1, answer?.height ?? 1];
+  drawMesh(mesh, answer?.landmarks, answer?.neutral_landmarks, model.edges, width, height);
   return shares;
 }
 
@@ -75,6 +94,7 @@ const live = new Live({
   async open() {
     connection = null;
     showNotice();
+    showGuide();
     if ((await fetchModel()) !== modelText) location.reload(); // the server was started again with another one
     if (neutralFace) live.sendCommand({ neutral: neutralFace });
   },
@@ -84,6 +104,7 @@ const live = new Live({
     setTaking(false);
     if (!picture) show();
     showNotice();
+    showGuide();
   },
   frame(answer, milliseconds) {
     const now = performance.now();
@@ -92,13 +113,11 @@ const live = new Live({
     document.documentElement.dataset.frames = Number(document.documentElement.dataset.frames ?? 0) + 1;
     if (picture) return;
     timeline.add(now, show(answer));
-    if (answer.against === "mean" && !noteWord) say(() => word("neutralWanted"));
   },
   message(answer) {
-    setTaking(false);
     if (answer.kind === "error") {
       neutralFace = null;
-      say(model.judges_change ? () => word("neutralWanted") : null);
+      say(null);
     } else if (!answer.faces) {
       say(() => word("neutralMissed"));
     } else if (answer.probabilities) {
@@ -109,6 +128,7 @@ const live = new Live({
       neutralFace = answer.neutral;
       say(() => word("neutralTaken"));
     }
+    setTaking(false);
   },
 });
 
@@ -145,24 +165,36 @@ function setCamera(state) {
   camera = state;
   if (state !== "on" && !picture) show();
   showNotice();
+  showGuide();
 }
 
 function setTaking(state) {
   taking = state;
-  element("neutral").setAttribute("aria-disabled", state);
+  showGuide();
 }
 
 function takeNeutralFace() {
-  if (taking) return;
+  if (taking || guide.counting) return;
   if (picture && model.judges_change) {
     takeNeutralPicture();
     return;
   }
   if (picture) showCamera();
   if (camera !== "on" || connection) return; // the notice says why
+  if (!model.judges_change) {
+    say(() => word("hold"));
+    startTaking();
+    return;
+  }
+  say(null);
+  guide.count(startTaking);
+  showGuide();
+  element("neutral").focus(); // the guide's own button is gone
+}
+
+function startTaking() {
   setTaking(true);
   setTimeout(() => setTaking(false), NEUTRAL_MS);
-  say(() => word("hold"));
   live.sendCommand({ neutral: "take" });
 }
 
@@ -188,8 +220,9 @@ async function showPicture(file) {
   [still.hidden, video.hidden, element("back").hidden] = [false, true, false];
   show();
   showNotice();
+  showGuide();
   say(null);
-  if (model.judges_change && !neutralFace) say(() => word("pictureNeedsNeutral"));
+  if (wantsNeutral()) say(() => word("pictureNeedsNeutral"));
   else await judgePicture();
 }
 
@@ -235,6 +268,7 @@ function showCamera() {
   show();
   say(null);
   showNotice();
+  showGuide();
 }
 
 // --- what moves

@@ -5,21 +5,52 @@ const MINUTE = 60_000;
 const SLOT_MS = 200; // the time line shows means of so long
 export const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4], [1, 2]]; // class by class
 
-/** Draw landmarks [[x, y], …] of a picture of width x height as a mesh of edges; nothing for null. */
-export function drawMesh(canvas, landmarks, edges, width, height) {
+const STILL = "rgba(120, 225, 255, 0.6)";
+const MOVED = [ // by how far an edge has moved, in heights of the face
+  [0.015, STILL],
+  [0.03, "rgba(255, 224, 130, 0.85)"],
+  [0.05, "rgba(255, 167, 38, 0.95)"],
+  [Infinity, "rgba(255, 82, 60, 1)"],
+];
+
+/**
+ * Draw landmarks [[x, y], …] of a picture of width x height as a mesh of edges; nothing for null.
+ * With those of the same person's neutral face in its place, edges are coloured by how far they have moved from there.
+ */
+export function drawMesh(canvas, landmarks, neutral, edges, width, height) {
   const scale = Math.min(1, LONGEST_SIDE / Math.max(width, height));
   const size = [Math.round(width * scale), Math.round(height * scale)];
   if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, ...size);
   if (!landmarks) return;
+  context.lineWidth = Math.max(0.7, Math.min(...size) / 700); // up to 1 it is drawn six times as fast
+  if (!neutral) {
+    strokeEdges(context, landmarks, edges, scale, STILL);
+    return;
+  }
+  strokeEdges(context, neutral, edges, scale, "rgba(255, 255, 255, 0.22)");
+  const heights = neutral.map(([, y]) => y);
+  const tall = Math.max(...heights) - Math.min(...heights);
+  const moved = landmarks.map(([x, y], point) => Math.hypot(x - neutral[point][0], y - neutral[point][1]) / tall);
+  let least = -1;
+  for (const [most, color] of MOVED) {
+    const some = edges.filter(([from, to]) => {
+      const far = Math.max(moved[from], moved[to]);
+      return far > least && far <= most;
+    });
+    strokeEdges(context, landmarks, some, scale, color);
+    least = most;
+  }
+}
+
+function strokeEdges(context, points, edges, scale, color) {
   context.beginPath();
   for (const [from, to] of edges) {
-    context.moveTo(landmarks[from][0] * scale, landmarks[from][1] * scale);
-    context.lineTo(landmarks[to][0] * scale, landmarks[to][1] * scale);
+    context.moveTo(points[from][0] * scale, points[from][1] * scale);
+    context.lineTo(points[to][0] * scale, points[to][1] * scale);
   }
-  context.lineWidth = Math.max(0.7, Math.min(...size) / 700); // up to 1 it is drawn six times as fast
-  context.strokeStyle = "rgba(120, 225, 255, 0.6)";
+  context.strokeStyle = color;
   context.stroke();
 }
 
