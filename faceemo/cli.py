@@ -132,7 +132,6 @@ def _parser() -> argparse.ArgumentParser:
         "-S",
         dest="changes",
         action="append",
-        type=_change,
         default=[],
         metavar="KEY=VALUE",
         help="as for dvc exp run: train.whiten=null, lr=0.0003; again for more",
@@ -333,8 +332,7 @@ def _folds(args: argparse.Namespace) -> None:
 
     settings = {PARAMS_FILE.name: load_params()}
     if args.changes:
-        name = " ".join(f"{key}={'null' if value is None else value}" for key, value in args.changes)
-        settings[name] = load_params(changes=dict(args.changes))
+        settings[" ".join(args.changes)] = load_params(changes=dict(map(_change, args.changes)))
     result = compare_over_folds(FEATURES_FOLDER, settings, args.folds, args.seeds)
     write_json(args.out, result)
     print("\n".join(fold_lines(result)))

@@ -40,8 +40,9 @@ from faceemo.params import LabelParams, Params, load_params
 from faceemo.paths import FEATURES_FOLDER, LANDMARKS_FOLDER
 from faceemo.training.dataset import Dataset, describe_faces, with_features
 from faceemo.training.evaluate import expected_calibration_error, fit_temperature, judge_raters
+from faceemo.training.folds import interval_over_people
 from faceemo.training.train import train
-from tests.benchmarks.people import FOLDS, ROOT, interval
+from tests.benchmarks.people import FOLDS, ROOT
 
 STANDS_FOR = {
     "neutral": "neutral",
@@ -155,7 +156,7 @@ def say(name: str, found: Results, shares: np.ndarray, performed: np.ndarray) ->
 
 
 def say_difference(name: str, right: np.ndarray, other: np.ndarray, subject: np.ndarray) -> None:
-    low, high = interval(right - other, subject)
+    low, high = interval_over_people(right - other, subject)
     print(f"{name}: {np.mean(right - other):+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
