@@ -129,6 +129,22 @@ def class_text(name: str, members: tuple[str, ...]) -> str:
     return name if members == (name,) else f"{name}: [{', '.join(members)}]"
 
 
+def baseline_text(run: LastRun) -> str:
+    """What faces are compared with, what that asks for in use, and how many people could not be."""
+    subjects, statuses = (run.dataset.rows[name].to_pylist() for name in ("subject", "status"))
+    faces = [pair for pair in zip(subjects, statuses, strict=True) if pair[1] in (Status.OK, Status.NO_BASELINE)]
+    people = {subject for subject, _ in faces} - {None}
+    without = people - {subject for subject, status in faces if status == Status.OK}
+    text = {
+        "neutral": "normalize.baseline: neutral. A face is judged by how it differs from the same person's neutral "
+        "face, so the numbers hold only where a neutral picture of that person can be had.",
+        "person": "normalize.baseline: person. A face is judged by how it differs from the mean face of the same "
+        "person, so the numbers hold only where there are more pictures of that person, with about the same mix of "
+        "emotions.",
+    }[run.params.normalize.baseline]
+    return f"{text} {count(len(without))} of {count(len(people))} people have no such baseline and are left out."
+
+
 def cautions(run: LastRun) -> list[str]:
     """What to know before a number of this run is quoted, a sentence or two each."""
     subjects, coverage, test = run.evaluation["subjects"], run.evaluation["coverage"], run.evaluation["test"]
@@ -149,11 +165,8 @@ def cautions(run: LastRun) -> list[str]:
             f"The test has only {people} people. The interval is {100 * (high - low):.0f} points wide, and with so few "
             "people it is rough itself."
         )
-    if run.params.normalize.baseline == "person":
-        found.append(
-            "normalize.baseline: person. A face is judged by how it differs from the mean face of the same person, so "
-            "the numbers hold only where there are more pictures of that person, with about the same mix of emotions."
-        )
+    if run.params.normalize.baseline != "none":
+        found.append(baseline_text(run))
     if subjects["unknown"]:
         found.append(
             f"{count(subjects['unknown'])} pictures name no person. The test has none of them; whether training has "

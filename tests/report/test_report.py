@@ -608,6 +608,7 @@ def test_seven_emotions_judged_by_change_from_the_persons_own_face(empty):
         wanted = [percent(values["precision"]), percent(values["recall"]), decimal(values["f1"])]
         assert [f"{name} {KOREAN[name]}", *wanted, str(values["support"])] in page.rows
     assert "normalize.baseline: person." in text
+    assert re.search(r"\b0 of \d+ people have no such baseline and are left out", text)
     assert "Threshold" not in text and "ROC" not in text.replace("AUROC", "")
     assert percent(1 / 7) in text
 
