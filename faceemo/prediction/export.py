@@ -5,7 +5,7 @@ import onnxruntime
 session = onnxruntime.InferenceSession("models/emotion.onnx")
 (probabilities,) = session.run(["probabilities"], {"landmarks": landmarks, "size": size})
 
-A model trained with `normalize.baseline: person` has a third input, the baseline, which cannot be forgotten, and a
+A model trained with a `normalize.baseline` has a third input, the baseline, which cannot be forgotten, and a
 second output, features, whose mean over pictures of the same person's neutral face is the baseline:
 
 zeros = np.zeros((1, 1434), np.float32)

@@ -21,7 +21,7 @@ from faceemo.training.dataset import Dataset
 from faceemo.training.mirror import Mirror, mirrored_features
 from faceemo.training.model import NETWORKS, TrainedModel, save_model
 from faceemo.training.targets import Targets
-from faceemo.training.whiten import Whitening, fit_whitening
+from faceemo.training.whiten import BLOCK_ROWS, Whitening, fit_whitening
 
 EVALUATION_ROWS = 8192
 STD_FLOOR = 1e-3  # of features of size 1; a coordinate that never moved in training must not decide alone
@@ -284,8 +284,8 @@ def fit_standardization(features: np.ndarray, indices: np.ndarray, mirror: bool)
     """Mean and std, float32 [1434], of these rows of features [N, 1434], and of their mirror images if asked."""
     total = np.zeros(features.shape[1])
     squares = np.zeros(features.shape[1])
-    for start in range(0, len(indices), EVALUATION_ROWS):
-        some = features[indices[start : start + EVALUATION_ROWS]].astype(np.float64)
+    for start in range(0, len(indices), BLOCK_ROWS):
+        some = features[indices[start : start + BLOCK_ROWS]].astype(np.float64)
         total += some.sum(axis=0)
         squares += np.square(some).sum(axis=0)
     mean, square = total / len(indices), squares / len(indices)

@@ -12,7 +12,7 @@ from scipy.linalg import eigh
 
 from faceemo.training.mirror import mirrored_features
 
-BLOCK_ROWS = 8192
+BLOCK_ROWS = 2048  # in float64 at once
 
 
 @dataclass(frozen=True)

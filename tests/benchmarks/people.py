@@ -1,19 +1,19 @@
 """Recipes judged on people they have never seen: over folds of people, or on the people of another folder.
 
-    python -m tests.benchmarks.people LANDMARKS_DIR [LANDMARKS_DIR ...] [--recipes default neutral ...] [--states 0 1 2]
+    python -m tests.benchmarks.people LANDMARKS_DIR [LANDMARKS_DIR ...] [--recipes plain neutral ...] [--states 0 1 2]
     python -m tests.benchmarks.people LANDMARKS_DIR --against LANDMARKS_DIR --recipes published ...
     python -m tests.benchmarks.people TRAIN_DIR --test OTHER_DIR [--rename happiness=happy] [--emotions neutral happy]
 
 A LANDMARKS_DIR holds Parquet files with emotion, subject, status, width, height and landmarks, as data/landmarks does;
 any class names will do, but for `neutral`, which the recipe of that name needs.
 
-Recipes: `published` (nose tip, largest coordinate, Adam), `default` (params.yaml without baseline and whitening),
-`whitened` (train.whiten: 300), `whitened mlp` (the same with the network of `default`), `neutral` (minus the mean of
+Recipes: `published` (nose tip, largest coordinate, Adam), `plain` (params.yaml without baseline and whitening),
+`whitened` (train.whiten: 300), `whitened mlp` (the same with the network of `plain`), `neutral` (minus the mean of
 each person's neutral faces), `neutral 1` (minus one of them, drawn anew for each state), `person` (minus each person's
 own mean face). Each is trained on all people of the other folds and takes its last epoch, so nothing is chosen on the
 fold that is judged. StratifiedGroupKFold(5, shuffle=True) over people, a state each; accuracy is pooled over the folds.
 
-Differences to `default` are paired by picture, on the pictures that both judge; their 95 % intervals resample people.
+Differences to `plain` are paired by picture, on the pictures that both judge; their 95 % intervals resample people.
 Several folders are judged each by itself; then the differences of all their pictures are taken together. With
 --against the same pictures' landmarks, taken in another way (say with extract.full_resolution), are judged too, and
 each recipe is compared with itself on those. With --test a recipe is trained on everybody of TRAIN_DIR and judged on
@@ -65,7 +65,7 @@ PUBLISHED = {
 }
 RECIPES = {
     "published": PUBLISHED,
-    "default": {"train": {"whiten": None}},
+    "plain": {"train": {"whiten": None}},
     "whitened": {"train": {"whiten": 300}},
     "whitened mlp": {"train": {"whiten": 300, "network": "mlp"}},
     "neutral": {"normalize": {"baseline": "neutral"}},
@@ -195,7 +195,7 @@ def print_difference(name: str, difference: np.ndarray, subject: np.ndarray) -> 
 
 def run_folds(tables: dict[str, pa.Table], args: argparse.Namespace, base: Params) -> None:
     """Every recipe on every table over folds of people, and the differences between them."""
-    pairs = [(name, "default") for name in args.recipes if name != "default" and "default" in args.recipes]
+    pairs = [(name, "plain") for name in args.recipes if name != "plain" and "plain" in args.recipes]
     together: dict[tuple[str, str], list] = {pair: [] for pair in pairs}
     answers: dict[tuple[str, str], Answers] = {}
     for place, table in tables.items():
@@ -258,7 +258,7 @@ def main():
     parser.add_argument("--rename", nargs="+", default=[], metavar="NAME=EMOTION")
     parser.add_argument("--emotions", nargs="+")
     parser.add_argument("--states", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["published", "default", "neutral"])
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["published", "plain", "neutral"])
     args = parser.parse_args()
     renamed = dict(pair.split("=") for pair in args.rename)
     base = load_params(ROOT / "params.yaml")
