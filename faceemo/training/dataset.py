@@ -88,8 +88,8 @@ def load_dataset(
     """Read data/features/*.parquet; features go straight into one array, so 500,000 faces need their size once.
 
     classes: the emotions of each class, by its name. split: None puts everybody in no split, for folds.
-    Raises FaceemoError if a class has no faces, a split has nobody of a class, or a file is broken or of another version
-    of faceemo.
+    Raises FaceemoError if a class has no faces, a split has nobody of a class, or a file is broken or of another
+    version of faceemo.
     """
     files = [open_features(path) for path in sorted(folder.glob("*.parquet"))]
     if not files:
