@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from faceemo.console import importing, printable, progress, run
@@ -13,10 +13,14 @@ with importing("faceemo"):
     from pathlib import Path
 
     from faceemo.durable import remove, write_json
-    from faceemo.emotions import emotion_name
+    from faceemo.emotions import class_name, emotion_name, plain_word
     from faceemo.errors import FaceemoError
+    from faceemo.extraction.own import OwnOptions, OwnScan
     from faceemo.extraction.partial import find_partials
-    from faceemo.extraction.sources import Scan, scan, write_sources
+    from faceemo.extraction.people import check_pattern
+    from faceemo.extraction.pictures import write_seen
+    from faceemo.extraction.scan import Scan, scan
+    from faceemo.extraction.sources import Source, check_emotions, write_sources
     from faceemo.params import load_params
     from faceemo.paths import (
         FEATURES_FOLDER,
@@ -55,13 +59,29 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "scan",
-        help="find archives and write data/sources.yaml",
-        description="Find the set's source and label archives below DIR and write data/sources.yaml. Reads central "
-        "directories, and of the pictures only those that could not be read when they were extracted.",
+        help="find archives, folders and tables of pictures and write data/sources.yaml",
+        description="Find the set's source and label archives below DIR, or take DIR as your own pictures: in folders "
+        "named after emotions, in a ZIP archive of such folders, or listed in a table with the columns path and "
+        "emotion. Writes data/sources.yaml. Reads central directories, of archives' pictures only those that could not "
+        "be read when they were extracted, and of pictures in folders those whose size or time it has not seen.",
     )
-    command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a folder, or an archive itself")
+    command.add_argument("places", nargs="+", type=Path, metavar="DIR", help="a folder, or an archive or table itself")
     command.add_argument(
         "--emotions", nargs="+", metavar="EMOTION", help="only these, in English or Korean: neutral anxious, 중립 불안"
+    )
+    command.add_argument(
+        "--subject",
+        metavar="REGEX",
+        help="own pictures: the group of REGEX in a picture's name, with its folders, is the person: '([^/_]+)_'; "
+        "each: every picture is a person of its own",
+    )
+    command.add_argument(
+        "--rename",
+        metavar="WORD=CLASS,...",
+        help="own pictures: what words for emotions mean: surprise=embarrassed,fear=anxious",
+    )
+    command.add_argument(
+        "--hash", action="store_true", help="own pictures: read all of them, also those whose size and time are known"
     )
     command.set_defaults(command=_scan, needs_project=True)
 
@@ -183,25 +203,33 @@ def _scan(args: argparse.Namespace) -> None:
     with importing("faceemo"):
         from faceemo.extraction.retry import raise_attempts
 
+    params = load_params()
     emotions = tuple(emotion_name(word) for word in args.emotions) if args.emotions else None
-    result = scan(args.folders, emotions)
-    sources, unread = raise_attempts(result.sources, load_params())
+    if args.subject is not None:
+        check_pattern(args.subject)
+    options = OwnOptions(args.subject, _parse_rename(args.rename) if args.rename else {}, args.hash)
+    result = scan(args.places, emotions, options=options)
+    for key, one in result.own.items():
+        write_seen(key, one.looked_at)
+    sources, unread = raise_attempts(result.sources, params)
     write_sources(sources)
     _print_scan(result, unread)
+    _print_next(params.emotions, sources)
 
 
 def _print_scan(result: Scan, unread: "dict[str, Unread]") -> None:
     width = max(map(len, result.sources))
-    print(f"{'id':{width}}  pictures  other files        MB  labels  archive")
+    print(f"{'id':{width}}  pictures  other files        MB  labels  place")
     for key, source in result.sources.items():
         megabytes = result.sizes[key] / 1e6
         labels = "yes" if source.labels else "no"
         counts = f"{source.images:8}  {result.others[key]:11}  {megabytes:8.1f}"
-        print(f"{key:{width}}  {counts}  {labels:6}  {printable(source.zip)}")
+        print(f"{key:{width}}  {counts}  {labels:6}  {printable(source.path)}")
     pictures, others = sum(source.images for source in result.sources.values()), sum(result.others.values())
     print(f"{'together':{width}}  {pictures:8}  {others:11}  {sum(result.sizes.values()) / 1e6:8.1f}")
     training, validation = (result.subjects.get(folder, set()) for folder in ("training", "validation"))
-    print(f"{len(training | validation)} people in the names of the pictures")
+    if result.subjects:
+        print(f"{len(training | validation)} people in the names of the pictures")
     if training & validation:
         print(
             f"{len(training & validation)} of {len(validation)} people of Validation are in Training too; 'split.by: "
@@ -211,7 +239,48 @@ def _print_scan(result: Scan, unread: "dict[str, Unread]") -> None:
         print(f"passed over: {printable(path)} ({reason})")
     for key, found in unread.items():
         print(f"{key}: {_told_unread(found)}")
-    print(f"wrote {SOURCES_FILE.as_posix()}; next: dvc repro")
+    for key, one in result.own.items():
+        _print_own(key, one)
+
+
+def _print_own(key: str, one: OwnScan) -> None:
+    print(f"{key}: " + ", ".join(f"{count} {name}" for name, count in sorted(one.classes.items())))
+    if one.people is None:
+        print(f"{key}: every picture counts as a person of its own")
+    elif one.people:
+        print(f"{key}: {one.people} people" + (f", {one.nobodys} pictures of nobody known" if one.nobodys else ""))
+    else:
+        print(f"{key}: nothing tells who is in which picture; scan again with --subject 'REGEX' or --subject each")
+    if one.loose:
+        print(f"{key}: {one.loose} pictures passed over, since no folder tells their class")
+    if one.unread:
+        first = one.unread[0]
+        print(f"{key}: {len(one.unread)} pictures cannot be read, the first is {printable(first.name)} ({first.error})")
+
+
+def _print_next(emotions: Mapping[str, tuple[str, ...]], sources: dict[str, Source]) -> None:
+    try:
+        check_emotions(emotions, sources)
+        then = "dvc repro"
+    except FaceemoError:
+        held = {name for source in sources.values() for name in (*source.classes, source.emotion) if name}
+        then = f"choose 'emotions' in {PARAMS_FILE}, or: dvc exp run -S \"emotions=[{','.join(sorted(held))}]\""
+    print(f"wrote {SOURCES_FILE.as_posix()}; next: {then}")
+
+
+def _parse_rename(text: str) -> dict[str, str]:
+    """Classes by plain words, of `surprise=embarrassed,fear=anxious`."""
+    renamed: dict[str, str] = {}
+    for pair in text.split(","):
+        old, equals, new = pair.partition("=")
+        word, name = plain_word(old), class_name(new)
+        if not equals or not word or name is None:
+            raise FaceemoError(
+                f"--rename: {pair!r} is not like surprise=embarrassed; a class is letters of ASCII, digits, - and _"
+            )
+        if renamed.setdefault(word, name) != name:
+            raise FaceemoError(f"--rename: {word} becomes both {renamed[word]} and {name}")
+    return renamed
 
 
 def _told_unread(found: "Unread") -> str:

@@ -1,8 +1,11 @@
-"""The seven emotions of the AI-Hub set, in Korean as in its file names and in English as everywhere in faceemo."""
+"""Emotions: the seven of the AI-Hub set, in Korean as in its file names and in English as everywhere in faceemo, and
+other words, for classes of one's own.
+"""
 
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 
 from faceemo.errors import FaceemoError
 from faceemo.plainyaml import shown
@@ -16,7 +19,7 @@ ENGLISH = {
     "슬픔": "sad",
     "중립": "neutral",
 }
-GROUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # ASCII: it becomes a column and a label in every output
+CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # ASCII: it becomes a column and a label in every output
 TAKEN = ("path", "seconds", "status", "error", "left", "top", "right", "bottom", "label")  # columns of predictions
 NEUTRAL = ENGLISH["중립"]
 KOREAN = {english: korean for korean, english in ENGLISH.items()}
@@ -27,13 +30,31 @@ def emotion_name(word: str) -> str:
 
     Raises FaceemoError for any other word.
     """
-    word = unicodedata.normalize("NFC", str(word)).strip()
-    if word in KOREAN:
-        return word
-    if word in ENGLISH:
-        return ENGLISH[word]
+    name = plain_word(word)
+    if name in KOREAN:
+        return name
     known = ", ".join(f"{english} ({korean})" for korean, english in ENGLISH.items())
-    raise FaceemoError(f"unknown emotion {word!r}; use one of {known}")
+    raise FaceemoError(f"unknown emotion {str(word)!r}; use one of {known}")
+
+
+def plain_word(word: str) -> str:
+    """A word for an emotion as it is compared: one of the seven in English, any other in NFC and lower case."""
+    word = " ".join(unicodedata.normalize("NFC", str(word)).lower().split())
+    return ENGLISH.get(word, word)
+
+
+def class_name(word: str) -> str | None:
+    """The class that a word names: one of the seven in English, another word in lower case with `-` for spaces.
+
+    None for a word that cannot be a class: names of classes are ASCII and no column of predictions.
+    """
+    name = plain_word(word).replace(" ", "-")
+    return name if CLASS_NAME.fullmatch(name) and name not in TAKEN else None
+
+
+def name_class(word: str, rename: Mapping[str, str]) -> str | None:
+    """The class that a word stands for, `rename` by plain words before its own name; None if it cannot name one."""
+    return rename.get(plain_word(word)) or class_name(word)
 
 
 def emotion_classes(entries: list) -> dict[str, tuple[str, ...]]:
@@ -43,7 +64,7 @@ def emotion_classes(entries: list) -> dict[str, tuple[str, ...]]:
     """
     classes: dict[str, tuple[str, ...]] = {}
     for entry in entries:
-        name, members = _group(entry) if isinstance(entry, dict) else (emotion_name(entry), (emotion_name(entry),))
+        name, members = _group(entry) if isinstance(entry, dict) else (_class(entry), (_class(entry),))
         if name in classes:
             raise FaceemoError(f"names {name} twice")
         classes[name] = members
@@ -58,13 +79,23 @@ def emotion_classes(entries: list) -> dict[str, tuple[str, ...]]:
     return classes
 
 
+def _class(word: object) -> str:
+    name = class_name(word) if isinstance(word, str) else None
+    if name is None:
+        raise FaceemoError(
+            f"has {shown(word)}, which cannot name a class; a class is an emotion or letters of ASCII, digits, - and "
+            f"_, and none of {', '.join(TAKEN)}; 'faceemo scan DIR --rename WORD=CLASS' gives a word such a name"
+        )
+    return name
+
+
 def _group(entry: dict) -> tuple[str, tuple[str, ...]]:
     if len(entry) != 1:
         raise FaceemoError(f"has an entry that is not one group like 'sad: [sad, hurt]': {shown(entry)}")
     ((name, members),) = entry.items()
     word = unicodedata.normalize("NFC", name if isinstance(name, str) else shown(name)).strip()
     word = ENGLISH.get(word, word)
-    if not GROUP_NAME.fullmatch(word):
+    if not CLASS_NAME.fullmatch(word):
         raise FaceemoError(
             f"has a group {shown(word)}; a group's name is an emotion or letters of ASCII, digits, - and _"
         )
@@ -72,7 +103,7 @@ def _group(entry: dict) -> tuple[str, tuple[str, ...]]:
         raise FaceemoError(f"has a group {word}, the name of a column of predictions; name it otherwise")
     if not isinstance(members, list) or not members or not all(isinstance(member, str) for member in members):
         raise FaceemoError(f"has a group {word} without emotions; write '{word}: [sad, hurt]'")
-    names = tuple(map(emotion_name, members))
+    names = tuple(map(_class, members))
     if len(set(names)) < len(names):
         raise FaceemoError(f"has an emotion twice in group {word}: {', '.join(names)}")
     return word, names

@@ -10,6 +10,7 @@ SOURCES_FILE = Path("data/sources.yaml")
 SAMPLE_FOLDER = Path("data/sample")
 LANDMARKS_FOLDER = Path("data/landmarks")
 PARTIAL_FOLDER = Path("data/.partial")  # unfinished extractions
+SEEN_FOLDER = Path("data/.seen")  # what scan last saw of picture files
 FEATURES_FOLDER = Path("data/features")
 
 MODEL_FILE = Path("models/emotion.pt")

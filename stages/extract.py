@@ -1,4 +1,4 @@
-"""Stage extract: one archive of data/sources.yaml to data/landmarks/<id>/. `python -m stages.extract ID`"""
+"""Stage extract: one source of data/sources.yaml to data/landmarks/<id>/. `python -m stages.extract ID`"""
 
 import sys
 
@@ -6,7 +6,7 @@ from faceemo.console import importing, run
 
 with importing("extract"):
     from faceemo.errors import FaceemoError
-    from faceemo.extraction.sources import read_sources
+    from faceemo.extraction.sources import check_emotions, read_sources
     from faceemo.params import load_params
     from faceemo.paths import SOURCES_FILE
 
@@ -22,6 +22,7 @@ def main(arguments: list[str]) -> None:
     (key,) = arguments
     if key not in sources:
         raise FaceemoError(f"{key} is not in {SOURCES_FILE.as_posix()}; it holds {', '.join(sources)}")
+    check_emotions(params.emotions, sources)
     extract(key, sources[key], params.extract, params.limit, params.workers)
 
 

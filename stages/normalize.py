@@ -6,7 +6,7 @@ from faceemo.console import importing, run
 
 with importing("normalize"):
     from faceemo.extraction.partial import remove_published
-    from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample, read_sources
+    from faceemo.extraction.sources import SAMPLE_NOTE, check_emotions, holds_sample, read_sources
     from faceemo.features.normalize import normalize_sources
     from faceemo.params import load_params
     from faceemo.paths import LANDMARKS_FOLDER
@@ -15,6 +15,7 @@ with importing("normalize"):
 def main() -> None:
     params = load_params()
     sources = read_sources()
+    check_emotions(params.emotions, sources)
     normalize_sources(sources, LANDMARKS_FOLDER, params.normalize)
     if holds_sample(sources):
         print(SAMPLE_NOTE)

@@ -22,23 +22,26 @@ with importing("train"):
         MODEL_FILE,
         PLOTS_FOLDER,
     )
-    from faceemo.training.dataset import SPLITS, load_dataset
+    from faceemo.training.dataset import SPLITS, count_subjects, load_dataset
     from faceemo.training.evaluate import evaluate, fit_temperature, headline
     from faceemo.training.model import save_model
     from faceemo.training.plots import write_history, write_run
     from faceemo.training.train import describe_devices, find_devices, train
+
+LABELLED = "the emotion of archive, folder or table"
 
 
 def main() -> None:
     params = load_params()
     print(describe_devices(find_devices()), flush=True)
     dataset = load_dataset(FEATURES_FOLDER, params.emotions, params.split, params.labels)
+    counted = "pictures, not people," if count_subjects(dataset)["each"] else "people"
     for split in SPLITS:
         indices = getattr(dataset, split)
         people = len(set(dataset.column("subject")[indices]) - {None})
-        print(f"{split}: {len(indices)} pictures of {people} people", flush=True)
+        print(f"{split}: {len(indices)} pictures of {people} {counted.rstrip(',')}", flush=True)
     if params.labels.target != "archive" and (unlabelled := dataset.unlabelled_sources()):
-        print(f"no label archive: {', '.join(unlabelled)}: learnt by the archive's name", flush=True)
+        print(f"no raters' answers: {', '.join(unlabelled)}: learnt by {LABELLED}", flush=True)
 
     training = train(dataset, params, INTERRUPTED_MODEL_FILE, functools.partial(write_history, HISTORY_FILE))
     valid = dataset.valid
@@ -49,24 +52,25 @@ def main() -> None:
     write_json(EVALUATION_FILE, evaluation)
     write_json(METRICS_FILE, headline(evaluation))
     write_run(PLOTS_FOLDER, dataset, training, softmax(training.logits / temperature, axis=1))
-    for truth, against in (("archive", "the archive's name"), ("majority", "the majority of raters")):
+    for truth, against in (("archive", LABELLED), ("majority", "the majority of raters")):
         result = evaluation["test"][truth]
         if result["images"]:
             print(
-                f"test against {against}: accuracy {result['accuracy']:.3f}, balanced accuracy {in_words(result)}, "
-                f"macro F1 {result['macro_f1']:.3f}"
+                f"test against {against}: accuracy {result['accuracy']:.3f}, balanced accuracy "
+                f"{in_words(result, counted)}, macro F1 {result['macro_f1']:.3f}"
             )
     raters, model = evaluation["ceiling"]["raters"], evaluation["ceiling"]["model"]
     if raters["images"]:
         print(
-            f"where two raters agree: the third has balanced accuracy {in_words(raters)}, the model {in_words(model)}"
+            f"where two raters agree: the third has balanced accuracy {in_words(raters, counted)}, the model "
+            f"{in_words(model, counted)}"
         )
 
 
-def in_words(result: dict) -> str:
-    """A balanced accuracy with its interval."""
+def in_words(result: dict, counted: str) -> str:
+    """A balanced accuracy with its interval over what is counted: people, or pictures where each is taken for one."""
     low, high = result["balanced_accuracy_interval"]
-    return f"{result['balanced_accuracy']:.3f} (95 % interval over people {low:.3f} to {high:.3f})"
+    return f"{result['balanced_accuracy']:.3f} (95 % interval over {counted} {low:.3f} to {high:.3f})"
 
 
 if __name__ == "__main__":

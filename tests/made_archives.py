@@ -36,13 +36,13 @@ from faceemo.console import run
 from faceemo.params import ExtractParams
 from faceemo.extraction.sources import Source
 
-read_chunk = extract.read_chunk
+read_task = extract.read_task
 
 class ReadOrDie:  # reads a chunk, unless one of these pictures is in it: that ends the process
     def __init__(self, pictures): self.pictures = pictures
     def __call__(self, chunk):
         if self.pictures & set(chunk.pictures): os.abort()
-        return read_chunk(chunk)
+        return read_task(chunk)
 
 def main(task):
     extract.SHARD_ROWS = 8

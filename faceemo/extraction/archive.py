@@ -32,7 +32,7 @@ SEX = {"남": "male", "여": "female"}
 _SUBJECT = re.compile(r"([0-9a-fA-F]{64})_")
 # From both ends: a background may itself hold spaces, & and _.
 _PICTURE_NAME = re.compile(
-    rf"[0-9a-fA-F]{{64}}_(?P<sex>[남여])_(?P<age>\d{{1,3}})_(?:{'|'.join(ENGLISH)})_(?P<background>.+)_\d{{14}}-\d+-\d+"
+    rf"[0-9a-fA-F]{{64}}_(?P<sex>[남여])_(?P<age>\d{{1,3}})_(?P<emotion>{'|'.join(ENGLISH)})_(?P<background>.+)_\d{{14}}-\d+-\d+"
 )
 
 
@@ -59,6 +59,7 @@ class PictureName:
     subject: str | None
     sex: str | None
     age: int | None
+    emotion: str | None
     background: str | None
 
 
@@ -185,6 +186,7 @@ def parse_picture_name(name: str) -> PictureName:
         subject[1].lower() if subject else None,
         SEX[match["sex"]] if match else None,
         int(match["age"]) if match else None,
+        ENGLISH[match["emotion"]] if match else None,
         match["background"] if match else None,
     )
 

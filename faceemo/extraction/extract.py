@@ -1,7 +1,7 @@
-"""One archive to Parquet shards of landmarks: in parallel, resumable, the same bytes whatever the worker count.
+"""One source to Parquet shards of landmarks: in parallel, resumable, the same bytes whatever the worker count.
 
 The unit of work is a chunk of pictures, the unit of resuming a shard. Workers (local processes, or a Dask cluster's)
-return readings; this process alone writes. Finished shards wait in data/.partial/<id>-<fingerprint>/ until the archive
+return readings; this process alone writes. Finished shards wait in data/.partial/<id>-<fingerprint>/ until the source
 is complete, and are then linked into data/landmarks/<id>/ by one rename.
 """
 
@@ -20,14 +20,15 @@ import pyarrow.parquet as pq
 from faceemo.console import Interrupted, progress
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive, first_by_hash, parse_picture_name
+from faceemo.extraction.archive import first_by_hash, parse_picture_name
 from faceemo.extraction.engines.choice import choose_engine
 from faceemo.extraction.executors import WorkerDiedError, open_workers
+from faceemo.extraction.opening import check_people, open_pictures
 from faceemo.extraction.partial import FINGERPRINT_LENGTH, partial_folder, publish
 from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.schema import FORMAT, SCHEMA
-from faceemo.extraction.sources import Source, locate
-from faceemo.extraction.worker import CHUNK_PICTURES, Chunk, Reading, batches, read_chunk
+from faceemo.extraction.sources import Source
+from faceemo.extraction.worker import CHUNK_PICTURES, Reading, batches, read_task
 from faceemo.params import ExtractParams
 from faceemo.paths import LANDMARKS_FOLDER
 from faceemo.rows import rows_or_null
@@ -45,17 +46,19 @@ PARQUET = {
 
 
 def extract(key: str, source: Source, settings: ExtractParams, limit: int | None, workers: int | None) -> Path:
-    """Extract the archive of source `key` to data/landmarks/<key>/part-00000.parquet and on; returns that folder.
+    """Extract the pictures of source `key` to data/landmarks/<key>/part-00000.parquet and on; returns that folder.
 
-    Shards that an interrupted run of the same work finished are kept. Raises FaceemoError if the archive is not the
-    one that was scanned, the engine is not installed or a worker dies, Interrupted on Ctrl-C.
+    Shards that an interrupted run of the same work finished are kept. Raises FaceemoError if the pictures are not those
+    that were scanned, nothing tells who is in them, the engine is not installed or a worker dies; Interrupted on
+    Ctrl-C.
     """
     settings = replace(settings, engine=choose_engine(settings.engine))  # a cluster's workers must not choose again
-    path = locate(source.zip)
-    with Archive(path) as archive:
-        if archive.digest() != source.digest:
-            raise FaceemoError(f"{key}: archive changed since the last scan; run 'faceemo scan'")
-        pictures = archive.pictures
+    with open_pictures(key, source) as found:
+        if found.digest != source.digest:
+            what = "archive" if source.zip else "pictures"
+            raise FaceemoError(f"{key}: {what} changed since the last scan; run 'faceemo scan'")
+        pictures = found.members
+    check_people(key, source, (picture.name for picture in pictures))
     shards = list(batches(first_by_hash(pictures, limit), SHARD_ROWS))
     metadata = shard_metadata(source, settings, limit)
     partial = partial_folder(key, fingerprint(metadata))
@@ -67,9 +70,7 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
 
     started = time.monotonic()
     chunks = [
-        Chunk(str(path), source.digest, settings, indices)
-        for number in missing
-        for indices in batches(shards[number], CHUNK_PICTURES)
+        found.chunk(indices, settings) for number in missing for indices in batches(shards[number], CHUNK_PICTURES)
     ]
     todo = sum(len(shards[number]) for number in missing)
     total = sum(map(len, shards))
@@ -79,7 +80,7 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
             open_workers(settings.scheduler, workers, len(chunks)) as opened,
             progress(total, key, "pictures", done=total - todo) as advance,
         ):
-            results = read_in_order(opened, read_chunk, chunks)
+            results = read_in_order(opened, read_task, chunks)
             for number in missing:
                 readings: list[Reading] = []
                 while len(readings) < len(shards[number]):
@@ -137,7 +138,7 @@ def _shard_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def _table(names: list[str], emotion: str, readings: list[Reading], metadata: dict[bytes, bytes]) -> pa.Table:
+def _table(names: list[str], emotion: str | None, readings: list[Reading], metadata: dict[bytes, bytes]) -> pa.Table:
     parsed = [parse_picture_name(name) for name in names]
     columns = {
         "image": names,

@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive, Member, ReadError, first_by_hash
+from faceemo.extraction.archive import ReadError, first_by_hash
 from faceemo.extraction.extract import ARCHIVE_METADATA, fingerprint, shard_metadata
+from faceemo.extraction.opening import Pictures, open_pictures
 from faceemo.extraction.partial import COMPLETE, partial_folder
-from faceemo.extraction.sources import Source, locate, read_sources
+from faceemo.extraction.sources import Source, read_sources
 from faceemo.params import Params
 from faceemo.paths import LANDMARKS_FOLDER
 from faceemo.status import Status
@@ -74,12 +75,11 @@ def _look_again(key: str, source: Source, params: Params) -> Unread | None:
     if not any(failed.values()):
         return None
     again = []
-    with Archive(locate(source.zip)) as archive:
-        pictures = archive.pictures
-        indices = iter(first_by_hash(pictures, sum(map(len, shards.values()))))
+    with open_pictures(key, source) as pictures:
+        indices = iter(first_by_hash(pictures.members, sum(map(len, shards.values()))))
         for path, table in shards.items():
-            members = [pictures[index] for index in islice(indices, len(table))]
-            if any(_can_be_read(archive, members[row], params.extract.max_bytes) for row in failed[path]):
+            own = list(islice(indices, len(table)))
+            if any(_can_be_read(pictures, own[row], params.extract.max_bytes) for row in failed[path]):
                 again.append(path)
     kept = _put_aside(key, source, params, shards, again) if again else len(shards)
     return Unread(sum(map(len, failed.values())), len(shards) - kept, kept)
@@ -100,9 +100,9 @@ def _shards_of(key: str, source: Source) -> dict[Path, pa.Table]:
     return shards
 
 
-def _can_be_read(archive: Archive, member: Member, max_bytes: int) -> bool:
+def _can_be_read(pictures: Pictures, index: int, max_bytes: int) -> bool:
     try:
-        archive.read(member, max_bytes)
+        pictures.read(index, max_bytes)
     except ReadError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a worker does: read a picture from the archive, decode it, find the face. Imports only what that needs."""
+"""What a worker does: read a picture, decode it, find the face. Imports only what that needs."""
 
 import platform
 import threading
@@ -13,6 +13,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, Member, ReadError
 from faceemo.extraction.decode import DecodeError, Picture, turned_over
 from faceemo.extraction.facemesh import FaceMesh, face_width, largest_face
+from faceemo.extraction.pictures import PictureFile, PictureReader
 from faceemo.params import ExtractParams
 from faceemo.status import Status
 
@@ -67,14 +68,18 @@ class Chunk:
 
 @dataclass(frozen=True)
 class FileChunk:
-    """A task for a worker: some picture files."""
+    """A task for a worker: some pictures in files or archives of anybody's making.
 
-    paths: list[str]
+    root: the folder or archive that all of them lie in, None where there is none.
+    """
+
+    pictures: list[PictureFile]
     settings: ExtractParams
+    root: str | None = None
 
     def one_by_one(self) -> list["FileChunk"]:
-        """A task for each file."""
-        return [replace(self, paths=[path]) for path in self.paths]
+        """A task for each picture."""
+        return [replace(self, pictures=[picture]) for picture in self.pictures]
 
 
 def batches(items: list[Item], size: int) -> Iterator[list[Item]]:
@@ -93,18 +98,10 @@ def read_task(task: Chunk | FileChunk) -> list[Reading]:
 def read_files(chunk: FileChunk) -> list[Reading]:
     """Read, decode and measure picture files; a file that cannot be read is a read_error, as a member would be."""
     mesh = worker_mesh(chunk.settings)
-    return [_read_file(Path(path), mesh, chunk.settings) for path in chunk.paths]
-
-
-def _read_file(path: Path, mesh: FaceMesh, settings: ExtractParams) -> Reading:
-    try:
-        size = path.stat().st_size
-        if size > settings.max_bytes:
-            return Reading(Status.READ_ERROR, f"{size} bytes, above the bound of {settings.max_bytes}")
-        data = path.read_bytes()
-    except OSError as error:
-        return Reading(Status.READ_ERROR, error.strerror or str(error))
-    return measure(data, mesh, settings, heed_upside_down=True)
+    if getattr(_worker, "root", "") != chunk.root:
+        _worker.reader = PictureReader(chunk.root and Path(chunk.root))
+        _worker.root = chunk.root
+    return [read_picture(_worker.reader, picture, mesh, chunk.settings) for picture in chunk.pictures]
 
 
 def worker_mesh(settings: ExtractParams) -> FaceMesh:
@@ -147,10 +144,12 @@ def _state(path: str) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def read_picture(archive: Archive, member: Member, mesh: FaceMesh, settings: ExtractParams) -> Reading:
-    """A reading of one member, whatever it holds: a bad picture is a status, never an exception."""
+def read_picture(
+    holder: Archive | PictureReader, picture: Member | PictureFile, mesh: FaceMesh, settings: ExtractParams
+) -> Reading:
+    """A reading of one picture, whatever it holds: a bad picture is a status, never an exception."""
     try:
-        data = archive.read(member, settings.max_bytes)
+        data = holder.read(picture, settings.max_bytes)
     except ReadError as error:
         return Reading(Status.READ_ERROR, str(error))
     return measure(data, mesh, settings, heed_upside_down=True)

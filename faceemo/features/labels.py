@@ -1,9 +1,10 @@
 """Label archives: what three raters saw in each picture, and where."""
 
+import functools
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,30 +51,40 @@ def read_labels(path: Path) -> LabelArchive:
     (`faceBB_A.boxes.label`). One that cannot be read is passed over. Raises FaceemoError if the archive, the JSON or
     every record of a member cannot be read.
     """
+    with Archive(path) as archive:
+        return read_label_files(
+            path,
+            {
+                member.name: functools.partial(archive.read, member, MAX_BYTES)
+                for member in archive.members
+                if member.name.lower().endswith(".json") and not is_macos_extra(member.name)
+            },
+        )
+
+
+def read_label_files(path: Path, files: Mapping[str, Callable[[], bytes]]) -> LabelArchive:
+    """The labels in JSON files of an archive or folder, given by functions that read them; see read_labels."""
     labels: dict[str, Label] = {}
     unreadable: list[str] = []
-    with Archive(path) as archive:
-        for member in archive.members:
-            if not member.name.lower().endswith(".json") or is_macos_extra(member.name):
-                continue
-            where = f"{path}: {member.name}"
+    for name, read in files.items():
+        where = f"{path}: {name}"
+        try:
+            records = _records(_text(read(), where))
+        except ReadError as error:
+            raise FaceemoError(f"{where} cannot be read ({error}); download the archive again") from None
+        except ValueError as error:
+            raise FaceemoError(f"{where} is broken JSON ({error}); download the archive again") from None
+        if not isinstance(records, list):
+            raise FaceemoError(f"{where} is not a list of records as the set's label files are")
+        broken = []
+        for number, record in enumerate(records):
             try:
-                records = _records(_text(archive.read(member, MAX_BYTES), where))
-            except ReadError as error:
-                raise FaceemoError(f"{where} cannot be read ({error}); download the archive again") from None
-            except ValueError as error:
-                raise FaceemoError(f"{where} is broken JSON ({error}); download the archive again") from None
-            if not isinstance(records, list):
-                raise FaceemoError(f"{where} is not a list of records as the set's label files are")
-            broken = []
-            for number, record in enumerate(records):
-                try:
-                    labels[label_key(record["filename"])] = _label(record)
-                except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-                    broken.append(f"record {number} of {member.name}")
-            if broken and len(broken) == len(records):
-                raise FaceemoError(f"{where}: no record has the fields of the set's label files")
-            unreadable += broken
+                labels[label_key(record["filename"])] = _label(record)
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+                broken.append(f"record {number} of {name}")
+        if broken and len(broken) == len(records):
+            raise FaceemoError(f"{where}: no record has the fields of the set's label files")
+        unreadable += broken
     return LabelArchive(labels, unreadable)
 
 

@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 from faceemo.durable import remove, written_whole
 from faceemo.emotions import NEUTRAL
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive
 from faceemo.extraction.engines.choice import ENGINE_DISTANCE
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.schema import SCHEMA as LANDMARKS_SCHEMA
-from faceemo.extraction.sources import Source, locate
+from faceemo.extraction.sources import Source
+from faceemo.features.annotations import Annotations, describer, read_annotations
 from faceemo.features.baselines import Baselines, Faces, fit_baselines, subtract_baselines
 from faceemo.features.geometry import normalize
-from faceemo.features.labels import RATERS, VOTED, Label, LabelArchive, label_key, read_labels
+from faceemo.features.labels import RATERS, Label
 from faceemo.params import NormalizeParams
 from faceemo.paths import FEATURES_FOLDER
 from faceemo.rows import RowsFile, present_rows, rows_or_null
@@ -56,15 +56,14 @@ LANDMARKS_FORMATS = (2, FORMAT)
 def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams) -> None:
     """Write data/features/<id>.parquet for each source, row for row, and remove those of other sources.
 
-    Raises FaceemoError if landmarks are missing, broken or of another version of faceemo, or if a label archive cannot
-    be read or is not the one that was scanned.
+    Raises FaceemoError if landmarks are missing, broken or of another version of faceemo, or if labels or a table
+    cannot be read or are not those that were scanned.
     """
     _say_mixed_engines(sources, landmarks_folder)
     baselines = fit_baselines(_faces_for_baselines(sources, landmarks_folder, settings), settings)
     coverage = _BaselineCoverage()
     for key, source in sources.items():
-        archive = _labels_of(key, source)
-        labels = archive.labels
+        annotations, describe = read_annotations(key, source), describer(key, source)
         seen: set[str] = set()
         counts: Counter[str] = Counter()
         face_sum = np.zeros(COORDINATES)
@@ -72,7 +71,7 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
         provenance = {
             b"faceemo.normalize": json.dumps(asdict(settings), sort_keys=True).encode(),
             b"faceemo.extract": json.dumps(open_landmarks(shards[0]).metadata("extract"), sort_keys=True).encode(),
-            b"faceemo.votes": json.dumps(VOTED if source.labels else ()).encode(),
+            b"faceemo.votes": json.dumps(annotations.voted).encode(),
         }
         schema = SCHEMA.with_metadata(provenance)
         with (
@@ -86,17 +85,17 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
             ) as writer,
         ):
             for shard in shards:
-                rows = open_landmarks(shard).read()
+                rows = describe(open_landmarks(shard).read())
                 features, degrees = _normalize_table(rows, settings)
                 face_sum += features.sum(axis=0, dtype=np.float64)
-                table = _features_table(rows, features, degrees, source, baselines, labels, schema)
+                table = _features_table(rows, features, degrees, baselines, annotations, schema)
                 writer.write_table(table)
                 coverage.add(table, settings)
                 counts.update(table["status"].to_pylist())
-                seen.update(map(label_key, table["image"].to_pylist()))
+                seen.update(map(annotations.key_of, table["image"].to_pylist()))
             face = face_sum / max(counts[Status.OK] + counts[Status.NO_BASELINE], 1)
             writer.add_key_value_metadata({"faceemo.face": json.dumps(np.round(face, 5).tolist())})
-        _print_counts(key, counts, archive, seen)
+        _print_counts(key, counts, annotations, seen)
     if baselines is not None:
         coverage.report(sources, settings)
     for path in FEATURES_FOLDER.glob("*.parquet"):
@@ -120,16 +119,15 @@ def _features_table(
     rows: pa.Table,
     features: np.ndarray,
     degrees: np.ndarray,
-    source: Source,
     baselines: Baselines | None,
-    labels: dict[str, Label],
+    annotations: Annotations,
     schema: pa.Schema,
 ) -> pa.Table:
     """One shard's rows, with the features [ok rows, 1434] and angles [ok rows, 3] of those that have them."""
     status = np.array(rows["status"].to_pylist(), object)
     ok = np.flatnonzero(status == Status.OK)
     vectors: list[np.ndarray | None] = [None] * len(status)
-    judged = features if baselines is None else subtract_baselines(_faces(rows, features, labels), baselines)
+    judged = features if baselines is None else subtract_baselines(_faces(rows, features, annotations), baselines)
     for index, vector in zip(ok, judged, strict=True):
         vectors[index] = vector
         if vector is None:
@@ -137,14 +135,13 @@ def _features_table(
     angles: list[np.ndarray] = [np.full(len(status), np.nan, np.float32) for _ in range(3)]
     for column, values in zip(angles, degrees.T, strict=True):
         column[ok] = values
-    found = [labels.get(label_key(image)) for image in rows["image"].to_pylist()]
+    found = annotations.find(rows["image"].to_pylist())
     emotions = rows["emotion"].to_pylist()
     return pa.table(
         {
-            **{column: rows[column] for column in ("image", "emotion", "subject", "sex", "age")},
-            "folder": [source.folder] * len(status),
+            **{column: rows[column] for column in ("image", "emotion", "subject", "sex", "age", "folder")},
             "status": status.tolist(),
-            "agreement": [_agreement(label, name) for label, name in zip(found, emotions, strict=True)],
+            "agreement": [annotations.agreement(label, name) for label, name in zip(found, emotions, strict=True)],
             "votes": [label and label.votes for label in found],
             "professional": [label and label.professional for label in found],
             "box": [label and label.box for label in found],
@@ -156,13 +153,6 @@ def _features_table(
         },
         schema=schema,
     )
-
-
-def _agreement(label: Label | None, emotion: str | None) -> int | None:
-    """How many raters chose the archive's emotion; None if nobody answered or the archive names none of theirs."""
-    if label is None or label.votes is None or emotion not in VOTED:
-        return None
-    return label.votes[VOTED.index(emotion)]
 
 
 def _normalize_table(rows: pa.Table, settings: NormalizeParams) -> tuple[np.ndarray, np.ndarray]:
@@ -179,27 +169,29 @@ def _faces_for_baselines(
     for key, source in sources.items():
         if settings.baseline == "neutral" and source.emotion not in (NEUTRAL, None):
             continue
-        labels = _labels_of(key, source).labels
+        annotations, describe = read_annotations(key, source), describer(key, source)
         for shard in _shards(landmarks_folder / key):
-            rows = open_landmarks(shard).read()
+            rows = describe(open_landmarks(shard).read())
             features, _ = _normalize_table(rows, settings)
-            yield _faces(rows, features, labels)
+            yield _faces(rows, features, annotations)
 
 
-def _faces(rows: pa.Table, features: np.ndarray, labels: dict[str, Label]) -> Faces:
+def _faces(rows: pa.Table, features: np.ndarray, annotations: Annotations) -> Faces:
     """The faces of one shard, with the features [ok rows, 1434] of those that have them."""
     ok = rows.filter(pc.equal(rows["status"], Status.OK))
     neutral = np.array([emotion == NEUTRAL for emotion in ok["emotion"].to_pylist()], bool)
-    denied = np.array([_denies(labels.get(label_key(image)), NEUTRAL) for image in ok["image"].to_pylist()], bool)
+    found = annotations.find(ok["image"].to_pylist())
+    denied = np.array([_denies(label, NEUTRAL, annotations) for label in found], bool)
     return Faces(ok["subject"].to_pylist(), features, neutral, denied)
 
 
-def _denies(label: Label | None, emotion: str) -> bool:
+def _denies(label: Label | None, emotion: str, annotations: Annotations) -> bool:
     """Whether more than half of the raters saw something else; an answer that names no emotion denies nothing."""
     if label is None or label.votes is None:
         return False
-    others = sum(label.votes) - label.votes[VOTED.index(emotion)]
-    return 2 * others > max(sum(label.votes), len(RATERS))
+    raters = max(sum(label.votes), len(RATERS) if annotations.by_three else 0)
+    others = sum(votes for name, votes in zip(annotations.voted, label.votes, strict=True) if name != emotion)
+    return 2 * others > raters
 
 
 class _BaselineCoverage:
@@ -242,16 +234,6 @@ class _BaselineCoverage:
         print(f"warning: most people have no baseline: {cause}", flush=True)
 
 
-def _labels_of(key: str, source: Source) -> LabelArchive:
-    if source.labels is None:
-        return LabelArchive({}, [])
-    path = locate(source.labels.zip)
-    with Archive(path) as archive:
-        if archive.digest() != source.labels.digest:
-            raise FaceemoError(f"{key}: label archive changed since the last scan; run 'faceemo scan'")
-    return read_labels(path)
-
-
 def _shards(folder: Path) -> list[Path]:
     shards = sorted(folder.glob("part-*.parquet"))
     if not shards:
@@ -259,10 +241,10 @@ def _shards(folder: Path) -> list[Path]:
     return shards
 
 
-def _print_counts(key: str, counts: Counter[str], archive: LabelArchive, seen: set[str]) -> None:
+def _print_counts(key: str, counts: Counter[str], annotations: Annotations, seen: set[str]) -> None:
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1]))
     print(f"{key}: {counts.total()} pictures: {statuses}", flush=True)
-    known, unreadable = archive.labels.keys(), archive.unreadable
+    known, unreadable = annotations.records.keys(), annotations.unreadable
     if known:
         joined, bare, unused = (len(names) for names in (seen & known, seen - known, known - seen))
         print(f"{key}: labels: {joined} joined, {bare} pictures without one, {unused} of no picture", flush=True)
@@ -295,7 +277,7 @@ def feature_settings(file: RowsFile) -> dict:
 
 
 def voted_classes(file: RowsFile) -> tuple[str, ...]:
-    """What the numbers in a features file's `votes` count; () without a label archive."""
+    """What the numbers in a features file's `votes` count; () where nobody was asked."""
     return tuple(file.metadata("votes"))
 
 

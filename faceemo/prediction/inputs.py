@@ -19,6 +19,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import PICTURE_SUFFIXES, Archive, Member, is_macos_extra, parse_picture_name
 from faceemo.extraction.decode import Picture, turned_over
 from faceemo.extraction.executors import default_workers, in_order, open_workers
+from faceemo.extraction.pictures import PictureFile
 from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.worker import (
     CHUNK_PICTURES,
@@ -141,7 +142,9 @@ def _runs(files: list[Path], settings: ExtractParams) -> Iterator[_Pictures]:
                 def file_data(index: int, paths: list[Path] = paths) -> bytes:
                     return paths[index].read_bytes()
 
-                yield _Pictures([_shown(path) for path in paths], FileChunk(list(map(str, paths)), settings), file_data)
+                names = [_shown(path) for path in paths]
+                files = [PictureFile(name, str(path)) for name, path in zip(names, paths, strict=True)]
+                yield _Pictures(names, FileChunk(files, settings), file_data)
 
 
 def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:

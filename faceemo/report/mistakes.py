@@ -37,7 +37,7 @@ def strongest_mistakes(
     """Those with the highest probability of a wrong class, highest first.
 
     dataset: as LastRun has it; probability: float32 [T, classes] of the T faces dataset.test.
-    Raises FaceemoError if their landmarks are missing or are other people's.
+    Raises FaceemoError if their landmarks are missing or are of other pictures.
     """
     test, targets = dataset.test, dataset.targets
     predicted, confidence = probability.argmax(axis=1), probability.max(axis=1)
@@ -53,21 +53,21 @@ def strongest_mistakes(
                 confidence=float(confidence[index]),
                 **{name: row[name] for name in ("source", "row", "subject", "sex", "age")},
                 agreement=int(targets.votes[test[index], learnt]) if targets.raters[test[index]] else None,
-                face=_face(landmarks_folder / row["source"], row["row"], row["subject"]),
+                face=_face(landmarks_folder / row["source"], row["row"], row["image"]),
             )
         )
     return mistakes
 
 
-def _face(folder: Path, row: int, subject: str) -> np.ndarray:
-    """float64 [478, 2]: the face in a row of an archive's landmarks, counted over its shards."""
+def _face(folder: Path, row: int, image: str) -> np.ndarray:
+    """float64 [478, 2]: the face in a row of a source's landmarks, counted over its shards."""
     for shard in sorted(folder.glob("part-*.parquet")):
         file = open_landmarks(shard)
         count = sum(file.group_sizes)
         if row < count:
-            table = file.read(["subject", "width", "height", "landmarks"]).slice(row, 1)
+            table = file.read(["image", "width", "height", "landmarks"]).slice(row, 1)
             landmarks = present_rows(table["landmarks"], COORDINATES).reshape(-1, LANDMARKS, 3)
-            if table["subject"].to_pylist() == [subject] and len(landmarks):
+            if table["image"].to_pylist() == [image] and len(landmarks):
                 return equal_units(landmarks, table["width"].to_numpy(), table["height"].to_numpy())[0, :, :2]
             break
         row -= count

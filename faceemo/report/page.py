@@ -149,7 +149,7 @@ def cautions(run: LastRun) -> list[str]:
     """What to know before a number of this run is quoted, a sentence or two each."""
     subjects, coverage, test = run.evaluation["subjects"], run.evaluation["coverage"], run.evaluation["test"]
     chosen = {name for members in run.params.emotions.values() for name in members}
-    used = {key: source for key, source in run.sources.items() if source.emotion in chosen}
+    used = {key: source for key, source in run.sources.items() if chosen & {source.emotion, *source.classes}}
     found = []
     if holds_sample(used):
         found.append(f"{SAMPLE_NOTE}.")
@@ -158,9 +158,15 @@ def cautions(run: LastRun) -> list[str]:
             f"{count(subjects['overlap'])} people are in more than one split (split.by: {run.params.split.by}). The "
             "model knows people it is tested on, so its numbers flatter it; split.by: person keeps them apart."
         )
+    if subjects["each"]:
+        found.append(
+            f"--subject each: {count(subjects['each'])} pictures are taken for a person each. The numbers are of "
+            "pictures, not people: the model may have been trained on other pictures of the people it is tested on, "
+            "which flatters it."
+        )
     people = tested(run).people
     low, high = test["learnt"]["balanced_accuracy_interval"]
-    if people < FEW_TEST_PEOPLE:
+    if people < FEW_TEST_PEOPLE and not subjects["each"]:
         found.append(
             f"The test has only {people} people. The interval is {100 * (high - low):.0f} points wide, and with so few "
             "people it is rough itself."

@@ -20,11 +20,11 @@ FEW_PEOPLE = 10  # in a group: too few for a word on it
 
 @dataclass(frozen=True)
 class ArchiveRow:
-    """statuses: pictures by status; None where the run leaves the archive's emotion out."""
+    """emotions: several of a source of one's own. statuses: pictures by status; None where the run leaves all out."""
 
     key: str
     file: str
-    emotion: str
+    emotions: tuple[str, ...]
     folder: str
     pictures: int
     statuses: dict[str, int] | None
@@ -32,19 +32,19 @@ class ArchiveRow:
 
 
 def archives(run: LastRun) -> list[ArchiveRow]:
-    """A row an archive of data/sources.yaml."""
+    """A row a source of data/sources.yaml."""
     counts: dict[str, dict[str, int]] = {}
     for row in _own_rows(run).group_by(["source", "status"]).aggregate([([], "count_all")]).to_pylist():
         counts.setdefault(row["source"], dict.fromkeys(Status, 0))[row["status"]] = row["count_all"]
     return [
         ArchiveRow(
             key,
-            PurePosixPath(source.zip).name,  # the folders above it are nobody else's business
-            source.emotion,
+            PurePosixPath(source.path).name,  # the folders above it are nobody else's business
+            (source.emotion,) if source.emotion else source.classes,
             source.folder,
             sum(counts[key].values()) if key in counts else source.images,
             counts.get(key),
-            source.labels is not None,
+            source.labels is not None or source.table is not None,
         )
         for key, source in run.sources.items()
     ]
@@ -132,8 +132,12 @@ class Seen:
 
 
 def seen_by_archive(run: LastRun) -> list[Seen]:
-    """A row for each archive of a chosen class that has answers."""
-    return [_seen(key, rows[0]["emotion"], rows) for key, rows in sorted(_grouped(_answers(run), "source").items())]
+    """A row for each source that has answers and each of its emotions that is chosen."""
+    return [
+        _seen(key, emotion, rows)
+        for key, of_source in sorted(_grouped(_answers(run), "source").items())
+        for emotion, rows in sorted(_grouped(of_source, "emotion").items())
+    ]
 
 
 def disputed_people(run: LastRun, at_most: int) -> list[Seen]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
+from faceemo.extraction.people import as_person
 from faceemo.features.normalize import engine_of, feature_settings, mean_face, open_features, voted_classes
 from faceemo.params import LabelParams, SplitParams
 from faceemo.rows import RowsFile, present_rows
@@ -95,7 +96,7 @@ def load_dataset(
     if not files:
         raise FaceemoError(f"{folder.as_posix()} holds no features; run 'dvc repro'")
     dataset = describe_faces(files, classes, split, labels)
-    _check_splits(dataset, labels, () if split is None else SPLITS)
+    _check_splits(dataset, labels, () if split is None else SPLITS, files)
     return with_features(dataset, files)
 
 
@@ -189,7 +190,9 @@ def share_of(subject: str) -> float:
 
 
 def count_subjects(dataset: Dataset) -> dict[str, int]:
-    """People in each split, people of test or valid that training has seen too, and pictures of nobody known."""
+    """People in each split, people of test or valid that training has seen too, pictures of nobody known, and pictures
+    that are taken for a person each.
+    """
     subject = np.array(dataset.rows["subject"].to_pylist(), object)
     known = subject != None  # noqa: E711 - elementwise
     people = {split: set(subject[known & (dataset.split == split)]) for split in SPLITS}
@@ -197,6 +200,10 @@ def count_subjects(dataset: Dataset) -> dict[str, int]:
         **{split: len(people[split]) for split in SPLITS},
         "overlap": len(people["train"] & (people["valid"] | people["test"]) | people["valid"] & people["test"]),
         "unknown": int((~known).sum()),
+        "each": sum(
+            row["subject"] == as_person(row["source"], row["image"])
+            for row in dataset.rows.select(["subject", "source", "image"]).to_pylist()
+        ),
     }
 
 
@@ -216,7 +223,7 @@ def count_coverage(dataset: Dataset) -> dict:
     }
 
 
-def _check_splits(dataset: Dataset, labels: LabelParams, splits: tuple[str, ...]) -> None:
+def _check_splits(dataset: Dataset, labels: LabelParams, splits: tuple[str, ...], files: list[RowsFile]) -> None:
     """Raises FaceemoError if a class is missing altogether or in a split: people are needed in valid and test."""
     targets = dataset.targets
     found = {
@@ -231,7 +238,7 @@ def _check_splits(dataset: Dataset, labels: LabelParams, splits: tuple[str, ...]
         if missing and (cause := _no_baseline(dataset, missing[0], split)):
             raise FaceemoError(cause)
         if missing and split == "any":
-            raise FaceemoError(_no_faces(missing[0], labels))
+            raise FaceemoError(_no_faces(missing[0], labels, files))
         if missing and split == "train" and labels.min_agreement:
             raise FaceemoError(
                 f"labels.min_agreement: no training picture of {missing[0]} has {labels.min_agreement} raters; lower it"
@@ -262,7 +269,9 @@ def _no_baseline(dataset: Dataset, name: str, split: str) -> str | None:
     )
 
 
-def _no_faces(name: str, labels: LabelParams) -> str:
+def _no_faces(name: str, labels: LabelParams, files: list[RowsFile]) -> str:
+    held = {emotion for file in files for emotion in file.read(["emotion"])["emotion"].to_pylist()}
+    known = f"'emotions'; there are {', '.join(sorted(held - {None}))}"
     if labels.target == "archive":
-        return f"no faces of {name!r} in data/features; scan its archives or take it out of 'emotions'"
-    return f"no faces in data/features that raters saw as {name!r}; scan more archives or take it out of 'emotions'"
+        return f"no faces of {name!r} in data/features; scan its archives or take it out of {known}"
+    return f"no faces in data/features that raters saw as {name!r}; scan more archives or take it out of {known}"

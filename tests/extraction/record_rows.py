@@ -27,8 +27,8 @@ from made_archives import source_of
 
 from faceemo.extraction.extract import extract
 from faceemo.extraction.facemesh import FaceMesh
+from faceemo.extraction.scan import scan
 from faceemo.extraction.schema import FORMAT
-from faceemo.extraction.sources import scan
 from faceemo.extraction.worker import FIRST_SIDE, Reading, measure
 from faceemo.params import load_params
 from faceemo.status import Status

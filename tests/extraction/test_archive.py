@@ -17,7 +17,7 @@ from PIL import Image
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, Member, PictureName, ReadError, first_by_hash, parse_picture_name
 from faceemo.extraction.facemesh import FaceMesh
-from faceemo.extraction.sources import scan
+from faceemo.extraction.scan import scan
 from faceemo.extraction.worker import read_picture
 
 SUBJECT = "0123456789abcdef" * 4
@@ -475,13 +475,13 @@ def test_a_limit_counts_two_pictures_of_one_name_as_two():
 )
 def test_a_name_of_the_set_tells_subject_sex_age_and_background(background):
     name = f"{SUBJECT.upper()}_여_20_중립_{background}_20210126133507-001-002.jpg"
-    assert parse_picture_name(name) == PictureName(SUBJECT, "female", 20, background)
-    assert parse_picture_name(f"중립/{name}") == PictureName(SUBJECT, "female", 20, background)
+    assert parse_picture_name(name) == PictureName(SUBJECT, "female", 20, "neutral", background)
+    assert parse_picture_name(f"중립/{name}") == PictureName(SUBJECT, "female", 20, "neutral", background)
 
 
 def test_a_man_is_male_and_the_ending_may_be_another():
     name = f"{SUBJECT}_남_60_불안_실내_20210126133507-001-002.PNG"
-    assert parse_picture_name(name) == PictureName(SUBJECT, "male", 60, "실내")
+    assert parse_picture_name(name) == PictureName(SUBJECT, "male", 60, "anxious", "실내")
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,7 @@ def test_a_man_is_male_and_the_ending_may_be_another():
     ],
 )
 def test_a_name_that_leaves_the_pattern_after_its_subject_still_tells_the_subject(rest):
-    assert parse_picture_name(f"{SUBJECT}_{rest}") == PictureName(SUBJECT, None, None, None)
+    assert parse_picture_name(f"{SUBJECT}_{rest}") == PictureName(SUBJECT, None, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -505,4 +505,4 @@ def test_a_name_that_leaves_the_pattern_after_its_subject_still_tells_the_subjec
     ["IMG_0001.jpg", "", f"{SUBJECT}.jpg", f"{SUBJECT}0_여_20.jpg", f"{SUBJECT[1:]}_여_20.jpg", f"x{SUBJECT}_여.jpg"],
 )
 def test_a_name_off_the_pattern_tells_nothing(name):
-    assert parse_picture_name(name) == PictureName(None, None, None, None)
+    assert parse_picture_name(name) == PictureName(None, None, None, None, None)

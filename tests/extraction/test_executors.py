@@ -142,7 +142,7 @@ def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed_half_way(tmp_p
 def test_a_picture_that_kills_the_workers_of_a_cluster_is_a_row(tmp_path):
     with Archive(ANXIOUS) as archive:
         lethal = first_by_hash(archive.pictures, 8)[5]
-    hook = f"extract.read_chunk = ReadOrDie({{{lethal}}})"
+    hook = f"extract.read_task = ReadOrDie({{{lethal}}})"
     with cluster(tmp_path, 3, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as (address, _):
         done = run_driver(tmp_path, ANXIOUS, workers=1, limit=8, hook=hook, scheduler=address)
     assert done.returncode == 0, done.stderr

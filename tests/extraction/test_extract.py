@@ -427,7 +427,7 @@ def test_a_picture_that_kills_its_worker_is_a_row_and_the_others_are_as_ever(tmp
     with Archive(ANXIOUS) as archive:
         lethal = first_by_hash(archive.pictures, 24)[9]  # in the second of three shards
         name = archive.pictures[lethal].name
-    hook = f"extract.read_chunk = ReadOrDie({{{lethal}}})"
+    hook = f"extract.read_task = ReadOrDie({{{lethal}}})"
     done = run_driver(tmp_path, ANXIOUS, workers=workers, limit=24, hook=hook)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -455,7 +455,7 @@ def test_a_worker_that_is_killed_from_outside_changes_nothing(tmp_path, undistur
 def test_workers_that_die_over_every_picture_are_one_clear_line_and_the_next_run_goes_on(tmp_path, undisturbed):
     with Archive(ANXIOUS) as archive:
         lethal = set(first_by_hash(archive.pictures, 24)[16:])
-    hook = f"import faceemo.extraction.rescue as rescue\nrescue.MANY = 2\nextract.read_chunk = ReadOrDie({lethal})"
+    hook = f"import faceemo.extraction.rescue as rescue\nrescue.MANY = 2\nextract.read_task = ReadOrDie({lethal})"
     died = run_driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=hook)
     assert died.returncode == 1
     assert died.stderr.startswith("extract: error: a-training-01: workers died, most often because memory ran out")

@@ -6,6 +6,7 @@ from made_archives import SETTINGS
 
 from faceemo.extraction import rescue
 from faceemo.extraction.executors import WorkerDiedError, open_workers
+from faceemo.extraction.pictures import PictureFile
 from faceemo.extraction.rescue import DIED, read_in_order
 from faceemo.extraction.worker import FileChunk, Reading
 from faceemo.status import Status
@@ -13,13 +14,13 @@ from faceemo.status import Status
 
 def read(task):
     """A reading for each path, unless one ends the process: always, among others, or the first time."""
-    for path in map(Path, task.paths):
-        if path.name == "always" or (path.name == "in company" and len(task.paths) > 1):
+    for path in (Path(picture.path) for picture in task.pictures):
+        if path.name == "always" or (path.name == "in company" and len(task.pictures) > 1):
             os.abort()
         if path.name == "once" and not path.exists():
             path.touch()
             os.abort()
-    return [reading(path) for path in task.paths]
+    return [reading(picture.path) for picture in task.pictures]
 
 
 def reading(path):
@@ -27,8 +28,9 @@ def reading(path):
 
 
 def read_all(chunks, workers=2):
-    with open_workers(None, workers, len(chunks)) as opened:
-        return [list(found) for found in read_in_order(opened, read, [FileChunk(paths, SETTINGS) for paths in chunks])]
+    tasks = [FileChunk([PictureFile(path, path) for path in paths], SETTINGS) for paths in chunks]
+    with open_workers(None, workers, len(tasks)) as opened:
+        return [list(found) for found in read_in_order(opened, read, tasks)]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -119,7 +119,7 @@ def test_a_bad_picture_is_an_input_with_a_status(tmp_path, face_file, make_zip):
 
 
 def read_or_die(task):
-    if any(Path(path).name == "kills.jpg" for path in task.paths):
+    if any(Path(picture.path).name == "kills.jpg" for picture in task.pictures):
         os.abort()
     return read_task(task)
 

@@ -216,7 +216,13 @@ def test_people_are_counted_and_none_overlap_by_person(tmp_path):
         "test": 3,
         "overlap": 0,
         "unknown": 2,
+        "each": 0,
     }
+
+
+def test_pictures_that_are_taken_for_a_person_each_are_counted(tmp_path):
+    write_features(tmp_path, "a", [row(n, name, f"a/{n}.jpg") for n in range(60) for name in CLASSES])
+    assert count_subjects(load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE))["each"] == 120
 
 
 def test_people_that_training_or_validation_has_seen_are_counted_by_folder(tmp_path):
@@ -231,7 +237,7 @@ def test_people_that_training_or_validation_has_seen_are_counted_by_folder(tmp_p
         rows = [row(n, emotion, subject) for n, subject in enumerate(training)]
         write_features(tmp_path, emotion, rows + [row(50, emotion, s, folder="validation") for s in validation])
     counts = count_subjects(load_dataset(tmp_path, CLASSES, BY_FOLDER, ARCHIVE))
-    assert counts == {"train": 5, "valid": 4, "test": 6, "overlap": 3, "unknown": 0}
+    assert counts == {"train": 5, "valid": 4, "test": 6, "overlap": 3, "unknown": 0, "each": 0}
 
 
 def test_coverage_counts_every_picture_of_the_chosen_emotions(tmp_path):

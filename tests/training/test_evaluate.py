@@ -260,7 +260,7 @@ def test_metrics_of_a_mixed_test_part():
     gaps = np.array([2, -2, 2, -1, 3]) / 2  # how far the true class's logit lies above the other, by temperature
     assert test["log_loss"] == pytest.approx(np.log1p(np.exp(-gaps)).mean(), abs=1e-5)
     assert metrics["valid"]["accuracy"] == pytest.approx(2 / 3, abs=1e-5)
-    assert metrics["subjects"] == {"train": 1, "valid": 1, "test": 2, "overlap": 0, "unknown": 0}
+    assert metrics["subjects"] == {"train": 1, "valid": 1, "test": 2, "overlap": 0, "unknown": 0, "each": 0}
     assert metrics["coverage"]["images"] == 13
     assert metrics["temperature"] == 2
     assert metrics["threshold"]["valid"]["recall"] == 1
@@ -273,7 +273,7 @@ def test_metrics_are_plain_json_with_the_promised_keys():
         assert set(judged) >= {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "per_class"}
         assert set(judged["per_class"]["calm"]) == {"precision", "recall", "f1", "support"}
     assert set(metrics["coverage"]) >= {"images", "ok", "no_face", "decode_error", "read_error", "per_emotion"}
-    assert set(metrics["subjects"]) == {"train", "valid", "test", "overlap", "unknown"}
+    assert set(metrics["subjects"]) == {"train", "valid", "test", "overlap", "unknown", "each"}
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value encountered")
@@ -319,7 +319,7 @@ def test_metrics_json_has_the_same_few_numbers_for_any_classes(classes):
         *(f"test.majority.{name}" for name in ("accuracy", "balanced_accuracy", "macro_f1")),
         "ceiling.balanced_accuracy",
         *(f"valid.{name}" for name in ("accuracy", "macro_f1", "log_loss")),
-        *("coverage", "subjects.overlap"),
+        *("coverage", "subjects.overlap", "subjects.each"),
     }
     assert len(found) <= 20
     assert all(value is None or isinstance(value, int | float) for value in found.values())

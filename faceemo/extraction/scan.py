@@ -1,0 +1,277 @@
+"""Find what the pipeline can work on: archives of the AI-Hub set, and trees and tables of one's own."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from faceemo.errors import FaceemoError
+from faceemo.extraction.archive import Archive, parse_picture_name
+from faceemo.extraction.own import OwnOptions, OwnScan, own_id, scan_table, scan_tree
+from faceemo.extraction.sources import Labels, Source, written_path
+from faceemo.extraction.tables import TABLE_SUFFIXES
+from faceemo.extraction.trees import LABELS, TRAINING, VALIDATION, archive_emotion, files_below, is_picture_name
+
+_SAMPLE = re.compile(r"(?<![a-z])sample(?![a-z])|샘플")
+_PICTURES = re.compile(r"원천|(?<![a-z])[tv]s(?![a-z])")
+_PART = re.compile(r"[_\-\s](\d{1,2})$")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a scan found: by id the sources, bytes and files that are no pictures; by folder the subjects in the names
+    of archives' pictures; what was passed over, and why; more about sources of one's own.
+    """
+
+    sources: dict[str, Source]
+    sizes: dict[str, int]
+    others: dict[str, int]
+    subjects: dict[str, set[str]]
+    passed_over: list[tuple[Path, str]]
+    own: dict[str, OwnScan] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _ArchiveName:
+    """What the path of an archive says about it."""
+
+    path: Path
+    emotion: str
+    folder: str  # training | validation
+    set: str  # training | validation | sample
+    part: int
+    is_labels: bool
+
+    @property
+    def id(self) -> str:
+        return f"{self.emotion}-{self.set}-{self.part:02d}"
+
+
+def scan(
+    places: list[Path],
+    emotions: tuple[str, ...] | None = None,
+    root: Path = Path(),
+    options: OwnOptions = OwnOptions(),  # noqa: B008 - it is frozen
+) -> Scan:
+    """Find what the pipeline can work on in folders, archives and tables.
+
+    A folder with archives of the set stands for these. Any other is a tree of pictures, as a ZIP archive is that is not
+    of the set. Of archives central directories alone are read, and only those of `emotions` are taken. Raises
+    FaceemoError if a place is missing or cannot be read, nothing is found, a class is alone, or two sources have the
+    same id or the same pictures.
+    """
+    archives: list[_ArchiveName] = []
+    passed_over: list[tuple[Path, str]] = []
+    own: dict[str, OwnScan] = {}
+    for path, top in _zip_files(places):
+        name = _read_path(path, top)
+        if name is not None:
+            archives.append(name)
+        elif path not in places and _holds_set(top):
+            passed_over.append((path, "no emotion of the set in its name"))
+    for place in _own_places(places):
+        _add_own(own, place, root, options)
+    found = _take_archives(archives, emotions, root)
+    sources = {**found.sources, **{key: one.source for key, one in own.items()}}
+    if not sources:
+        where = ", ".join(map(str, places))
+        raise FaceemoError(
+            f"no pictures and no source archive like [원천]EMOIMG_중립_TRAIN_01.zip found below {where}; name a "
+            "folder or ZIP archive of pictures in folders such as happy and sad, or a table (.csv, .tsv, .parquet)"
+        )
+    _check_own(found.sources, own, options, emotions)
+    return Scan(
+        sources,
+        {**found.sizes, **{key: one.size for key, one in own.items()}},
+        {**found.others, **{key: one.others for key, one in own.items()}},
+        found.subjects,
+        sorted([*passed_over, *found.passed_over, *(what for one in own.values() for what in one.passed_over)]),
+        own,
+    )
+
+
+def _take_archives(names: list[_ArchiveName], emotions: tuple[str, ...] | None, root: Path) -> Scan:
+    """The sources among archives of the set, with the labels that lie among these."""
+    wanted = [name for name in names if emotions is None or name.emotion in emotions]
+    passed_over = [(name.path, f"{name.emotion}, not asked for") for name in names if name not in wanted]
+    labels = [name for name in wanted if name.is_labels]
+    sources: dict[str, Source] = {}
+    sizes: dict[str, int] = {}
+    others: dict[str, int] = {}
+    subjects: dict[str, set[str]] = {}
+    found: dict[str, Path] = {}  # by id and by digest
+    for name in sorted(wanted, key=lambda name: (name.id, str(name.path))):
+        if name.is_labels:
+            continue
+        with Archive(name.path) as archive:
+            images, digest, other = len(archive.pictures), archive.digest(), archive.others
+            people = {parse_picture_name(member.name).subject for member in archive.pictures} - {None}
+        if not images:
+            passed_over.append((name.path, "holds no pictures"))
+            continue
+        for key, what in ((name.id, f"would both be {name.id}"), (digest, "hold the same pictures")):
+            if key in found:
+                raise FaceemoError(f"{found[key]} and {name.path} {what}; scan only one of them")
+            found[key] = name.path
+        sources[name.id] = Source(
+            written_path(name.path, root), name.emotion, name.folder, images, digest, _labels_of(name, labels, root)
+        )
+        sizes[name.id], others[name.id] = name.path.stat().st_size, other
+        subjects.setdefault(name.folder, set()).update(people)
+    used = {source.labels.zip for source in sources.values() if source.labels}
+    passed_over += [
+        (name.path, "labels without a source archive") for name in labels if written_path(name.path, root) not in used
+    ]
+    return Scan(sources, sizes, others, subjects, passed_over)
+
+
+def _own_places(places: list[Path]) -> list[Path]:
+    """The trees, ZIP archives and tables of one's own among the places, each once."""
+    found: dict[Path, Path] = {}
+    for place in places:
+        if place.is_dir() and not _holds_set(place):
+            files, _ = files_below(place)
+            archives = [Path(file.path) for file in files if file.name.lower().endswith(".zip")]
+            own_archives = [path for path in archives if _read_path(path, place) is None]
+            taken = [place] if any(is_picture_name(file.name) for file in files) else own_archives
+        elif place.is_file() and _read_path(place, place.parent) is None:
+            taken = [place]
+        else:
+            taken = []
+        found.update({path.resolve(): path for path in taken})
+    return sorted(found.values())
+
+
+def _holds_set(folder: Path) -> bool:
+    """Whether archives of pictures of the set lie below a folder."""
+    names = (_read_path(path, top) for path, top in _zip_files([folder]))
+    return any(name is not None and not name.is_labels for name in names)
+
+
+def _add_own(own: dict[str, OwnScan], place: Path, root: Path, options: OwnOptions) -> None:
+    try:
+        str(place.resolve()).encode()
+    except UnicodeEncodeError:
+        raise FaceemoError(f"{place}: its name is not UTF-8; rename it") from None
+    suffix = place.suffix.lower()
+    if not place.is_dir() and suffix not in (".zip", *TABLE_SUFFIXES):
+        raise FaceemoError(f"{place}: neither a folder, a ZIP archive nor a table ({', '.join(TABLE_SUFFIXES)})")
+    kind = "folder" if place.is_dir() else "zip" if suffix == ".zip" else "table"
+    key = own_id(place, kind, own)
+    if key in own:
+        raise FaceemoError(f"{own[key].source.path} and {place} would both be {key}; rename one of them")
+    scan_one = scan_table if kind == "table" else scan_tree
+    own[key] = scan_one(key, place, _folder_of(place), options, root)
+
+
+def _check_own(
+    archives: dict[str, Source], own: dict[str, OwnScan], options: OwnOptions, emotions: tuple[str, ...] | None
+) -> None:
+    """Raises FaceemoError if options are not for what was found, or sources of one's own cannot be trained on."""
+    if not own:
+        for name, value in (("--subject", options.subject), ("--rename", options.rename)):
+            if value:
+                raise FaceemoError(f"{name} is for folders, ZIP archives and tables of your own; none was found")
+        return
+    if emotions is not None:
+        raise FaceemoError(
+            "--emotions chooses among archives of the set; what is learnt of your own pictures is chosen by 'emotions' "
+            "in params.yaml"
+        )
+    _check_apart(archives, own)
+    words = sorted({word for one in own.values() for word in one.words})
+    unknown = [word for word in options.rename if word not in words]
+    if unknown:
+        raise FaceemoError(f"--rename: nothing is called {unknown[0]!r}; the words are {', '.join(words)}")
+    classes = {name for one in own.values() for name in one.source.classes}
+    classes |= {source.emotion for source in archives.values()}
+    if len(classes) < 2:
+        where = ", ".join(one.source.path for one in own.values())
+        raise FaceemoError(f"{where}: only one class, {classes.pop()}; a model needs at least two to tell apart")
+
+
+def _check_apart(archives: dict[str, Source], own: dict[str, OwnScan]) -> None:
+    """Raises FaceemoError if two sources have the same id or pictures."""
+    for key in own.keys() & archives.keys():
+        raise FaceemoError(f"{archives[key].path} and {own[key].source.path} would both be {key}; rename one of them")
+    if len(own) == 1:
+        return
+    digests: dict[str, str] = {}
+    owners: dict[tuple[str, int | None], str] = {}
+    for one in own.values():
+        path = one.source.path
+        other = digests.setdefault(one.source.digest, path)
+        for picture in one.pictures:
+            place = (os.path.realpath(picture.path), picture.index)
+            if other == path and picture.error is None:
+                other = owners.setdefault(place, path)
+        if other != path:
+            raise FaceemoError(f"{other} and {path} hold the same pictures; scan only one of them")
+
+
+def _zip_files(places: list[Path]) -> list[tuple[Path, Path]]:
+    """Archives, and the folder asked for that each was found below."""
+    found: dict[Path, tuple[Path, Path]] = {}  # by resolved path: folders may overlap
+    for folder in places:
+        if folder.is_dir():
+            for parent, _, files in os.walk(folder):
+                paths = (Path(parent) / file for file in files if file.lower().endswith(".zip"))
+                found.update({path.resolve(): (path, folder) for path in paths})
+        elif folder.is_file():
+            found[folder.resolve()] = (folder, folder.parent)
+        else:
+            raise FaceemoError(f"{folder}: no such folder, archive or table")
+    return sorted(found.values())
+
+
+def _read_path(path: Path, top: Path) -> _ArchiveName | None:
+    """What the archive's name says and, where that is silent, the folders above it up to the parent of `top`."""
+    stem = unicodedata.normalize("NFC", path.stem)
+    emotion = archive_emotion(stem)
+    if emotion is None or path.suffix.lower() != ".zip":
+        return None
+    folders = path.resolve().parent.parts[max(len(top.resolve().parts) - 2, 0) :]
+    above = [unicodedata.normalize("NFC", part).lower() for part in reversed(folders)]
+    texts = [stem.lower(), *above]  # the nearest word decides
+    part = _PART.search(stem)
+    return _ArchiveName(
+        path,
+        emotion,
+        folder := _folder_in(texts),
+        set="sample" if _SAMPLE.search(stem.lower()) else folder,
+        part=int(part[1]) if part else 1,
+        is_labels=next((not _PICTURES.search(text) for text in texts if _says_what_it_holds(text)), False),
+    )
+
+
+def _names_a_folder(text: str) -> bool:
+    return bool(VALIDATION.search(text) or TRAINING.search(text))
+
+
+def _folder_in(texts: Iterable[str]) -> str:
+    return next(
+        ("validation" if VALIDATION.search(text) else "training" for text in texts if _names_a_folder(text)),
+        "training",
+    )
+
+
+def _folder_of(place: Path) -> str:
+    return _folder_in([unicodedata.normalize("NFC", place.stem).lower()])
+
+
+def _says_what_it_holds(text: str) -> bool:
+    return bool(_PICTURES.search(text) or LABELS.search(text))
+
+
+def _labels_of(source: _ArchiveName, labels: list[_ArchiveName], root: Path) -> Labels | None:
+    """The label archive of the same emotion and set; one archive of labels serves all parts."""
+    matching = [name for name in labels if (name.emotion, name.set) == (source.emotion, source.set)]
+    found: dict[str, Path] = {}
+    for name in matching:
+        with Archive(name.path) as archive:
+            found.setdefault(archive.digest(), name.path)
+    if len(found) > 1:
+        raise FaceemoError(f"{' and '.join(map(str, found.values()))} both hold labels of {source.id}; scan only one")
+    return next((Labels(written_path(path, root), digest) for digest, path in found.items()), None)
