@@ -165,6 +165,15 @@ def _agree(listed: int, recorded: int | None) -> bool:
     return recorded is None or listed == recorded or (recorded < _SEE_END64 and (listed - recorded) % 2**16 == 0)
 
 
+def file_state(path: str) -> tuple[int, ...]:
+    """What tells a file from another at its path; of a damaged copy and a good one the digest is the same."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def first_by_hash(members: list[Member], limit: int | None) -> list[int]:
     """Indices of the `limit` members with the smallest hash of their name, ascending: a smaller limit is a subset."""
     indices = list(range(len(members)))

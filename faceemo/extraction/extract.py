@@ -166,6 +166,6 @@ def _summary(key: str, folder: Path, pictures: int, seconds: float) -> str:
         counts.update(rows["status"].to_pylist())
         turned += np.count_nonzero(rows["turned"])
     found = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status] or status == Status.OK)
-    found += f" ({turned} stood upside down and were turned)" if turned else ""
+    found += f" ({turned} upside down, turned)" if turned else ""
     rate = f"; {pictures / seconds:.1f} pictures/s" if pictures else ""
     return f"{key}: {counts.total()} pictures: {found}{rate}"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from faceemo.durable import write_text_whole
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive, Member, ReadError
+from faceemo.extraction.archive import Archive, Member, ReadError, file_state
 from faceemo.paths import SEEN_FOLDER
 
 BLOCK = 1 << 20
@@ -95,7 +95,7 @@ class PictureReader:
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
-        self._archives: dict[str, Archive] = {}
+        self._archives: dict[str, tuple[tuple[int, ...], Archive]] = {}
 
     def read(self, picture: PictureFile, max_bytes: int) -> bytes:
         """The bytes of one picture, checked against the CRC-32 that was seen.
@@ -120,17 +120,25 @@ class PictureReader:
         return data
 
     def _read_member(self, picture: PictureFile, max_bytes: int) -> bytes:
-        if picture.path not in self._archives:
-            self._archives[picture.path] = Archive(Path(picture.path))
-        archive = self._archives[picture.path]
+        archive = self._archive(picture.path)
         members = archive.members
         member = members[picture.index] if picture.index < len(members) else None
         if member is None or (member.size, member.info.CRC) != (picture.size, picture.crc):
             raise ReadError(CHANGED)
         return archive.read(member, max_bytes)
 
+    def _archive(self, path: str) -> Archive:
+        state = file_state(path)  # a cluster's worker outlives a changed archive
+        known, archive = self._archives.get(path, (None, None))
+        if known != state:
+            if archive is not None:
+                archive.close()
+            archive = Archive(Path(path))
+            self._archives[path] = state, archive
+        return archive
+
     def close(self) -> None:
-        for archive in self._archives.values():
+        for _, archive in self._archives.values():
             archive.close()
         self._archives.clear()
 

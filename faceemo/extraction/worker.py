@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive, Member, ReadError
+from faceemo.extraction.archive import Archive, Member, ReadError, file_state
 from faceemo.extraction.decode import DecodeError, Picture, turned_over
 from faceemo.extraction.facemesh import FaceMesh, face_width, largest_face
 from faceemo.extraction.pictures import PictureFile, PictureReader
@@ -115,7 +115,7 @@ def worker_mesh(settings: ExtractParams) -> FaceMesh:
 
 def read_chunk(chunk: Chunk) -> list[Reading]:
     """Read, decode and measure the pictures of a chunk; the archive and FaceMesh stay open for the next one."""
-    wanted = (chunk.zip, chunk.digest, *_state(chunk.zip))  # a cluster's worker outlives a changed archive
+    wanted = (chunk.zip, chunk.digest, *file_state(chunk.zip))  # a cluster's worker outlives a changed archive
     if getattr(_worker, "opened", None) != wanted:
         _worker.archive = _open_archive(Path(chunk.zip), chunk.digest)
         _worker.pictures = _worker.archive.pictures
@@ -133,15 +133,6 @@ def _open_archive(path: Path, digest: str) -> Archive:
             f"{path} on {platform.node()} is another archive than the one that was scanned; copy it there again"
         )
     return archive
-
-
-def _state(path: str) -> tuple[int, ...]:
-    """What tells a file from another at its path; of a damaged copy and a good one the digest is the same."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def read_picture(

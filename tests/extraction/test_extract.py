@@ -195,7 +195,7 @@ def test_a_face_upside_down_is_measured_in_the_turned_picture_and_its_row_says_1
         assert (turned["width"], turned["height"], turned["faces"]) == (400, 512, 1)
         assert turned["landmarks"] == plain["landmarks"]
         assert mirror_turned["landmarks"] == mirror["landmarks"]
-        assert "4 pictures: 4 ok (2 stood upside down and were turned); " in capfd.readouterr().out
+        assert "4 pictures: 4 ok (2 upside down, turned); " in capfd.readouterr().out
 
 
 def test_a_small_face_upside_down_is_decoded_again_larger_and_turned(mesh):
