@@ -20,7 +20,7 @@ ENGLISH = {
     "중립": "neutral",
 }
 CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # ASCII: it becomes a column and a label in every output
-TAKEN = ("path", "seconds", "status", "error", "left", "top", "right", "bottom", "label")  # columns of predictions
+TAKEN = ("path", "seconds", "status", "error", "turned", "left", "top", "right", "bottom", "label")  # of predictions
 NEUTRAL = ENGLISH["중립"]
 KOREAN = {english: korean for korean, english in ENGLISH.items()}
 

@@ -23,6 +23,7 @@ import yaml
 from benchmarks.people import PUBLISHED, with_settings
 from made_archives import heed_ctrl_c
 
+from faceemo.extraction.schema import FORMAT
 from faceemo.params import load_params
 from faceemo.training.model import load_model
 from faceemo.training.train import make_optimizer
@@ -221,7 +222,7 @@ def test_a_change_of_code_that_leaves_rows_as_they_are_extracts_nothing(project)
         with (project.folder / f"faceemo/extraction/{name}.py").open("a", encoding="utf-8", newline="\n") as file:
             file.write("# a comment\n")
     assert "Data and pipelines are up to date." in project.dvc("status")
-    project.change_text("faceemo/extraction/schema.py", "FORMAT = 3", "FORMAT = 4")
+    project.change_text("faceemo/extraction/schema.py", f"FORMAT = {FORMAT}", f"FORMAT = {FORMAT + 1}")
     assert re.findall(r"^(extract@\S+):$", project.dvc("status"), re.MULTILINE) == sorted(EXTRACTS)
     project.restore()
 
@@ -293,7 +294,7 @@ BAD_PARAMS = [
     ("lr=null", "lr must be a number, not null"),
     ("lr=-1", "lr must be above 0"),
     ("+lrr=1", "unknown key lrr"),
-    ("emotions=[neutral,sleepy]", "unknown emotion 'sleepy'"),
+    ("emotions=[neutral,sleepy]", "no source holds 'sleepy'"),
     ("emotions=[neutral]", "at least two emotions"),
     ("emotions=[neutral,sad]", "has nobody with sad"),
     ("split.test=0.01", "the test split has nobody with"),

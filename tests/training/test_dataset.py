@@ -199,7 +199,7 @@ def test_the_engine_and_versions_behind_each_source_come_with_the_features(tmp_p
         extract = {"engine": engine, "versions": {engine: version}, "settings": {}, "format": 3}
         monkeypatch.setitem(SETTINGS, "extract", extract)
         write_features(tmp_path, key, everybody(emotion))
-    assert load_dataset(tmp_path, CLASSES, BY_PERSON).settings["sources"] == {
+    assert load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE).settings["sources"] == {
         "a": {"engine": "mediapipe", "versions": {"mediapipe": "0.10.21"}},
         "b": {"engine": "litert", "versions": {"litert": "2.3.0"}},
     }
