@@ -108,7 +108,13 @@ def make_run(emotions: tuple[str | dict, ...] = ("neutral", "anxious"), **change
     changes: of params.yaml, with `__` for the dot between section and key.
     """
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for name, value in {"emotions": list(emotions), "epochs": 3, "lr": 0.0003, **changes}.items():
+    defaults = {
+        "emotions": list(emotions),
+        "epochs": 3,
+        "lr": 0.0003,
+        "train__whiten": None,
+    }  # noise has no spread to learn
+    for name, value in {**defaults, **changes}.items():
         section, _, key = name.rpartition("__")
         (params[section] if section else params)[key] = value
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
