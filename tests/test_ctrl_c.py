@@ -21,7 +21,7 @@ COMMANDS = [
     ("stages.extract neutral-training-01", "yaml.reader"),
     ("stages.extract neutral-training-01", "pyarrow.lib"),
     ("stages.normalize", "pyarrow.lib"),
-    ("stages.train", "numpy.core.multiarray"),
+    ("stages.train", "numpy.linalg"),
     ("stages.train", "torch.types"),
     ("stages.train", "torch._dynamo.utils"),
     ("faceemo.cli scan archives", "yaml.reader"),
