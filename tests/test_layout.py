@@ -130,5 +130,5 @@ def test_tests_can_be_collected_where_posix_has_nothing_to_give():
         "[delattr(os, name) for name in ('killpg', 'fork', 'setsid', 'sched_getaffinity')];"
         "sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', 'tests']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stdout[-2000:]
