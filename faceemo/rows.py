@@ -6,7 +6,7 @@ the numpy 1 that mediapipe needs.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ class RowsFile:
     Everything here raises FaceemoError, with the file's name, if the file is broken or of another version of faceemo.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        """schema: the columns that it must have."""
+    def __init__(self, path: Path, schema: pa.Schema, widths: Mapping[str, int]) -> None:
+        """schema: the columns that it must have; widths: of those that hold vectors, how many numbers a row has."""
         self.path = path
+        self._widths = widths
         with self._named():
             # pre_buffer would keep the bytes of the last row group for as long as the file is open
             self._file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
@@ -45,11 +46,13 @@ class RowsFile:
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
         with self._named():
-            return self._file.read(columns)
+            table = self._file.read(columns)
+        return self._checked(table)
 
     def read_group(self, number: int, columns: list[str]) -> pa.Table:
         with self._named():
-            return self._file.read_row_group(number, columns)
+            table = self._file.read_row_group(number, columns)
+        return self._checked(table)
 
     def metadata(self, name: str) -> Any:
         """The JSON that stands under faceemo.<name> in the file's metadata."""
@@ -60,6 +63,13 @@ class RowsFile:
 
     def other_version(self, difference: str) -> FaceemoError:
         return FaceemoError(f"{self.path.as_posix()} is of another version of faceemo ({difference}); run 'dvc repro'")
+
+    def _checked(self, table: pa.Table) -> pa.Table:
+        for name in self._widths.keys() & set(table.column_names):
+            lengths = pc.list_value_length(table[name])  # null for null
+            if not pc.all(pc.equal(lengths, self._widths[name]), min_count=0).as_py():
+                raise self.other_version(f"{name} of other lengths than {self._widths[name]}")
+        return table
 
     @contextmanager
     def _named(self) -> Iterator[None]:

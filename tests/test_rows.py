@@ -57,6 +57,9 @@ def test_the_same_vectors_are_the_same_bytes(tmp_path):
 SCHEMA = pa.schema([("image", pa.string()), ("width", pa.int32()), ("landmarks", pa.list_(pa.float32()))])
 
 
+WIDTHS = {"landmarks": 4}
+
+
 def write_rows(path, schema=SCHEMA, metadata=None):
     columns = {
         "image": [f"{number}.jpg" for number in range(len(VECTORS))],
@@ -78,7 +81,7 @@ def error_of(action):
 
 def test_a_file_gives_its_rows_groups_and_metadata(tmp_path):
     written = {"faceemo.extract": json.dumps({"format": 3})}
-    file = RowsFile(write_rows(tmp_path / "a.parquet", metadata=written), SCHEMA)
+    file = RowsFile(write_rows(tmp_path / "a.parquet", metadata=written), SCHEMA, WIDTHS)
     assert file.group_sizes == [4, 2]
     assert file.read(["width"])["width"].to_pylist() == [0, 1, 2, 3, 4, 5]
     assert file.read_group(1, ["width"])["width"].to_pylist() == [4, 5]
@@ -88,7 +91,7 @@ def test_a_file_gives_its_rows_groups_and_metadata(tmp_path):
 
 def test_a_column_more_than_asked_for_does_no_harm(tmp_path):
     path = write_rows(tmp_path / "a.parquet", pa.schema([*SCHEMA, pa.field("more", pa.int8())]))
-    assert RowsFile(path, SCHEMA).read(["image"]).num_rows == 6
+    assert RowsFile(path, SCHEMA, WIDTHS).read(["image"]).num_rows == 6
 
 
 @pytest.mark.parametrize(
@@ -101,21 +104,28 @@ def test_a_column_more_than_asked_for_does_no_harm(tmp_path):
 def test_a_column_that_is_missing_or_of_another_type_is_named(tmp_path, fields, difference):
     columns = {"image": ["a"], "width": ["1"], "landmarks": [[1.0]]}
     pq.write_table(pa.table({name: columns[name] for name in fields.names}, schema=fields), tmp_path / "a.parquet")
-    message = error_of(lambda: RowsFile(tmp_path / "a.parquet", SCHEMA))
+    message = error_of(lambda: RowsFile(tmp_path / "a.parquet", SCHEMA, WIDTHS))
     assert message.startswith(f"{(tmp_path / 'a.parquet').as_posix()} is of another version of faceemo ({difference}")
 
 
 @pytest.mark.parametrize("metadata", [None, {"faceemo.extract": "{"}, {"faceemo.extract": b"\xff"}, {"other": "{}"}])
 def test_metadata_that_is_missing_or_no_json_is_named(tmp_path, metadata):
-    file = RowsFile(write_rows(tmp_path / "a.parquet", metadata=metadata), SCHEMA)
+    file = RowsFile(write_rows(tmp_path / "a.parquet", metadata=metadata), SCHEMA, WIDTHS)
     assert "is of another version of faceemo (no metadata faceemo.extract)" in error_of(
         lambda: file.metadata("extract")
     )
 
 
+def test_vectors_of_other_lengths_are_no_rows_shifted_into_each_other(tmp_path):
+    file = RowsFile(write_rows(tmp_path / "a.parquet"), SCHEMA, {"landmarks": 2})
+    for read in (file.read, lambda: file.read_group(0, ["landmarks"])):
+        assert "of another version of faceemo (landmarks of other lengths than 2)" in error_of(read)
+    assert file.read(["width"]).num_rows == 6
+
+
 def test_a_damaged_file_is_one_line_that_names_it_or_gives_the_rows_that_were_written(tmp_path):
     path = write_rows(tmp_path / "a.parquet")
-    whole, rows = path.read_bytes(), RowsFile(path, SCHEMA).read()
+    whole, rows = path.read_bytes(), RowsFile(path, SCHEMA, WIDTHS).read()
     chance = random.Random(1)
     refused = 0
     for number in range(300):
@@ -129,7 +139,7 @@ def test_a_damaged_file_is_one_line_that_names_it_or_gives_the_rows_that_were_wr
             damaged[at : at + 40] = chance.randbytes(len(damaged[at : at + 40]))
         path.write_bytes(damaged)
         try:
-            found = RowsFile(path, SCHEMA).read()
+            found = RowsFile(path, SCHEMA, WIDTHS).read()
         except FaceemoError as error:
             assert str(path.as_posix()) in str(error) and str(error).isprintable()
             refused += 1

@@ -254,7 +254,8 @@ def _print_counts(key: str, counts: Counter[str], annotations: Annotations, seen
 
 def open_landmarks(path: Path) -> RowsFile:
     """A shard of data/landmarks. Raises FaceemoError if it is broken or extraction of another version wrote it."""
-    file = RowsFile(path, pa.schema([LANDMARKS_SCHEMA.field(name) for name in LANDMARKS_COLUMNS]))
+    schema = pa.schema([LANDMARKS_SCHEMA.field(name) for name in LANDMARKS_COLUMNS])
+    file = RowsFile(path, schema, widths={"landmarks": COORDINATES})
     number = file.metadata("extract").get("format")
     if number not in LANDMARKS_FORMATS:
         raise file.other_version(f"its rows have format {number}, not {FORMAT}")
@@ -268,7 +269,7 @@ def engine_of(extract: dict) -> str:
 
 def open_features(path: Path) -> RowsFile:
     """A file of data/features. Raises FaceemoError if it is broken or of another version."""
-    return RowsFile(path, SCHEMA)
+    return RowsFile(path, SCHEMA, widths={"features": COORDINATES})
 
 
 def feature_settings(file: RowsFile) -> dict:
@@ -283,4 +284,7 @@ def voted_classes(file: RowsFile) -> tuple[str, ...]:
 
 def mean_face(file: RowsFile) -> np.ndarray:
     """float64 [478, 3]: the mean normalised face of a features file, before any baseline."""
-    return np.array(file.metadata("face")).reshape(LANDMARKS, 3)
+    face = file.metadata("face")
+    if len(face) != COORDINATES:
+        raise file.other_version(f"a mean face of {len(face)} numbers, not {COORDINATES}")
+    return np.array(face).reshape(LANDMARKS, 3)

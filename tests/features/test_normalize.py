@@ -349,6 +349,12 @@ def of_format(number: int | None) -> Callable[[pa.Table], pa.Table]:
     )
 
 
+def cut_landmarks(rows: pa.Table, length: int) -> pa.Table:
+    vectors = [vector and vector[:length] for vector in rows["landmarks"].to_pylist()]
+    index = rows.schema.get_field_index("landmarks")
+    return rows.set_column(index, "landmarks", pa.array(vectors, pa.list_(pa.float32())))
+
+
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
@@ -356,6 +362,7 @@ def of_format(number: int | None) -> Callable[[pa.Table], pa.Table]:
         (of_format(FORMAT + 1), f"its rows have format {FORMAT + 1}, not {FORMAT}"),
         (of_format(None), f"its rows have format None, not {FORMAT}"),
         (lambda rows: rows.replace_schema_metadata(None), "no metadata faceemo.extract"),
+        (lambda rows: cut_landmarks(rows, 3 * 468), "landmarks of other lengths than 1434"),
         (lambda rows: rows.drop_columns(["width"]), "no column width of int32"),
         (lambda rows: rows.drop_columns(["landmarks"]), "no column landmarks of list<item: float>"),
         (
