@@ -8,7 +8,6 @@ with importing("train"):
     import dataclasses
     import functools
 
-    import torch._dynamo  # noqa: F401 - the optimizer imports it, over a second in the midst of the work
     from scipy.special import softmax
 
     from faceemo.durable import write_json
@@ -32,6 +31,9 @@ LABELLED = "the emotion of archive, folder or table"
 
 
 def main() -> None:
+    with importing("train"):
+        import torch._dynamo  # noqa: F401 - the optimizer would, in the midst of the work, and it takes over a second
+
     params = load_params()
     print(describe_devices(find_devices()), flush=True)
     dataset = load_dataset(FEATURES_FOLDER, params.emotions, params.split, params.labels)
