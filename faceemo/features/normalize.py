@@ -48,9 +48,10 @@ SCHEMA = pa.schema(
     ]
 )
 
-# Of data/landmarks: what is read, and the formats of rows that hold it. Format 3 added columns that are not read here.
+# Of data/landmarks: what is read, and the formats of rows that hold it, so that `dvc commit -f extract` can keep older
+# ones. Format 3 added columns that are not read here, format 4 tells faces that stand upside down.
 LANDMARKS_COLUMNS = ("image", "emotion", "subject", "sex", "age", "width", "height", "status", "landmarks")
-LANDMARKS_FORMATS = (2, FORMAT)
+LANDMARKS_FORMATS = (2, 3, 4)
 
 
 def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams) -> None:

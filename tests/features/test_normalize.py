@@ -380,9 +380,11 @@ def test_landmarks_of_another_version_are_one_clear_line_and_leave_no_features(p
     assert not list(project.glob("data/features/*"))
 
 
-def test_landmarks_of_format_2_are_read_as_those_of_this_one(project):
+@pytest.mark.parametrize("number", [2, 3])
+def test_landmarks_of_an_older_project_are_read_as_those_of_this_one(project, number):
     write_shards(project, "sad-training-01", [row(i, ANN) for i in range(4)])
-    change_shard(project, lambda rows: of_format(2)(rows.drop_columns(["turned"])))
+    missing = ["turned"] if number == 2 else []
+    change_shard(project, lambda rows: of_format(number)(rows.drop_columns(missing)))
     sources = {"neutral-training-01": source(), "sad-training-01": source("sad")}
     tables = run_normalize(project, sources)
     assert tables["neutral-training-01"]["features"].equals(tables["sad-training-01"]["features"])
