@@ -296,7 +296,7 @@ BAD_PARAMS = [
     ("+lrr=1", "unknown key lrr"),
     ("emotions=[neutral,sleepy]", "no source holds 'sleepy'"),
     ("emotions=[neutral]", "at least two emotions"),
-    ("emotions=[neutral,sad]", "has nobody with sad"),
+    ("emotions=[neutral,sad]", "no faces of 'sad'"),
     ("split.test=0.01", "the test split has nobody with"),
 ]
 

@@ -237,8 +237,9 @@ def _check_splits(dataset: Dataset, labels: LabelParams, splits: tuple[str, ...]
         missing = [name for number, name in enumerate(dataset.classes) if number not in classes]
         if missing and (cause := _no_baseline(dataset, missing[0], split)):
             raise FaceemoError(cause)
-        if missing and split == "any":
-            raise FaceemoError(_no_faces(missing[0], labels, files))
+        foreign = [name for name in missing if dataset.classes.index(name) not in targets.archive]
+        if foreign or (missing and split == "any"):
+            raise FaceemoError(_no_faces((foreign or missing)[0], bool(foreign), labels, files))
         if missing and split == "train" and labels.min_agreement:
             raise FaceemoError(
                 f"labels.min_agreement: no training picture of {missing[0]} has {labels.min_agreement} raters; lower it"
@@ -269,9 +270,15 @@ def _no_baseline(dataset: Dataset, name: str, split: str) -> str | None:
     )
 
 
-def _no_faces(name: str, labels: LabelParams, files: list[RowsFile]) -> str:
+def _no_faces(name: str, foreign: bool, labels: LabelParams, files: list[RowsFile]) -> str:
+    """foreign: whether no archive of the class has faces, so that only raters could have seen it, in others."""
     held = {emotion for file in files for emotion in file.read(["emotion"])["emotion"].to_pylist()}
     known = f"'emotions'; there are {', '.join(sorted(held - {None}))}"
     if labels.target == "archive":
         return f"no faces of {name!r} in data/features; scan its archives or take it out of {known}"
+    if foreign:
+        return (
+            f"no faces of {name!r} in data/features, and too few of others that raters saw as it; scan its archives or "
+            f"take it out of {known}"
+        )
     return f"no faces in data/features that raters saw as {name!r}; scan more archives or take it out of {known}"

@@ -366,6 +366,13 @@ def test_a_class_may_be_of_another_archive_alone(tmp_path):
     assert "no faces of 'anxious'" in error_of(tmp_path)
 
 
+def test_a_class_without_archives_that_raters_saw_too_seldom_is_one_clear_line(tmp_path):
+    seen = [{**one, "votes": ANXIOUS_VOTES if n == 0 else NEUTRAL_VOTES} for n, one in enumerate(everybody("neutral"))]
+    write_features(tmp_path, "a", seen, voted=VOTED)
+    message = error_of(tmp_path, labels=LabelParams("votes", min_agreement=0))
+    assert "no faces of 'anxious' in data/features, and too few of others that raters saw as it" in message
+
+
 def test_a_class_that_raters_never_saw_is_one_clear_line(tmp_path):
     write_features(tmp_path, "a", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("neutral")], voted=VOTED)
     write_features(tmp_path, "b", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("anxious")], voted=VOTED)
