@@ -115,8 +115,8 @@ def predict_unseen(dataset: Dataset, params: Params, state: int) -> tuple[np.nda
     logits = np.empty((len(subject), len(EMOTIONS)), np.float32)
     folds = list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=state).split(performed, performed, subject))
     for _, unseen in folds:
-        split = np.full(len(subject), "train", object)
-        split[unseen] = "valid"  # measured every epoch; with best_epoch off it chooses nothing
+        split = np.full(len(dataset.split), "train", object)
+        split[dataset.row_of[unseen]] = "valid"  # measured every epoch; with best_epoch off it chooses nothing
         fold = dataclasses.replace(dataset, split=split, features=dataset.features.copy())
         with contextlib.redirect_stdout(io.StringIO()):
             logits[unseen] = train(fold, params, Path("interrupted.pt")).logits[unseen]
@@ -129,9 +129,14 @@ def predict_unseen(dataset: Dataset, params: Params, state: int) -> tuple[np.nda
 
 @dataclasses.dataclass
 class Results:
-    """Of a recipe: each run's probabilities [N, 7]."""
+    """Of a recipe: each run's probabilities [N, 7] of the same N images."""
 
     runs: list[np.ndarray]
+
+    @classmethod
+    def of(cls, runs: list[dict[str, np.ndarray]], images: list[str]) -> "Results":
+        """runs: the probabilities [7] of each image, of more images perhaps."""
+        return cls([np.array([run[image] for image in images]) for run in runs])
 
     def right(self, truth: np.ndarray) -> np.ndarray:
         """How often each face was right over the runs, [N]."""
@@ -173,8 +178,9 @@ def main():
     base = load_params(ROOT / "params.yaml")
     normalize = dataclasses.replace(base.normalize, baseline=args.baseline)
     shares_of, landmarks = read_shares(args.votes), args.landmarks.resolve()
-    results: dict[str, Results] = {name: Results([]) for name in args.recipes}
-    raw: dict[str, Results] = {name: Results([]) for name in args.recipes}
+    runs: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in args.recipes}  # by image
+    raw: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in args.recipes}
+    subject_of, performed_in = {}, {}
     ceilings = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         images = write_landmarks(landmarks, base)
@@ -184,22 +190,27 @@ def main():
             for name in args.recipes:
                 settings = RECIPES[name]
                 labels = LabelParams(settings["labels"], min_agreement=0)
-                if labels.target == "archive" and draw:
-                    continue
+                if labels.target == "archive" and draw and args.baseline != "neutral":
+                    continue  # raters change nothing; they choose the neutral faces of a baseline
                 files = [open_features(path) for path in sorted(FEATURES_FOLDER.glob("*.parquet"))]
                 dataset = with_features(describe_faces(files, CLASSES, base.split, labels), files)
                 changes = {"best_epoch": False, "patience": None, "class_weights": settings.get("class_weights", False)}
                 params = dataclasses.replace(base, train=dataclasses.replace(base.train, **changes))
-                rated = np.flatnonzero([image in shares_of for image in dataset.column("image")])
+                faces = dataset.column("image")
+                subject_of |= zip(faces, dataset.column("subject"), strict=True)
+                performed_in |= zip(faces, dataset.targets.archive, strict=True)
                 for state in args.states:
                     logits, temperature = predict_unseen(dataset, params, state)
-                    raw[name].runs.append(softmax(logits[rated], axis=1))
-                    results[name].runs.append(softmax(logits[rated] / temperature[rated], axis=1))
+                    raw[name].append(dict(zip(faces, softmax(logits, axis=1), strict=True)))
+                    runs[name].append(dict(zip(faces, softmax(logits / temperature, axis=1), strict=True)))
             everybody = dataclasses.replace(dataset, split=np.full(len(dataset.split), "test", object))
             ceilings.append(judge_raters(everybody, dataset.targets.archive))
-    shares = np.array([shares_of[image] for image in dataset.column("image")[rated]])
-    subject, performed = dataset.column("subject")[rated].astype(str), dataset.targets.archive[rated]
-    report(results, raw, ceilings, shares, subject, performed)
+    judged = sorted(set(shares_of).intersection(*(run for several in runs.values() for run in several)))
+    report(
+        *({name: Results.of(several, judged) for name, several in found.items()} for found in (runs, raw)),
+        ceilings,
+        *(np.array([of[image] for image in judged]) for of in (shares_of, subject_of, performed_in)),
+    )
 
 
 def report(
