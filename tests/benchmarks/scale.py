@@ -26,7 +26,7 @@ import yaml
 
 from faceemo.extraction.extract import PARQUET, SHARD_ROWS
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
-from faceemo.extraction.schema import SCHEMA
+from faceemo.extraction.schema import FORMAT, SCHEMA
 from faceemo.extraction.sources import Source
 from faceemo.paths import LANDMARKS_FOLDER, PARAMS_FILE
 from faceemo.rows import rows_or_null
@@ -49,7 +49,9 @@ def make_project(folder: Path, rows: int) -> None:
     people = max(rows // PICTURES_OF_A_PERSON, 10)
     own = random.normal(0, 0.01, (people, COORDINATES)).astype(np.float32)
     moved = random.normal(0, 0.01, COORDINATES).astype(np.float32)
-    metadata = {"faceemo.extract": json.dumps({"engine": "mediapipe", "settings": {}, "versions": {}, "format": 0})}
+    metadata = {
+        "faceemo.extract": json.dumps({"engine": "mediapipe", "settings": {}, "versions": {}, "format": FORMAT})
+    }
     schema = SCHEMA.with_metadata(metadata)
     sources = {}
     for emotion in EMOTIONS:
@@ -73,7 +75,7 @@ def make_project(folder: Path, rows: int) -> None:
             columns |= {name: pa.nulls(size, SCHEMA.field(name).type) for name in SCHEMA.names if name not in columns}
             table = pa.table({name: columns[name] for name in SCHEMA.names}, schema=schema)
             pq.write_table(table, folder / LANDMARKS_FOLDER / key / f"part-{number:05d}.parquet", **PARQUET)
-        sources[key] = vars(Source(f"{key}.zip", emotion, "training", count, "0", None))
+        sources[key] = vars(Source(f"{key}.zip", emotion, "training", count, "0" * 64, None))
     (folder / "data" / "sources.yaml").write_text(yaml.safe_dump({"sources": sources}), encoding="utf-8")
 
 
