@@ -109,6 +109,7 @@ def with_features(dataset: Dataset, files: list[RowsFile]) -> Dataset:
         for vectors in read_features(file, row[source == file.path.stem]):
             features[filled : filled + len(vectors)] = vectors
             filled += len(vectors)
+    pa.default_memory_pool().release_unused()  # what the last row groups took
     return replace(dataset, features=features)
 
 

@@ -27,12 +27,12 @@ class Whitening:
     directions: np.ndarray
     mirror: np.ndarray | None
 
-    def transform(self, features: np.ndarray) -> np.ndarray:
-        """Components float32 [N, K] of features [N, 1434]."""
-        components = np.empty((len(features), self.directions.shape[1]), np.float32)
-        for start in range(0, len(features), BLOCK_ROWS):
+    def transform(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Components float32 [rows, K] of these rows of features [N, 1434]."""
+        components = np.empty((len(rows), self.directions.shape[1]), np.float32)
+        for start in range(0, len(rows), BLOCK_ROWS):
             some = slice(start, start + BLOCK_ROWS)
-            components[some] = (features[some] - self.center) @ self.directions
+            components[some] = (features[rows[some]] - self.center) @ self.directions
         return components
 
     def fold(self, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

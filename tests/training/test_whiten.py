@@ -24,6 +24,10 @@ def fit(mirror: bool = True) -> Whitening:
     return fit_whitening(features, np.arange(len(target)), target, COMPONENTS, mirror)
 
 
+def components_of(whitening: Whitening, features: np.ndarray) -> np.ndarray:
+    return whitening.transform(features, np.arange(len(features)))
+
+
 def within(components: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The covariance [K, K] of components [N, K] within their classes."""
     apart = [components[target == name] - components[target == name].mean(axis=0) for name in np.unique(target)]
@@ -41,16 +45,16 @@ def test_components_are_those_of_the_largest_variance_and_their_spread_within_cl
     spread = within(centred @ axes, target)
     variance = np.linalg.eigvalsh(spread)
     expected = variance / (variance + variance.mean())
-    found = np.linalg.eigvalsh(within(whitening.transform(features).astype(np.float64), target))
+    found = np.linalg.eigvalsh(within(components_of(whitening, features).astype(np.float64), target))
     np.testing.assert_allclose(found, np.sort(expected), atol=1e-4)
 
 
 def test_the_mirrored_components_are_those_of_the_mirrored_face():
     features, _ = faces()
     whitening = fit()
-    mirrored = whitening.transform(features[:, ORDER] * SIGN)
-    np.testing.assert_allclose(whitening.transform(features) @ whitening.mirror, mirrored, atol=1e-4)
-    assert np.abs(mirrored - whitening.transform(features)).max() > 0.1
+    mirrored = components_of(whitening, features[:, ORDER] * SIGN)
+    np.testing.assert_allclose(components_of(whitening, features) @ whitening.mirror, mirrored, atol=1e-4)
+    assert np.abs(mirrored - components_of(whitening, features)).max() > 0.1
 
 
 def test_rows_that_were_not_named_and_rows_without_a_class_change_nothing():
@@ -67,10 +71,16 @@ def test_a_folded_network_takes_features_and_answers_the_same(training):
     whitening = fit()
     torch.manual_seed(0)
     small = mlp(3, COMPONENTS)
-    components = torch.from_numpy(whitening.transform(features))
+    components = torch.from_numpy(components_of(whitening, features))
     small.train(training)(components)
     large = mlp(3)
     large.load_state_dict(whitening.fold(small.state_dict()))
     with torch.no_grad():
         expected, found = small.eval()(components), large.eval()(torch.from_numpy(features))
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)
+
+
+def test_components_of_some_rows_are_theirs():
+    features, _ = faces()
+    rows = np.array([5, 3, 40])
+    np.testing.assert_allclose(fit().transform(features, rows), components_of(fit(), features)[rows], atol=1e-5)
