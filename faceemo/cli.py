@@ -1,15 +1,14 @@
 """The `faceemo` command."""
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from faceemo.console import importing, printable, progress, run
+from faceemo.console import importing, printable, run
 
 with importing("faceemo"):
     import argparse
-    import contextlib
+    import dataclasses
     from pathlib import Path
 
     from faceemo.durable import remove, write_json
@@ -32,19 +31,17 @@ with importing("faceemo"):
         SOURCES_FILE,
     )
     from faceemo.plainyaml import parse_yaml
-    from faceemo.status import Status
 
 FOLD_KEYS = ("lr", "epochs", "batch_size", "labels", "train")  # may be changed for faceemo folds
 
 if TYPE_CHECKING:
     from faceemo.extraction.retry import Unread
-    from faceemo.prediction.predict import BaselineOf, EmotionModel, Prediction
 
 
 def main(arguments: list[str] | None = None) -> int:
     def command() -> int | None:
         args = _parser().parse_args(arguments)  # within run: its help holds Hangul
-        if args.needs_project or PARAMS_FILE.exists():
+        if args.needs_project:
             load_params()
         return args.command(args)
 
@@ -306,79 +303,10 @@ def _clean(args: argparse.Namespace) -> None:
 
 def _predict(args: argparse.Namespace) -> None:
     with importing("faceemo"):
-        import torch
+        from faceemo.prediction.run import PredictOptions, predict
 
-        from faceemo.extraction.executors import WorkerDiedError
-        from faceemo.extraction.facemesh import silence_native_log
-        from faceemo.prediction.annotate import annotate
-        from faceemo.prediction.formats import format_of, write_predictions
-        from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
-        from faceemo.prediction.predict import EmotionModel, engine_note, predict_inputs
-
-    silence_native_log()
-    torch.set_num_threads(1)  # the cores are busy reading
-    name = format_of(args.format, args.out)
-    files = find_inputs(args.paths)
-    model = EmotionModel.load(args.model)
-    if note := engine_note(model):
-        print(note, file=sys.stderr, flush=True)
-    classes = model.classes_.tolist()
-    inputs = read_inputs(files, model.extract_settings, args.workers)
-    predictions = predict_inputs(model, inputs, _baselines(model, args))
-    if args.annotate:
-        predictions = annotate(predictions, classes, args.annotate)
-    statuses: Counter[str] = Counter()
-    total = count_inputs(files)
-    try:
-        with progress(total, "predict", "pictures") if args.out else contextlib.nullcontext() as advance:
-            write_predictions(_counted(predictions, statuses, advance), classes, name, args.out)
-    except WorkerDiedError as error:
-        raise FaceemoError(str(error)) from None
-    if not statuses[Status.OK]:
-        found = ", ".join(f"{count} {status}" for status, count in statuses.items()) or "no pictures"
-        raise FaceemoError(f"no face to judge: {found}")
-    if args.out:
-        print(f"wrote {args.out}: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
-
-
-def _counted(
-    predictions: Iterable["Prediction"], statuses: Counter[str], advance: Callable[[int], None] | None
-) -> Iterator["Prediction"]:
-    for prediction in predictions:
-        statuses[prediction.status] += 1
-        if advance:
-            advance(1)
-        yield prediction
-
-
-def _baselines(model: "EmotionModel", args: argparse.Namespace) -> "BaselineOf | None":
-    """What faces are compared with: from --neutral, or from the input itself; None for a model of single pictures."""
-    with importing("faceemo"):
-        from faceemo.prediction.baselines import MeansSoFar, read_baselines
-        from faceemo.prediction.inputs import find_inputs, read_inputs
-
-    if args.neutral and not model.judges_change:
-        raise FaceemoError(
-            f"--neutral is for a model trained with a normalize.baseline; {args.model} judges single pictures"
-        )
-    if args.neutral:
-        return read_baselines(model, read_inputs(find_inputs(args.neutral), model.extract_settings, args.workers))
-    if model.normalize_settings.baseline == "neutral":
-        raise FaceemoError(
-            f"{args.model} judges how a face differs from the same person's neutral face: give pictures of it with "
-            "--neutral"
-        )
-    if model.normalize_settings.baseline == "person":
-        least = model.normalize_settings.least_pictures
-        print(
-            f"note: {args.model} judges how a face differs from the same person's mean face. Without --neutral that is "
-            f"the mean of the input so far, from picture {least} of a person on: it should show one person, or tell in "
-            "its names who is who",
-            file=sys.stderr,
-            flush=True,
-        )
-        return MeansSoFar(least)
-    return None
+    names = (field.name for field in dataclasses.fields(PredictOptions))
+    predict(PredictOptions(**{name: getattr(args, name) for name in names}))
 
 
 def _serve(args: argparse.Namespace) -> None:

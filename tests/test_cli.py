@@ -334,10 +334,18 @@ class TestPredict:
         assert code == 1
         assert err.startswith("faceemo: error: ") and message in err and err.count("\n") == 1
 
-    def test_a_broken_params_file_is_named_where_there_is_one(self, folder):
-        (folder / "params.yaml").write_text("lr: fast\n", encoding="utf-8")
-        code, out, err = self.predict("사진")
-        assert code == 1 and out == "" and err.startswith("faceemo: error: params.yaml: ")
+    def test_somebody_elses_params_file_beside_it_is_nothing_to_it(self, folder):
+        (folder / "params.yaml").write_text("lr: [fast\n", encoding="utf-8")
+        code, out, err = self.predict("사진/가.jpg")
+        assert (code, err) == (0, "") and out.splitlines()[1].startswith("ok ")
+        done = command("export", "--out", "a.onnx")
+        assert (done.returncode, done.stderr) == (0, b"") and (folder / "a.onnx").stat().st_size > 1_000_000
+        with subprocess.Popen(
+            [sys.executable, "-m", "faceemo.cli", "serve", "--port", "0"], stdout=subprocess.PIPE
+        ) as process:
+            line = process.stdout.readline()
+            process.kill()
+        assert line.startswith(b"http://127.0.0.1:")
 
     def test_a_reader_that_goes_away_is_no_traceback(self, folder):
         with subprocess.Popen(

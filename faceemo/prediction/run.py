@@ -1,0 +1,104 @@
+"""The command `faceemo predict`: what people name, judged and written."""
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from faceemo.console import progress
+from faceemo.errors import FaceemoError
+from faceemo.extraction.executors import WorkerDiedError
+from faceemo.extraction.facemesh import silence_native_log
+from faceemo.prediction.annotate import annotate
+from faceemo.prediction.baselines import MeansSoFar, read_baselines
+from faceemo.prediction.formats import format_of, write_predictions
+from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
+from faceemo.prediction.predict import BaselineOf, EmotionModel, Prediction, engine_note, predict_inputs
+from faceemo.status import Status
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What to judge, with which model, and where the answers go; as the command's arguments of these names."""
+
+    paths: list[Path]
+    model: Path
+    format: str | None = None
+    out: Path | None = None
+    annotate: Path | None = None
+    neutral: list[Path] | None = None
+    workers: int | None = None
+
+
+def predict(options: PredictOptions) -> None:
+    """Judge every picture and frame, and write a row for each.
+
+    Raises FaceemoError for what cannot be read or written, and if no face at all was judged.
+    """
+    silence_native_log()
+    torch.set_num_threads(1)  # the cores are busy reading
+    name = format_of(options.format, options.out)
+    files = find_inputs(options.paths)
+    model = EmotionModel.load(options.model)
+    if note := engine_note(model):
+        _say(note)
+    classes = model.classes_.tolist()
+    inputs = read_inputs(files, model.extract_settings, options.workers)
+    predictions = predict_inputs(model, inputs, _baselines(model, options))
+    if options.annotate:
+        predictions = annotate(predictions, classes, options.annotate)
+    statuses: Counter[str] = Counter()
+    total = count_inputs(files)
+    try:
+        with progress(total, "predict", "pictures") if options.out else contextlib.nullcontext() as advance:
+            write_predictions(_counted(predictions, statuses, advance), classes, name, options.out)
+    except WorkerDiedError as error:
+        raise FaceemoError(str(error)) from None
+    if not statuses[Status.OK]:
+        found = ", ".join(f"{count} {status}" for status, count in statuses.items()) or "no pictures"
+        raise FaceemoError(f"no face to judge: {found}")
+    if options.out:
+        print(f"wrote {options.out}: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
+
+
+def _say(note: str) -> None:
+    print(note, file=sys.stderr, flush=True)
+
+
+def _counted(
+    predictions: Iterable[Prediction], statuses: Counter[str], advance: Callable[[int], None] | None
+) -> Iterator[Prediction]:
+    for prediction in predictions:
+        statuses[prediction.status] += 1
+        if advance:
+            advance(1)
+        yield prediction
+
+
+def _baselines(model: EmotionModel, options: PredictOptions) -> BaselineOf | None:
+    """What faces are compared with: from --neutral, or from the input itself; None for a model of single pictures."""
+    if options.neutral and not model.judges_change:
+        raise FaceemoError(
+            f"--neutral is for a model trained with a normalize.baseline; {options.model} judges single pictures"
+        )
+    if options.neutral:
+        settings = model.extract_settings
+        return read_baselines(model, read_inputs(find_inputs(options.neutral), settings, options.workers))
+    if model.normalize_settings.baseline == "neutral":
+        raise FaceemoError(
+            f"{options.model} judges how a face differs from the same person's neutral face: give pictures of it with "
+            "--neutral"
+        )
+    if model.normalize_settings.baseline == "person":
+        least = model.normalize_settings.least_pictures
+        _say(
+            f"note: {options.model} judges how a face differs from the same person's mean face. Without --neutral that "
+            f"is the mean of the input so far, from picture {least} of a person on: it should show one person, or tell "
+            "in its names who is who"
+        )
+        return MeansSoFar(least)
+    return None
