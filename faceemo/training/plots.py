@@ -20,6 +20,7 @@ from faceemo.training.train import Epoch, Training
 matplotlib.use("Agg")  # files only, on machines without a screen too
 
 IMPORTANCE_ROWS = 2000
+LARGEST_DOT, SMALLEST_DOT = 180, 20  # areas in square points
 TRAIN, VALID, INK = "#8a8f98", "#1f6feb", "#24292f"
 
 
@@ -78,23 +79,23 @@ def plot_confusion(path: Path, target: np.ndarray, predicted: np.ndarray, classe
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=30 if len(classes) > 3 else 0)
     axes.set_yticks(ticks, classes)
-    axes.set(xlabel="predicted", ylabel="actual", title=f"{len(target)} pictures of unseen people")
+    axes.set(xlabel="predicted", ylabel="actual", title=f"{len(target)} test pictures")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, shrink=0.8, label="share of the actual class")
     _save(figure, path)
 
 
 def plot_reliability(path: Path, probability: np.ndarray, target: np.ndarray) -> None:
-    """Is a model that is 80 % sure right in 80 % of the pictures? Bars of accuracy by confidence, test people."""
+    """Is a model that is 80 % sure right in 80 % of the pictures? Test people; a dot's area tells how many pictures."""
     confidence, accuracy, count = calibration_bins(probability, target)
     figure, axes = _figure(4.6, 4.2)
     lowest = 1 / probability.shape[1]
     axes.plot([lowest, 1], [lowest, 1], color=TRAIN, linestyle="--", label="as sure as it is right")
-    axes.plot(confidence, accuracy, color=VALID, marker="o", label="the model")
-    for x, y, number in zip(confidence, accuracy, count, strict=True):
-        axes.annotate(str(number), (x, y), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8)
-    axes.set(xlabel="confidence", ylabel="share right", xlim=(lowest - 0.03, 1.03), ylim=(-0.03, 1.1))
-    axes.set_title("reliability (numbers: pictures)")
+    axes.plot(confidence, accuracy, color=VALID, label="the model; a larger dot is more pictures")
+    areas = np.maximum(LARGEST_DOT * count / count.max(), SMALLEST_DOT)
+    axes.scatter(confidence, accuracy, areas, color=VALID, zorder=3)
+    axes.set(xlabel="confidence", ylabel="share right", xlim=(lowest - 0.03, 1.03), ylim=(-0.03, 1.06))
+    axes.set_title(f"reliability, {len(target)} test pictures")
     axes.legend(frameon=False, loc="lower right")
     _save(figure, path)
 
@@ -108,7 +109,7 @@ def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classe
         axes.plot([0, 1], [0, 1], color=TRAIN, linestyle="--", label="chance")
         axes.plot(false_positive, true_positive, color=VALID, label=f"area {area:.3f}")
         axes.set(xlabel=f"share of {classes[0]} taken for {classes[1]}", ylabel=f"share of {classes[1]} found")
-        axes.set_title("ROC, unseen people")
+        axes.set_title("ROC, test people")
         axes.legend(frameon=False, loc="lower right")
     else:
         counts = confusion_matrix(target, probability.argmax(axis=1), labels=range(len(classes)))
@@ -121,7 +122,7 @@ def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classe
         ):
             axes.bar(position + offset, hits / np.maximum(totals, 1), 0.38, label=name, color=color)
         axes.set_xticks(position, classes)
-        axes.set(ylim=(0, 1.02), title="recall and precision by class, unseen people")
+        axes.set(ylim=(0, 1.02), title="recall and precision by class, test people")
         axes.legend(frameon=False)
     _save(figure, path)
 
@@ -129,12 +130,12 @@ def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classe
 def plot_importance(path: Path, face: np.ndarray, importance: np.ndarray) -> None:
     """Which landmarks the network listens to, painted on a face.
 
-    face: [478, 3], y down; importance: [478], any positive unit.
+    face: [478, 3], y down; importance: [478], any positive unit; all zero of a network that answers all faces alike.
     """
     figure, axes = _figure(5.2, 5.2)
     _draw_mesh(axes, face)
     order = importance.argsort()
-    share = importance / importance.max()
+    share = importance / (importance.max() or 1)
     points = axes.scatter(
         face[order, 0],
         face[order, 1],
@@ -146,7 +147,7 @@ def plot_importance(path: Path, face: np.ndarray, importance: np.ndarray) -> Non
         zorder=2,
     )
     figure.colorbar(points, shrink=0.7, label="importance, largest = 1")
-    axes.set_title("landmarks that matter, unseen people")
+    axes.set_title("landmarks that matter, test people")
     _save(figure, path)
 
 

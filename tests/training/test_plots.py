@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -131,6 +132,16 @@ def test_an_older_runs_tables_are_replaced(tmp_path):
 def test_a_class_that_is_never_predicted_or_seen_is_drawn_too(tmp_path):
     plot_confusion(tmp_path / "confusion.png", np.array([0, 0, 1]), np.array([0, 0, 0]), ("a", "b", "c"))
     assert_picture(tmp_path / "confusion.png")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_network_that_answers_all_faces_alike_is_drawn_without_a_warning(tmp_path):
+    dataset, training, probability = run_of(("neutral", "anxious"), 3)
+    weights = {name: torch.zeros_like(value) for name, value in training.model.state_dict.items()}
+    training = dataclasses.replace(training, model=dataclasses.replace(training.model, state_dict=weights))
+    write_run(tmp_path, dataset, training, np.full_like(probability, 0.5))
+    for name in PICTURES:
+        assert_picture(tmp_path / f"{name}.png")
 
 
 def test_important_landmarks_are_painted_at_their_place(tmp_path):
