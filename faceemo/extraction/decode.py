@@ -87,9 +87,7 @@ class Picture:
         with _decoder_errors():
             image.draft(None, tuple(max(1, size // reduction) for size in image.size))
             image.load()
-            if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
-                return np.repeat((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-            return np.asarray(image.convert("RGB"))
+            return rgb_of(image)
 
     def _read_orientation(self) -> int:
         if "exif" not in self._image.info:
@@ -99,6 +97,13 @@ class Picture:
             if orientation in range(1, 9):
                 return orientation
         return 1
+
+
+def rgb_of(image: Image.Image) -> np.ndarray:
+    """uint8 [height, width, 3] of an image in any of Pillow's modes."""
+    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+        return np.repeat((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    return np.asarray(image.convert("RGB"))
 
 
 def turned_over(pixels: np.ndarray) -> np.ndarray:

@@ -1,9 +1,12 @@
 """One picture to the 478 landmarks of MediaPipe FaceMesh, by whichever of two engines is installed."""
 
+import contextlib
 import functools
 import itertools
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +36,9 @@ class FaceMesh:
             from faceemo.extraction.engines.mediapipe_engine import MediaPipeEngine as Engine
         else:
             from faceemo.extraction.engines.litert_engine import LiteRTEngine as Engine
-        self._engine = Engine(max_faces)
+        with _native_log_held():
+            self._engine = Engine(max_faces)
+        self._has_greeted = False
 
     def find(self, rgb: np.ndarray) -> np.ndarray:
         """Landmarks of the faces in a picture.
@@ -46,7 +51,10 @@ class FaceMesh:
 
     def find_scored(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:
         """As `find`, and how sure the detector is of the face it is surest of: 0.5 to 1, 0 without one."""
-        return self._engine.find_scored(within(rgb, MAX_SIDE, MAX_PIXELS))
+        with contextlib.nullcontext() if self._has_greeted else _native_log_held():
+            faces, score = self._engine.find_scored(within(rgb, MAX_SIDE, MAX_PIXELS))
+        self._has_greeted = self._has_greeted or bool(len(faces))  # the last word comes with the first face
+        return faces, score
 
     def close(self) -> None:
         self._engine.close()
@@ -109,8 +117,35 @@ def face_width(landmarks: np.ndarray, width: int) -> float:
     return float(np.ptp(landmarks[:, 0]) * width)
 
 
+_holds_native_log = threading.Lock()
+
+
+@contextlib.contextmanager
+def _native_log_held() -> Iterator[None]:
+    """Drop what native code of this process writes to stderr in this block; afterwards all is as it was.
+
+    Both engines greet and warn there when they are built and when they find their first face, nothing of it for users.
+    """
+    with _holds_native_log:
+        try:
+            terminal = os.dup(2)
+        except OSError:  # a program without a console has no stderr
+            yield
+            return
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
 def silence_native_log() -> None:
-    """From now on drop what native code of this process writes to stderr: both engines greet and warn there at will.
+    """From now on drop what native code of this process writes to stderr, as OpenCV does of videos: for commands.
 
     Python's own sys.stderr still reaches the terminal. A second call changes nothing.
     """

@@ -1,8 +1,11 @@
 """A trained model as one ONNX file, from FaceMesh's landmarks and the picture's size to probabilities.
 
+import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession("models/emotion.onnx")
+landmarks = face.landmarks.reshape(1, 478, 3)  # of face = EmotionModel.find_face(picture), or any FaceMesh's
+size = np.array([[face.width, face.height]], np.float32)
 (probabilities,) = session.run(["probabilities"], {"landmarks": landmarks, "size": size})
 
 A model trained with a `normalize.baseline` has a third input, the baseline, which cannot be forgotten, and a

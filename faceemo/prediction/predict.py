@@ -3,8 +3,8 @@
 from faceemo import EmotionModel
 
 model = EmotionModel.load("models/emotion.pt")
-model.predict(rgb)          # "anxious", or None where no face is found
-model.predict_proba(rgb)    # float32 [classes], in the order of model.classes_
+model.predict("photo.jpg")          # "anxious", or None where no face is found
+model.predict_proba([image, rgb])   # float32 [2, classes], in the order of model.classes_
 """
 
 import itertools
@@ -18,18 +18,18 @@ import torch
 from faceemo.errors import FaceemoError
 from faceemo.extraction.engines.choice import ENGINE_DISTANCE, choose_engine, installed_engines
 from faceemo.extraction.facemesh import LANDMARKS
-from faceemo.extraction.worker import Reading, measure_pixels, worker_mesh
+from faceemo.extraction.worker import Reading
 from faceemo.features.geometry import normalize
 from faceemo.features.normalize import engine_of
 from faceemo.params import ExtractParams, NormalizeParams, parse_section
 from faceemo.paths import MODEL_FILE
 from faceemo.prediction.inputs import Input
+from faceemo.prediction.readings import Picture, Pictures, is_one, read
 from faceemo.status import Status
 from faceemo.training.model import TrainedModel, load_model
 
 BATCH = 16  # faces that go through the network together
 
-Pictures = np.ndarray | Sequence[np.ndarray]
 BaselineOf = Callable[[Input, np.ndarray], np.ndarray | None]  # of an input and its features [1434]: [1434], or None
 
 
@@ -75,9 +75,11 @@ class EmotionModel:
     def predict(self, pictures: Pictures, baseline: np.ndarray | None = None) -> str | np.ndarray | None:
         """The emotion of the largest face.
 
-        pictures: one picture, uint8 [height, width, 3], RGB, upright; or several, of any sizes.
+        pictures: one picture or several, of any sizes: paths of files, Pillow images, or arrays, upright, uint8
+            [height, width, 3], RGB, or [height, width], grey.
         baseline: see `mean_face`; only for a model that judges change.
         Returns a class, None where no face is found; for several pictures an object array of these.
+        Raises FaceemoError for a file that cannot be read, ValueError for another array, TypeError for anything else.
         """
         probability = self.predict_proba(pictures, baseline)
         if probability.ndim == 1:
@@ -89,20 +91,19 @@ class EmotionModel:
 
         pictures, baseline: as for `predict`.
         """
-        several = [pictures] if _is_one(pictures) else list(pictures)
-        readings = [self.find_face(picture) for picture in several]
-        probability = np.full((len(several), len(self.classes_)), np.nan, np.float32)
+        readings = self._find_faces(pictures)
+        probability = np.full((len(readings), len(self.classes_)), np.nan, np.float32)
         found = [index for index, reading in enumerate(readings) if reading.status == Status.OK]
         if found:
             probability[found] = self.judge(self.features(*(readings[index] for index in found)), baseline)
-        return probability[0] if _is_one(pictures) else probability
+        return probability[0] if is_one(pictures) else probability
 
     def mean_face(self, pictures: Pictures) -> np.ndarray:
         """The baseline of one person from pictures of their neutral face: float32 [1434].
 
-        Raises FaceemoError if no face is found in any of the pictures.
+        pictures: as for `predict`. Raises FaceemoError if no face is found in any of them.
         """
-        return self.baseline_from(map(self.find_face, [pictures] if _is_one(pictures) else pictures))
+        return self.baseline_from(self._find_faces(pictures))
 
     def baseline_from(self, readings: Iterable[Reading]) -> np.ndarray:
         """As `mean_face`, of readings of the pictures."""
@@ -119,11 +120,15 @@ class EmotionModel:
         """
         return features if self.trained.neutral is None else features - self.trained.neutral.numpy()
 
-    def find_face(self, rgb: np.ndarray) -> Reading:
-        """The landmarks of the largest face in uint8 [height, width, 3]."""
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
-            raise FaceemoError(f"a picture must be uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}")
-        return measure_pixels(np.ascontiguousarray(rgb), worker_mesh(self.extract_settings))
+    def find_face(self, picture: Picture) -> Reading:
+        """The landmarks of the largest face of one picture, given and refused as for `predict`.
+
+        A Reading: status, "ok" or "no_face"; width and height of the upright picture; landmarks, float32 [1434].
+        """
+        return read(picture, self.extract_settings)
+
+    def _find_faces(self, pictures: Pictures) -> list[Reading]:
+        return [self.find_face(picture) for picture in ([pictures] if is_one(pictures) else pictures)]
 
     def features(self, *readings: Reading) -> np.ndarray:
         """float32 [readings, 1434] of readings whose status is ok, without a baseline: the pipeline's, bit for bit."""
@@ -256,7 +261,3 @@ def face_box(reading: Reading) -> tuple[float, float, float, float]:
     left, top = points.min(axis=0)
     right, bottom = points.max(axis=0)
     return float(left), float(top), float(right), float(bottom)
-
-
-def _is_one(pictures: Pictures) -> bool:
-    return isinstance(pictures, np.ndarray) and pictures.ndim == 3

@@ -4,6 +4,8 @@ import importlib.metadata
 import itertools
 import json
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import onnxruntime
 import pytest
 import torch
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, on_a_full_disk
-from made_models import model_file, random_model
+from made_models import ROOT, model_file, random_model
 from test_normalize import ALIGNS, CENTERS, SCALES, UNITS, frontal_face, photo, rotation, settings
 
 import faceemo
@@ -170,6 +172,27 @@ class TestBaseline:
     def test_it_is_explained(self, person):
         inputs = person[1].get_modelmeta().custom_metadata_map["inputs"]
         assert "baseline [1, 1434]" in inputs and "features" in inputs
+
+
+README_ONNX = re.compile(r"```python\n(import json\n.*?InferenceSession.*?)```", re.DOTALL)
+README_PYTHON = re.compile(r"```python\n((?:(?!```).)*?model\.predict\(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_the_python_of_the_readme_runs_as_it_stands_there(tmp_path, name):
+    model = EmotionModel.load(model_file(tmp_path))
+    export_onnx(tmp_path / "models/emotion.pt", tmp_path / "models/emotion.onnx")
+    with Archive(ANXIOUS) as archive:
+        (tmp_path / "photo.jpg").write_bytes(archive.read(archive.pictures[0], SETTINGS.max_bytes))
+    readme = (ROOT / name).read_text(encoding="utf-8")
+    blocks = [README_PYTHON.search(readme)[1], README_ONNX.search(readme)[1]]
+    for block in blocks:
+        code = block + "\nprint(json.dumps([classes, probabilities.tolist()]))" if "onnx" in block else block
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8")
+        assert (done.returncode, done.stderr) == (0, "")
+    classes, probabilities = json.loads(done.stdout)
+    assert classes == model.classes_.tolist()
+    np.testing.assert_allclose(probabilities, [model.predict_proba(tmp_path / "photo.jpg")], atol=1e-5)
 
 
 def test_classes_settings_and_the_meaning_of_the_inputs_travel_in_the_metadata(tmp_path):

@@ -217,13 +217,6 @@ class TestPictures:
     def test_no_pictures_are_no_rows(self, model):
         assert model.predict_proba([]).shape == (0, 2)
 
-    @pytest.mark.parametrize(
-        "shape, kind", [((9, 9), np.uint8), ((9, 9, 4), np.uint8), ((9, 9, 3), np.float32), ((0, 9, 3), np.uint8)]
-    )
-    def test_what_is_no_rgb_picture_is_named(self, model, shape, kind):
-        with pytest.raises(FaceemoError, match="must be uint8"):
-            model.predict([np.zeros(shape, kind)])
-
     def test_probabilities_are_calibrated_logits(self, model, inputs):
         features = model.features(inputs[0].reading)
         trained = model.trained
