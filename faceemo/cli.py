@@ -9,6 +9,7 @@ from faceemo.console import importing, printable, run
 with importing("faceemo"):
     import argparse
     import dataclasses
+    import importlib.metadata
     from pathlib import Path
 
     from faceemo.durable import remove, write_json
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="faceemo", description="Emotion from face landmarks: archives of photos to a model, and the model in use."
     )
+    parser.add_argument("--version", action="version", version=f"faceemo {importlib.metadata.version('faceemo')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from faceemo.errors import FaceemoError
+from faceemo.errors import FaceemoError, FileError
 from faceemo.paths import DVC_RWLOCK_FILE
 
 # Unicode categories of what could move a terminal's cursor, write from right to left or end a line.
@@ -37,6 +37,9 @@ def run(name: str, main: Callable[[], int | None]) -> int:
         code = main() or 0
         sys.stdout.flush()  # here, where a closed pipe or a full disk is still ours to tell
         return code
+    except FileError as error:
+        say_error(error.path, error.what)
+        return 1
     except FaceemoError as error:
         say_error(name, str(error))
         return 1

@@ -13,7 +13,7 @@ from types import MappingProxyType, NoneType
 from typing import Any, get_args
 
 from faceemo.emotions import emotion_classes
-from faceemo.errors import FaceemoError
+from faceemo.errors import FaceemoError, FileError
 from faceemo.paths import PARAMS_FILE
 from faceemo.plainyaml import read_yaml, shown, shown_key
 
@@ -179,43 +179,43 @@ class Params:
 def load_params(path: Path = PARAMS_FILE, changes: Mapping[str, Any] = MappingProxyType({})) -> Params:
     """Read and check params.yaml, with some keys like `train.whiten` set to other values.
 
-    Raises FaceemoError that names the first key that is wrong and what it must be.
+    Raises FileError that names the first key that is wrong and what it must be; FaceemoError without the file.
     """
     try:
         values = read_yaml(path)
     except FileNotFoundError:
         raise FaceemoError(f"{path} is not here; run this in the project's folder") from None
     except ValueError as error:
-        raise FaceemoError(f"{path} is not valid YAML: {error}") from None
+        raise FileError(path, f"not valid YAML: {error}") from None
     for key, value in changes.items():
         *sections, name = key.split(".")
         section = values
         for part in sections:
             section = section.get(part) if isinstance(section, dict) else None
         if not isinstance(section, dict):
-            raise FaceemoError(f"{path}: there is no key {key}")
+            raise FileError(path, f"there is no key {key}")
         section[name] = value
     params = parse_section(Params, values, str(path))
     if params.split.valid + params.split.test >= 1:
-        raise FaceemoError(f"{path}: split.valid and split.test together must be below 1: people must remain to train")
+        raise FileError(path, "split.valid and split.test together must be below 1: people must remain to train")
     return params
 
 
 def parse_section(section: type, values: Any, where: str, prefix: str = "") -> Any:
     """A dataclass of this module from a mapping, every key checked.
 
-    Raises FaceemoError for a key that is unknown, missing or of the wrong type or range.
+    Raises FileError for a key that is unknown, missing or of the wrong type or range.
     """
     if not isinstance(values, dict):
-        raise FaceemoError(f"{where}: {prefix.rstrip('.') or 'the file'} must be a mapping of keys to values")
+        raise FileError(where, f"{prefix.rstrip('.') or 'the file'} must be a mapping of keys to values")
     fields = {field.name: field for field in dataclasses.fields(section)}
     for key in values:
         if key not in fields:
-            raise FaceemoError(f"{where}: unknown key {prefix}{shown_key(key)}; known here: {', '.join(fields)}")
+            raise FileError(where, f"unknown key {prefix}{shown_key(key)}; known here: {', '.join(fields)}")
     parsed = {}
     for name, field in fields.items():
         if name not in values:
-            raise FaceemoError(f"{where}: key {prefix}{name} is missing")
+            raise FileError(where, f"key {prefix}{name} is missing")
         value = values[name]
         inner, *others = get_args(field.type) or (field.type,)  # of `Section | None`
         if dataclasses.is_dataclass(inner):
@@ -225,5 +225,5 @@ def parse_section(section: type, values: Any, where: str, prefix: str = "") -> A
         try:
             parsed[name] = field.metadata["parse"](value)
         except ValueError as error:
-            raise FaceemoError(f"{where}: {prefix}{name} {error}") from None
+            raise FileError(where, f"{prefix}{name} {error}") from None
     return section(**parsed)

@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import os
 import shutil
@@ -46,7 +47,7 @@ def command(*arguments, **environment):
 
 def error_line(capsys):
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("faceemo: error: ") and err.count("\n") == 1
+    assert out == "" and err.startswith(("faceemo: error: ", "params.yaml: error: ")) and err.count("\n") == 1
     return err
 
 
@@ -110,6 +111,12 @@ def test_scan_takes_emotions_in_english_and_korean(project, words):
     assert {source.emotion for source in read_sources().values()} == {"neutral"}
 
 
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"faceemo {importlib.metadata.version('faceemo')}\n"
+
+
 def test_an_unknown_emotion_is_one_line(project, capsys):
     assert main(["scan", "내 사진", "--emotions", "joy"]) == 1
     assert "unknown emotion 'joy'" in error_line(capsys)
@@ -142,7 +149,7 @@ def drop_the_folder(project):
 def break_params(project):
     text = (project / "params.yaml").read_text(encoding="utf-8")
     (project / "params.yaml").write_text(text.replace("lr: 0.001", "lr: abc"), encoding="utf-8")
-    return "params.yaml: lr must be a number, not 'abc'"
+    return "params.yaml: error: lr must be a number, not 'abc'"
 
 
 def drop_params(project):

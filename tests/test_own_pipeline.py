@@ -93,11 +93,11 @@ def test_an_emotion_that_no_source_holds_is_one_line_that_lists_the_known(projec
     project.change_text("params.yaml", "- bored\n", "- board\n")
     output = project.dvc("repro", code=None)
     assert "no faces" in output and "'board'" in output and "there are bored, neutral" in output
-    project.change_text("params.yaml", "limit: null", "limit: 90")
+    project.change_text("params.yaml", "limit: ", "limit: 90 ")
     output = project.dvc("repro", code=None)
     assert "extract: error: params.yaml: emotions: no source holds 'board'; known are bored, neutral" in output
     assert "Traceback" not in output
-    project.change_text("params.yaml", "limit: 90", "limit: null")
+    project.change_text("params.yaml", "limit: 90 ", "limit: ")
     project.change_text("params.yaml", "- board\n", "- bored\n")
 
 

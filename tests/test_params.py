@@ -1,8 +1,10 @@
+import shutil
 import unicodedata
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
 from faceemo.errors import FaceemoError
 from faceemo.params import load_params
@@ -48,6 +50,27 @@ def message_of(load, content):
     assert "\n" not in message
     assert "params.yaml" in message
     return message
+
+
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        ("lr=1e-5", "lr=0.001"),
+        ("limit=100", "limit=null"),
+        ("train.whiten=null", "train.whiten=300"),
+        ("emotions=[neutral,{low:[sad,hurt]}]", "emotions=[neutral,anxious]"),
+    ],
+)
+def test_an_experiment_changes_its_own_lines_of_params_yaml_alone(tmp_path, change, back):
+    path = shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    before = Path(path).read_text(encoding="utf-8")
+    apply_overrides(path, [change])  # what dvc exp run -S does to the file
+    after = Path(path).read_text(encoding="utf-8")
+    key = change.partition("=")[0].rpartition(".")[2]
+    kept = [line for line in before.splitlines() if not line.lstrip().startswith(key) and line != "- anxious"]
+    assert after != before and all(line in after.splitlines() for line in kept)
+    apply_overrides(path, [back])
+    assert Path(path).read_text(encoding="utf-8") == before
 
 
 def test_the_repositorys_params_load_and_are_typed():
@@ -201,7 +224,7 @@ def test_broken_yaml_is_one_line(load, text):
 def test_a_file_that_is_not_utf8_is_one_line(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes("lr: 0.1  # 학습률\n".encode("cp949"))
-    with pytest.raises(FaceemoError, match=r"params\.yaml is not valid YAML") as error:
+    with pytest.raises(FaceemoError, match=r"params\.yaml: not valid YAML") as error:
         load_params(path)
     assert "\n" not in str(error.value)
 

@@ -121,7 +121,7 @@ def _read(path: Path) -> object:
             is_damaged = archive.testzip() is not None  # torch.load compares no CRC-32
         values = None if is_damaged else torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise FaceemoError(f"{path}: no such model; train one with 'dvc repro'") from None
+        raise FaceemoError(f"{path}: no such model; train one with 'dvc repro', or name one with --model") from None
     except Exception as error:  # zipfile and torch.load raise errors of many kinds for what is not their own
         reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
         raise FaceemoError(f"{path}: not a faceemo model ({reason})") from None

@@ -33,7 +33,7 @@ def project(tmp_path, monkeypatch):
     """A project with an archive of ten pictures, three of them damaged, extracted to shards of four rows."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(extraction, "SHARD_ROWS", 4)
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("workers: null", "workers: 1")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("workers: ", "workers: 1 ")
     Path("params.yaml").write_text(text, encoding="utf-8")
     make_archive()
     damage(4, 6, 9)
@@ -172,7 +172,7 @@ def test_shards_of_other_settings_are_not_put_aside(project, capsys):
 
 def test_with_a_limit_the_rows_are_those_of_the_pictures_chosen(project):
     text = Path("params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(text.replace("limit: null", "limit: 7"), encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("limit: ", "limit: 7 "), encoding="utf-8")
     make_archive()
     damage(*range(10))
     scan_and_extract()
