@@ -8,6 +8,7 @@ from faceemo.console import importing, printable, run
 
 with importing("faceemo"):
     import argparse
+    import contextlib
     import dataclasses
     import importlib.metadata
     from pathlib import Path
@@ -21,6 +22,7 @@ with importing("faceemo"):
     from faceemo.extraction.pictures import write_seen
     from faceemo.extraction.scan import Scan, scan
     from faceemo.extraction.sources import Source, check_emotions, write_sources
+    from faceemo.outputs import said_to, written_to
     from faceemo.params import load_params
     from faceemo.paths import (
         FEATURES_FOLDER,
@@ -41,12 +43,23 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     def command() -> int | None:
-        args = _parser().parse_args(arguments)  # within run: its help holds Hangul
+        args = _parse(arguments)  # within run: its help holds Hangul
         if args.needs_project:
             load_params()
         return args.command(args)
 
     return run("faceemo", command)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The arguments, with paths before, between and behind the options: argparse takes only the first run of them."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(args, "paths") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.paths += map(Path, rest)
+    return args
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,20 +115,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(command)
     command.add_argument(
         "--format",
-        choices=("table", "csv", "jsonl", "parquet"),
+        choices=("table", "csv", "tsv", "json", "jsonl", "parquet"),
         help="default: what the suffix of --out tells, else table",
     )
-    command.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal")
+    command.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal; -: stdout")
     command.add_argument(
         "--annotate", type=Path, metavar="DIR", help="write pictures and videos with mesh, label and bars there"
     )
     command.add_argument(
         "--neutral",
-        nargs="+",
+        action="append",
         type=Path,
         metavar="PATH",
-        help="neutral faces, for a model trained with a normalize.baseline: pictures or folders of one person, or "
-        "pictures whose names tell their subjects, each for the same subject's faces",
+        help="neutral faces, for a model trained with a normalize.baseline: a picture or a folder of one person, or "
+        "pictures whose names tell their subjects, each for the same subject's faces; again for more",
     )
     command.add_argument("--workers", type=_at_least(1), metavar="N", help="processes; default: one a core")
     command.set_defaults(command=_predict, needs_project=False)
@@ -332,10 +345,11 @@ def _folds(args: argparse.Namespace) -> None:
     settings = {PARAMS_FILE.name: load_params()}
     if args.changes:
         settings[" ".join(args.changes)] = load_params(changes=dict(map(_change, args.changes)))
-    result = compare_over_folds(FEATURES_FOLDER, settings, args.folds, args.seeds)
-    write_json(args.out, result)
-    print("\n".join(fold_lines(result)))
-    print(f"wrote {args.out}")
+    with contextlib.redirect_stdout(said_to(args.out)):  # its progress too
+        result = compare_over_folds(FEATURES_FOLDER, settings, args.folds, args.seeds)
+    with written_to(args.out) as temporary:
+        write_json(temporary, result)
+    print("\n".join(fold_lines(result)), f"wrote {args.out}", sep="\n", file=said_to(args.out))
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from faceemo.errors import FaceemoError, FileError
 from faceemo.paths import DVC_RWLOCK_FILE
@@ -114,10 +115,12 @@ def _rwlock_is_broken() -> bool:
 
 
 @contextmanager
-def progress(total: int | None, description: str, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
+def progress(
+    total: int | None, description: str, unit: str, done: int = 0, to: TextIO | None = None
+) -> Iterator[Callable[..., None]]:
     """Yield advance(count, **postfix): a tqdm bar on a terminal, a plain line every few seconds elsewhere.
 
-    total: None where it is not known.
+    total: None where it is not known. to: where plain lines go, stdout if not said.
     """
     description = printable(description)
     if sys.stderr.isatty():
@@ -144,6 +147,6 @@ def progress(total: int | None, description: str, unit: str, done: int = 0) -> I
             rate = (position - done) / (now - start)
             extra = "".join(f", {key} {value}" for key, value in postfix.items())
             reached = position if total is None else f"{position} of {total}"
-            print(f"{description}: {reached} {unit}, {rate:.1f} {unit}/s{extra}", flush=True)
+            print(f"{description}: {reached} {unit}, {rate:.1f} {unit}/s{extra}", file=to, flush=True)
 
     yield advance

@@ -1,4 +1,5 @@
 import importlib.metadata
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from made_archives import ANXIOUS, heed_ctrl_c
 from made_models import model_file
@@ -309,6 +311,35 @@ class TestPredict:
         np.testing.assert_allclose(own, model.judge(own_change, none[0])[0], atol=2e-6)
         assert own != other
 
+    def test_neutral_takes_one_path_and_what_stands_behind_it_is_judged(self, folder):
+        model_file(folder, baseline="neutral")
+        first, second = f"사진{os.sep}가.jpg", f"사진{os.sep}나.jpg"
+        expected = self.predict(second, "--neutral", first, "--format", "csv")
+        assert expected[0] == 0 and second in expected[1]
+        for arguments in (["--neutral", first, second], ["--neutral", first, "--workers", "1", second]):
+            assert self.predict(*arguments, "--format", "csv") == expected
+        code, out, _ = self.predict(first, "--neutral", first, "--neutral", second, second, "--format", "csv")
+        assert code == 0 and [line.split(",")[0] for line in out.splitlines()[1:]] == [first, second]
+        mean = EmotionModel.load().mean_face([first, second])
+        np.testing.assert_allclose(
+            [float(value) for value in out.splitlines()[2].split(",")[-2:]],
+            EmotionModel.load().predict_proba(second, mean),
+            atol=2e-6,
+        )
+
+    def test_an_option_that_is_none_is_still_told(self, folder, capsys):
+        with pytest.raises(SystemExit):
+            main(["predict", "사진", "--format", "csv", "사진", "--nuetral", "a.jpg"])
+        assert "unrecognized arguments: 사진 --nuetral a.jpg" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("name", ["json", "parquet"])
+    def test_rows_alone_go_to_stdout_and_words_to_stderr(self, folder, name):
+        done = command("predict", "사진/가.jpg", "--out", "-", "--format", name)
+        assert (done.returncode, done.stderr.strip()) == (0, b"wrote -: 1 ok")
+        rows = json.loads(done.stdout) if name == "json" else pq.read_table(io.BytesIO(done.stdout)).to_pylist()
+        assert [row["path"] for row in rows] == ["사진/가.jpg" if os.sep == "/" else "사진\\가.jpg"]
+        assert not list(folder.glob("-*"))
+
     def test_without_a_neutral_face_a_neutral_model_does_not_guess(self, folder):
         model_file(folder, baseline="neutral")
         code, out, err = self.predict("사진")
@@ -333,6 +364,8 @@ class TestPredict:
             (["사진", "--model", "사진/cut.jpg"], "cut.jpg: not a faceemo model"),
             (["사진/cut.jpg"], "no face to judge: 1 decode_error"),
             (["사진", "--format", "parquet"], "name a file with --out"),
+            (["사진", "--out", "결과.xlsx"], "--out 결과.xlsx: nothing is written as .xlsx; name it .txt, .csv"),
+            (["사진", "--out", "사진"], "--out 사진: this is a folder; name a file in it"),
             (["사진", "--neutral", "사진/가.jpg"], "judges single pictures"),
         ],
     )

@@ -138,6 +138,14 @@ def test_progress_without_a_terminal_is_plain_lines_with_count_rate_and_extras(c
     assert 0 < rate <= 50 / 0.05  # the 100 done before are not this run's speed
 
 
+def test_plain_lines_of_progress_leave_stdout_to_the_output_where_that_is_asked(capsys, monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0)
+    with progress(2, "predict", "pictures", to=sys.stderr) as advance:
+        advance(1)
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("predict: 1 of 2 pictures")
+
+
 def test_a_name_in_progress_neither_ends_the_line_nor_moves_the_cursor(capsys, monkeypatch):
     monkeypatch.setattr(console, "PLAIN_SECONDS", 0)
     with progress(2, ODD, "pictures") as advance:

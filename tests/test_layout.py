@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("extraction", "features", "training", "prediction", "server", "report")  # in the order of the flow
 APART = {("server", "report"), ("report", "server")}
-GROUND = ("params", "plainyaml", "paths", "console", "emotions", "errors", "durable", "rows", "status")
+GROUND = ("params", "plainyaml", "paths", "console", "emotions", "errors", "durable", "outputs", "rows", "status")
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.features.geometry import FOREHEAD, FRONTAL_LEAN, LEFT_EYE, NOSE_BRIDGE, NOSE_TIP, RIGHT_EYE
+from faceemo.outputs import said_to, written_to
 from faceemo.params import NormalizeParams
 from faceemo.prediction.predict import EmotionModel
 
@@ -50,7 +50,7 @@ BASELINE_INPUT = (
 
 
 def export_onnx(model_path: Path, out: Path) -> None:
-    """Write a trained model as ONNX, whole or not at all, and print what it takes and gives.
+    """Write a trained model as ONNX, whole or not at all, or to stdout for `-`, and say what it takes and gives.
 
     Inputs, float32: landmarks [N, 478, 3]; size [N, 2], width and height in pixels; for a model that judges change also
     baseline [1 or N, 1434]. Outputs, float32: probabilities [N, classes]; for a model that judges change also features
@@ -63,15 +63,16 @@ def export_onnx(model_path: Path, out: Path) -> None:
     except ImportError:
         raise FaceemoError('export needs ONNX: python -m pip install -c constraints.txt -e ".[export]"') from None
     model = EmotionModel.load(model_path)
-    with written_whole(out) as temporary:
+    with written_to(out) as temporary:
         _trace(model, temporary)
         graph = onnx.load(temporary)
         onnx.helper.set_model_props(graph, _metadata(model))
         onnx.checker.check_model(graph, full_check=True)
         onnx.save(graph, temporary)
+        size = temporary.stat().st_size / 1e6
     inputs, outputs = (", ".join(map(_described, values)) for values in (graph.graph.input, graph.graph.output))
-    size = out.stat().st_size / 1e6
-    print(f"wrote {out}: {inputs} to {outputs}; classes {', '.join(model.classes_)}; {size:.1f} MB")
+    classes = ", ".join(model.classes_)
+    print(f"wrote {out}: {inputs} to {outputs}; classes {classes}; {size:.1f} MB", file=said_to(out))
 
 
 class LandmarkModel(nn.Module):

@@ -1,6 +1,7 @@
-"""Predictions written as a table for people, CSV, JSON lines or Parquet."""
+"""Predictions written as a table for people, CSV, TSV, JSON, JSON lines or Parquet."""
 
 import csv
+import functools
 import itertools
 import json
 import sys
@@ -12,11 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceemo.console import printable
-from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
+from faceemo.outputs import is_stdout, is_stream, written_to
 from faceemo.prediction.predict import Prediction
 
-SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+FORMATS = ("table", "csv", "tsv", "json", "jsonl", "parquet")
+SUFFIXES = {".txt": "table", **{f".{name}": name for name in FORMATS[1:]}}
+FOR_EXCEL = ("csv", "tsv")  # which takes a file for UTF-8 only with the mark at its beginning
 PARQUET_ROWS = 1000  # in memory at once
 
 BOX_WIDTH = 19  # in a table: left,top,right,bottom of four digits each
@@ -25,26 +28,40 @@ FIXED = ("path", "seconds", "status", "error", "turned", *BOX, "label")  # and o
 
 
 def format_of(name: str | None, out: Path | None) -> str:
-    """The format asked for, or else the one that the suffix of the file tells, or else a table."""
-    return name or (SUFFIXES.get(out.suffix.lower(), "table") if out else "table")
+    """The format asked for, or else the one that the suffix of the file tells; a table for a stream that has none.
+
+    Raises FaceemoError for a folder, and for a suffix that tells no format.
+    """
+    is_file = out is not None and not is_stream(out)
+    suffix = out.suffix.lower() if out else ""
+    if name is None and suffix not in SUFFIXES and is_file:
+        raise FaceemoError(
+            f"--out {out}: {f'nothing is written as {suffix}' if suffix else 'no suffix tells the format'}; name it "
+            f"{', '.join(SUFFIXES)} (Excel opens .csv), or give a --format"
+        )
+    return name or SUFFIXES.get(suffix, "table")
 
 
 def write_predictions(predictions: Iterable[Prediction], classes: list[str], name: str, out: Path | None) -> None:
-    """Write predictions as they come in the format `name`, to the file `out`, whole or not at all, or to stdout.
+    """Write predictions in the format `name`: into the file `out`, whole or not at all, or row by row to a stream.
 
-    Raises FaceemoError for Parquet to stdout.
+    out: None or `-` for stdout. Raises FaceemoError for Parquet to the terminal and for a folder.
     """
-    if out is None:
-        if name == "parquet":
+    to_stdout = out is None or is_stdout(out)
+    if name == "parquet":
+        if out is None or (to_stdout and sys.stdout.isatty()):
             raise FaceemoError("--format parquet cannot go to the terminal; name a file with --out")
-        _TEXT[name](predictions, classes, sys.stdout)
-        return
-    with written_whole(out) as temporary:
-        if name == "parquet":
+        with written_to(out) as temporary:
             _write_parquet(predictions, classes, temporary)
-        else:
-            with temporary.open("w", encoding="utf-8", newline="\n") as file:
-                _TEXT[name](predictions, classes, file)
+    elif to_stdout:
+        _TEXT[name](predictions, classes, sys.stdout)
+    elif is_stream(out):
+        with out.open("w", encoding="utf-8", newline="\n") as stream:
+            _TEXT[name](predictions, classes, stream)
+    else:
+        encoding = "utf-8-sig" if name in FOR_EXCEL else "utf-8"
+        with written_to(out) as temporary, temporary.open("w", encoding=encoding, newline="\n") as file:
+            _TEXT[name](predictions, classes, file)
 
 
 def _write_parquet(predictions: Iterable[Prediction], classes: list[str], path: Path) -> None:
@@ -96,17 +113,39 @@ def _write_table(predictions: Iterable[Prediction], classes: list[str], file: Te
         file.flush()
 
 
-def _write_csv(predictions: Iterable[Prediction], classes: list[str], file: TextIO) -> None:
-    writer = csv.DictWriter(file, (*FIXED, *classes), lineterminator="\n")
+def _write_csv(predictions: Iterable[Prediction], classes: list[str], file: TextIO, delimiter: str = ",") -> None:
+    writer = csv.DictWriter(file, (*FIXED, *classes), delimiter=delimiter, lineterminator="\n")
     writer.writeheader()
     for prediction in predictions:
         row = _row(prediction, classes)
         writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+        file.flush()
 
 
 def _write_jsonl(predictions: Iterable[Prediction], classes: list[str], file: TextIO) -> None:
     for prediction in predictions:
-        file.write(json.dumps(_row(prediction, classes), ensure_ascii=False) + "\n")
+        file.write(_json(prediction, classes, file) + "\n")
+        file.flush()
 
 
-_TEXT = {"table": _write_table, "csv": _write_csv, "jsonl": _write_jsonl}
+def _write_json(predictions: Iterable[Prediction], classes: list[str], file: TextIO) -> None:
+    before = "[\n"
+    for prediction in predictions:
+        file.write(before + _json(prediction, classes, file))
+        file.flush()
+        before = ",\n"
+    file.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+def _json(prediction: Prediction, classes: list[str], file: TextIO) -> str:
+    is_unicode = file.encoding.lower().startswith("utf")  # a Korean Windows console is CP949
+    return json.dumps(_row(prediction, classes), ensure_ascii=not is_unicode)
+
+
+_TEXT = {
+    "table": _write_table,
+    "csv": _write_csv,
+    "tsv": functools.partial(_write_csv, delimiter="\t"),
+    "json": _write_json,
+    "jsonl": _write_jsonl,
+}

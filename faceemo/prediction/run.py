@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from faceemo.console import progress
 from faceemo.errors import FaceemoError
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
+from faceemo.outputs import is_stdout, said_to
 from faceemo.prediction.annotate import annotate
 from faceemo.prediction.baselines import MeansSoFar, read_baselines
 from faceemo.prediction.formats import format_of, write_predictions
@@ -54,7 +56,7 @@ def predict(options: PredictOptions) -> None:
     statuses: Counter[str] = Counter()
     total = count_inputs(files)
     try:
-        with progress(total, "predict", "pictures") if options.out else contextlib.nullcontext() as advance:
+        with _progress(options.out, total) as advance:
             write_predictions(_counted(predictions, statuses, advance), classes, name, options.out)
     except WorkerDiedError as error:
         raise FaceemoError(str(error)) from None
@@ -62,7 +64,15 @@ def predict(options: PredictOptions) -> None:
         found = ", ".join(f"{count} {status}" for status, count in statuses.items()) or "no pictures"
         raise FaceemoError(f"no face to judge: {found}")
     if options.out:
-        print(f"wrote {options.out}: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
+        counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+        print(f"wrote {options.out}: {counts}", file=said_to(options.out), flush=True)
+
+
+def _progress(out: Path | None, total: int | None) -> AbstractContextManager[Callable[..., None] | None]:
+    """How far it is, unless the rows themselves show that on the terminal or on the way to another program."""
+    if out is None or (is_stdout(out) and sys.stdout.isatty()):
+        return contextlib.nullcontext()
+    return progress(total, "predict", "pictures", to=said_to(out))
 
 
 def _say(note: str) -> None:

@@ -10,9 +10,9 @@ import jinja2
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from faceemo.durable import write_text_whole
 from faceemo.emotions import KOREAN
 from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample
+from faceemo.outputs import said_to, written_to
 from faceemo.paths import LANDMARKS_FOLDER
 from faceemo.report.charts import history_charts, reliability_chart, roc_chart
 from faceemo.report.lastrun import LastRun, read_last_run
@@ -45,8 +45,10 @@ def write_report(out: Path) -> None:
 
     Raises FaceemoError if a file of the run is missing, or if they are not all of one run.
     """
-    write_text_whole(out, render(read_last_run()))
-    print(f"wrote {out}")
+    html = render(read_last_run())
+    with written_to(out) as temporary:
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+    print(f"wrote {out}", file=said_to(out))
 
 
 def render(run: LastRun) -> str:

@@ -2,6 +2,11 @@ import csv
 import dataclasses
 import io
 import json
+import os
+import queue
+import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -50,12 +55,29 @@ def predictions():
         (None, "a.csv", "csv"),
         (None, "a.JSONL", "jsonl"),
         (None, "a.parquet", "parquet"),
+        (None, "a.tsv", "tsv"),
+        (None, "a.json", "json"),
         (None, "a.txt", "table"),
         ("jsonl", "a.csv", "jsonl"),
+        ("csv", "a", "csv"),
+        (None, os.devnull, "table"),
     ],
 )
 def test_the_format_is_what_was_asked_for_or_what_the_suffix_tells(name, out, expected, tmp_path):
     assert format_of(name, out and tmp_path / out) == expected
+
+
+@pytest.mark.parametrize(
+    ("out", "what"),
+    [("a.xlsx", "nothing is written as .xlsx"), ("a.csv.gz", "nothing is written as .gz"), ("a", "no suffix tells")],
+)
+def test_a_suffix_that_tells_no_format_is_refused_with_those_that_do(out, what, tmp_path):
+    with pytest.raises(FaceemoError) as error:
+        format_of(None, tmp_path / out)
+    assert f"{tmp_path / out}: {what}" in str(error.value)
+    assert "name it .txt, .csv, .tsv, .json, .jsonl, .parquet (Excel opens .csv), or give a --format" in str(
+        error.value
+    )
 
 
 def test_the_table_has_a_line_a_picture_with_the_path_last(capsys):
@@ -107,6 +129,60 @@ def test_json_lines_and_parquet_hold_the_same_rows(tmp_path):
     assert lines[2]["label"] is None and lines[2]["left"] is None and lines[0]["seconds"] is None
 
 
+def test_json_is_one_array_of_the_same_rows_also_where_there_are_none(tmp_path, capsys):
+    write_predictions(predictions(), CLASSES, "json", tmp_path / "a.json")
+    rows = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    write_predictions(predictions(), CLASSES, "jsonl", Path("-"))
+    assert rows == [json.loads(line) for line in capsys.readouterr().out.splitlines()] and len(rows) == 3
+    write_predictions([], CLASSES, "json", None)
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_json_on_a_korean_windows_console_is_json(monkeypatch):
+    odd = Prediction(Input("사진 \N{GRINNING FACE}.jpg", None, None, Reading("decode_error", "cut"), None))
+    for name in ("json", "jsonl"):
+        out = io.TextIOWrapper(io.BytesIO(), "cp949", errors="backslashreplace")
+        monkeypatch.setattr(sys, "stdout", out)
+        write_predictions([odd], CLASSES, name, None)
+        out.flush()
+        read = json.loads(out.buffer.getvalue().decode("cp949"))
+        assert (read[0] if name == "json" else read)["path"] == "사진 \N{GRINNING FACE}.jpg"
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_a_file_for_excel_tells_that_it_is_utf_8_and_a_stream_does_not(name, delimiter, tmp_path, capsys):
+    write_predictions(predictions(), CLASSES, name, tmp_path / "a")
+    data = (tmp_path / "a").read_bytes()
+    assert data.startswith(b"\xef\xbb\xbfpath")
+    write_predictions(predictions(), CLASSES, name, None)
+    assert capsys.readouterr().out.encode() == data[3:]
+    rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig")), delimiter=delimiter))
+    assert [row["path"] for row in rows] == ["사진 1.jpg", "a.mp4", "b,c.jpg"] and list(rows[0]) == COLUMNS
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFO")
+def test_rows_reach_a_fifo_as_they_come(tmp_path):
+    fifo = tmp_path / "rows.jsonl"
+    os.mkfifo(fifo)
+    lines = queue.Queue()
+
+    def read():
+        with fifo.open(encoding="utf-8") as file:
+            for line in file:
+                lines.put(line)
+
+    def slowly():
+        for prediction in predictions():
+            yield prediction
+            assert json.loads(lines.get(timeout=10))["path"] == prediction.input.path
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    write_predictions(slowly(), CLASSES, "jsonl", fifo)
+    reader.join(10)
+    assert fifo.is_fifo() and list(tmp_path.iterdir()) == [fifo]
+
+
 def test_parquet_without_a_file_is_refused():
     with pytest.raises(FaceemoError, match="name a file with --out"):
         write_predictions(predictions(), CLASSES, "parquet", None)
@@ -117,7 +193,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         yield next(predictions())
         raise RuntimeError("power")
 
-    for name in ("table", "csv", "jsonl", "parquet"):
+    for name in ("table", "csv", "json", "jsonl", "parquet"):
         with pytest.raises(RuntimeError, match="power"):
             write_predictions(broken(), CLASSES, name, tmp_path / f"a.{name}")
     assert list(tmp_path.iterdir()) == []

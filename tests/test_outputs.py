@@ -1,0 +1,85 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from faceemo.errors import FaceemoError
+from faceemo.outputs import STDOUT, is_stream, said_to, written_to
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFO, and links only for administrators")
+WRITE = """
+import sys
+from pathlib import Path
+from faceemo.outputs import said_to, written_to
+out = Path(sys.argv[1])
+with written_to(out) as temporary:
+    temporary.write_bytes(b"\\xffbytes\\n")
+print("said", file=said_to(out))
+"""
+
+
+def write(out, text="new"):
+    with written_to(out) as temporary:
+        temporary.write_text(text)
+
+
+@needs_posix
+@pytest.mark.parametrize("target", ["real.csv", "elsewhere/real.csv"])
+def test_a_link_stays_and_the_file_that_it_leads_to_is_replaced(tmp_path, target):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "link.csv"
+    link.symlink_to(target)
+    for text in ("first", "second"):  # the first time it leads to nothing
+        write(link, text)
+        assert link.is_symlink() and (tmp_path / target).read_text() == text
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "link.csv", Path(target).parts[0]}
+
+
+@needs_posix
+def test_a_fifo_gets_the_bytes_and_stays_one(tmp_path):
+    fifo = tmp_path / "fifo.csv"
+    os.mkfifo(fifo)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(fifo.read_text()))
+    reader.start()
+    assert is_stream(fifo)
+    write(fifo)
+    reader.join(10)
+    assert got == ["new"] and fifo.is_fifo() and list(tmp_path.iterdir()) == [fifo]
+
+
+@needs_posix
+def test_a_device_stays_one():
+    write(Path(os.devnull))
+    assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.parametrize("out", ["-", pytest.param("/dev/stdout", marks=needs_posix)])
+def test_what_is_written_to_stdout_is_alone_there(out, tmp_path):
+    done = subprocess.run([sys.executable, "-c", WRITE, out], cwd=tmp_path, capture_output=True, timeout=60)
+    assert (done.stdout, done.stderr.strip()) == (b"\xffbytes\n", b"said")
+    log = tmp_path / "log"
+    for _ in range(2):
+        with log.open("ab") as file:
+            subprocess.run([sys.executable, "-c", WRITE, out], cwd=tmp_path, stdout=file, timeout=60)
+    assert log.read_bytes() == b"\xffbytes\n" * 2
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def test_a_file_is_whole_or_not_there_and_its_command_speaks_on_stdout(tmp_path):
+    path = tmp_path / "new" / "a.csv"
+    with pytest.raises(ValueError, match="mine"), written_to(path) as temporary:
+        temporary.write_text("half")
+        raise ValueError("mine")
+    assert not path.exists()
+    write(path)
+    assert path.read_text() == "new" and list(path.parent.iterdir()) == [path]
+    assert said_to(path) is sys.stdout and said_to(STDOUT) is sys.stderr
+
+
+def test_a_folder_is_named(tmp_path):
+    with pytest.raises(FaceemoError, match="this is a folder; name a file in it"):
+        write(tmp_path)
