@@ -177,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write what the last run was trained on and how it holds on unseen people, as one HTML file.",
     )
     command.add_argument("--out", type=Path, default=REPORT_FILE, metavar="FILE")
+    command.add_argument("--language", choices=("ko", "en"), help="default: the system's")
     command.set_defaults(command=_report, needs_project=True)
     return parser
 
@@ -354,9 +355,10 @@ def _folds(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     with importing("faceemo"):
+        from faceemo.report.language import system_language
         from faceemo.report.page import write_report
 
-    write_report(args.out)
+    write_report(args.out, args.language or system_language())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from faceemo.report.language import Language
 from faceemo.report.lastrun import LastRun
 
 LARGEST_DOT, SMALLEST_DOT = 12.0, 3.5
@@ -106,59 +107,65 @@ def ticks(low: float, high: float, whole: bool = False) -> list[float]:
     return [round(number * step, 10) for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def history_charts(run: LastRun) -> list[tuple[str, Chart]]:
-    """Loss and accuracy by epoch."""
-    epochs = [epoch.epoch for epoch in run.history]
-    kept = run.history[run.kept_epoch - 1]
+def history_charts(run: LastRun, language: Language) -> list[tuple[str, Chart]]:
+    """Loss and accuracy by epoch, each with its title."""
+    say, epochs, kept = language.say, [epoch.epoch for epoch in run.history], run.history[run.kept_epoch - 1]
+    names = {"train": say("train"), "valid": say("valid")}
     charts = []
-    for what in ("loss", "accuracy"):
-        values = {split: [getattr(epoch, f"{split}_{what}") for epoch in run.history] for split in ("train", "valid")}
+    for what, axis, title in (
+        ("loss", say("loss"), say("Loss by epoch")),
+        ("accuracy", say("accuracy"), say("Accuracy by epoch")),
+    ):
+        values = {split: [getattr(epoch, f"{split}_{what}") for epoch in run.history] for split in names}
         finite = [value for one in values.values() for value in one if np.isfinite(value)]
         plane = Plane((min(epochs), max(epochs[-1], 2)), (0, 1 if what == "accuracy" else max([*finite, 0.1]) * 1.05))
         radii = [3.0] * len(epochs) if len(epochs) == 1 else None
-        says = (
-            f"{what} over {len(epochs)} epochs; at epoch {kept.epoch}, which was kept: "
-            f"train {getattr(kept, f'train_{what}'):.3f}, valid {getattr(kept, f'valid_{what}'):.3f}"
+        lines = [plane.line(name, split, epochs, values[split], radii) for split, name in names.items()]
+        says = say(
+            "%(what)s over %(epochs)s epochs; at epoch %(kept)s, which was kept: train %(train)s, valid %(valid)s",
+            what=axis,
+            epochs=len(epochs),
+            kept=kept.epoch,
+            **{split: f"{values[split][run.kept_epoch - 1]:.3f}" for split in names},
         )
-        lines = [plane.line(split, split, epochs, values[split], radii) for split in ("train", "valid")]
-        charts.append(
-            (what, Chart(says, plane.x_axis("epoch", whole=True), plane.y_axis(what), lines, plane.x(kept.epoch)))
-        )
+        x_axis = plane.x_axis(say("epoch"), whole=True)
+        charts.append((title, Chart(says, x_axis, plane.y_axis(axis), lines, plane.x(kept.epoch))))
     return charts
 
 
-def reliability_chart(bins: list[tuple[float, float, int]], classes: int) -> Chart:
+def reliability_chart(bins: list[tuple[float, float, int]], classes: int, language: Language) -> Chart:
     """Share right by confidence, from bins of confidence, share right and pictures, which a dot's area shows."""
-    plane = Plane((1 / classes, 1), (0, 1))
+    say, plane = language.say, Plane((1 / classes, 1), (0, 1))
     confidence, right, pictures = (list(column) for column in zip(*bins, strict=True))
     radii = [max(SMALLEST_DOT, LARGEST_DOT * np.sqrt(number / max(pictures))) for number in pictures]
-    says = "; ".join(f"{sure:.0%} sure: {share:.0%} right of {number} pictures" for sure, share, number in bins)
+    text = "%(sure)s sure: %(right)s right of %(pictures)s pictures"
+    says = [say(text, sure=f"{sure:.0%}", right=f"{share:.0%}", pictures=number) for sure, share, number in bins]
     lines = [
-        plane.line("as sure as it is right", "guide", [1 / classes, 1], [1 / classes, 1]),
-        plane.line("the model; a larger dot is more pictures", "valid", confidence, right, radii),
+        plane.line(say("as sure as it is right"), "guide", [1 / classes, 1], [1 / classes, 1]),
+        plane.line(say("the model; a larger dot is more pictures"), "valid", confidence, right, radii),
     ]
-    return Chart(says, plane.x_axis("how sure the model is"), plane.y_axis("share right"), lines)
+    return Chart("; ".join(says), plane.x_axis(say("how sure the model is")), plane.y_axis(say("share right")), lines)
 
 
-def roc_chart(run: LastRun, target: np.ndarray) -> Chart:
+def roc_chart(run: LastRun, target: np.ndarray, language: Language) -> Chart:
     """The ROC curve of the second of two classes, with the threshold of evaluation.json."""
-    first, second = run.dataset.classes
+    say, (first, second) = language.say, map(language.class_name, run.dataset.classes)
     plane = Plane((0, 1), (0, 1))
     false_positive, true_positive, _ = roc_curve(target == 1, run.probability[:, 1])
     threshold = run.evaluation["threshold"]
     reached = threshold["test"]
     lines = [
-        plane.line("guessing", "guide", [0, 1], [0, 1]),
-        plane.line("the model", "valid", false_positive, true_positive),
+        plane.line(say("guessing"), "guide", [0, 1], [0, 1]),
+        plane.line(say("the model"), "valid", false_positive, true_positive),
         plane.line(
-            f"threshold {threshold['threshold']:.3f}",
+            say("threshold %(threshold)s", threshold=f"{threshold['threshold']:.3f}"),
             "point",
             [reached["false_positive_rate"]],
             [reached["recall"]],
             [5.0],
         ),
     ]
-    says = f"ROC curve, area {run.evaluation['test']['learnt']['auroc']:.3f}"
-    return Chart(
-        says, plane.x_axis(f"share of {first} taken for {second}"), plane.y_axis(f"share of {second} found"), lines
-    )
+    x_axis = plane.x_axis(say("share of %(first)s taken for %(second)s", first=first, second=second))
+    y_axis = plane.y_axis(say("share of %(second)s found", second=second))
+    says = say("ROC curve, area %(area)s", area=f"{run.evaluation['test']['learnt']['auroc']:.3f}")
+    return Chart(says, x_axis, y_axis, lines)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ class LastRun:
 
     sources: all of data/sources.yaml, also those of emotions that the run leaves out.
     evaluation: evaluation.json. history: a row an epoch.
-    made: the day on which models/emotion.pt was written; md5: of that file, as dvc.lock has it.
+    md5: of models/emotion.pt, as dvc.lock has it.
     voted: of each source the emotions that its column `votes` counts, none without a label archive.
     extractors: by engine the versions, by library, that made its landmarks; more than one where archives were
         extracted apart.
@@ -45,7 +44,6 @@ class LastRun:
     sources: dict[str, Source]
     evaluation: dict
     history: list[Epoch]
-    made: date
     md5: str
     extractors: dict[str, dict[str, list[str]]]
     voted: dict[str, tuple[str, ...]]
@@ -81,10 +79,9 @@ def read_last_run() -> LastRun:
     probability = _judge_test(model, dataset, files)
     if not _log_loss_matches(evaluation, dataset, probability):
         raise _not_of(EVALUATION_FILE.name, MODEL_FILE.as_posix())
-    made = date.fromtimestamp(MODEL_FILE.stat().st_mtime)
     voted = {key: voted_classes(file) for key, file in files.items()}
     extractors = _extractors([one["extract"] for one in settings.values()])
-    return LastRun(params, sources, evaluation, history, made, md5, extractors, voted, dataset, probability)
+    return LastRun(params, sources, evaluation, history, md5, extractors, voted, dataset, probability)
 
 
 def _read_evaluation() -> dict:

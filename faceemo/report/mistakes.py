@@ -17,7 +17,11 @@ FACE_WIDTH, FACE_HEIGHT, FACE_MARGIN = 480, 540, 12
 
 @dataclass(frozen=True)
 class Mistake:
-    """One face. row: its index among the landmarks of `source`. face: float64 [478, 2], x and y in picture widths."""
+    """One face.
+
+    row: its index among the landmarks of `source`. agreement: of so many raters those who saw `actual`, None without
+    any. face: float64 [478, 2], x and y in picture widths.
+    """
 
     actual: str
     predicted: str
@@ -28,6 +32,7 @@ class Mistake:
     sex: str | None
     age: int | None
     agreement: int | None
+    raters: int
     face: np.ndarray
 
 
@@ -53,6 +58,7 @@ def strongest_mistakes(
                 confidence=float(confidence[index]),
                 **{name: row[name] for name in ("source", "row", "subject", "sex", "age")},
                 agreement=int(targets.votes[test[index], learnt]) if targets.raters[test[index]] else None,
+                raters=int(targets.raters[test[index]]),
                 face=_face(landmarks_folder / row["source"], row["row"], row["image"]),
             )
         )

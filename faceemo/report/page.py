@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,12 +10,15 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from faceemo.emotions import KOREAN
-from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample
 from faceemo.outputs import said_to, written_to
-from faceemo.paths import LANDMARKS_FOLDER
+from faceemo.paths import EVALUATION_FILE, LANDMARKS_FOLDER
+from faceemo.report.cautions import cautions
 from faceemo.report.charts import history_charts, reliability_chart, roc_chart
+from faceemo.report.language import Language
 from faceemo.report.lastrun import LastRun, read_last_run
 from faceemo.report.mistakes import draw_face, strongest_mistakes
+from faceemo.report.numerals import count, decimal, percent
+from faceemo.report.recording import find_recording
 from faceemo.report.tallies import (
     FEW_PEOPLE,
     agreement,
@@ -29,48 +31,38 @@ from faceemo.report.tallies import (
     tested,
     trained,
 )
-from faceemo.status import Status
 from faceemo.training.evaluate import RESAMPLES, calibration_bins
 
 MISTAKES = 12
 DISPUTED = 8  # people
-FEW_TEST_PEOPLE = 30  # the interval over people is then rough itself
-LOW_COVERAGE = 0.95
 LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy", "pyarrow")
-NO_BREAK_SPACE, EN_DASH = "\u00a0", "\u2013"
 
 
-def write_report(out: Path) -> None:
-    """Write the report on the last run of the project in the current folder.
+def write_report(out: Path, language: str) -> None:
+    """Write the report on the last run of the project in the current folder, in "ko" or "en".
 
     Raises FaceemoError if a file of the run is missing, or if they are not all of one run.
     """
-    html = render(read_last_run())
+    html = render(read_last_run(), Language(language))
     with written_to(out) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
     print(f"wrote {out}", file=said_to(out))
 
 
-def render(run: LastRun) -> str:
+def render(run: LastRun, language: Language) -> str:
     """The report as HTML; whatever comes from files is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("faceemo.report", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, decimal=decimal, count=count, interval=interval, value=parameter_value)
     target, predicted = run.dataset.targets.learnt[run.dataset.test], run.probability.argmax(axis=1)
     classes = len(run.dataset.classes)
     bins = list(zip(*calibration_bins(run.probability, target), strict=True))
     mistakes = strongest_mistakes(run.dataset, run.probability, LANDMARKS_FOLDER, MISTAKES)
-    return environment.get_template("report.html").render(
+    template = _environment(language).get_template("report.html")
+    return template.render(
         run=run,
         evaluation=run.evaluation,
         classes=run.dataset.classes,
+        language=language,
         korean=KOREAN,
-        cautions=cautions(run),
+        cautions=cautions(run, language),
         tested=tested(run),
         trained=trained(run),
         majority=np.bincount(target).max() / len(target),
@@ -83,11 +75,11 @@ def render(run: LastRun) -> str:
         agreement=agreement(run),
         seen=seen_by_archive(run),
         disputed=disputed_people(run, DISPUTED),
-        history=history_charts(run),
-        confusion=confusion_matrix(target, predicted, labels=range(classes)),
+        history=history_charts(run, language),
+        confusion=confusion_matrix(target, predicted, labels=range(classes)).tolist(),
         bins=bins,
-        reliability=reliability_chart(bins, classes),
-        roc=roc_chart(run, target) if classes == 2 else None,
+        reliability=reliability_chart(bins, classes, language),
+        roc=roc_chart(run, target, language) if classes == 2 else None,
         groups={column: groups(run, column, predicted) for column in ("sex", "age", "professional")},
         few_people=FEW_PEOPLE,
         mistakes=[(mistake, draw_face(mistake.face)) for mistake in mistakes],
@@ -96,25 +88,29 @@ def render(run: LastRun) -> str:
         versions={name: importlib.metadata.version(name) for name in ("faceemo", *LIBRARIES)},
         python=platform.python_version(),
         system=platform.platform(),
-        revision=git_revision(),
+        recording=find_recording(EVALUATION_FILE),
     )
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    return EN_DASH if share is None else f"{100 * share:.{digits}f}{NO_BREAK_SPACE}%"
+def _environment(language: Language) -> jinja2.Environment:
+    """Templates with `_` for the texts of this language."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("faceemo.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(language, newstyle=True)
 
+    def interval(bounds: tuple[float, float]) -> str:
+        low, high = bounds
+        return language.say("%(low)s to %(high)s", low=f"{100 * low:.1f}", high=percent(high))
 
-def decimal(number: float | None) -> str:
-    return EN_DASH if number is None else f"{number:.3f}"
-
-
-def count(number: int | None) -> str:
-    return EN_DASH if number is None else f"{number:,}"
-
-
-def interval(bounds: tuple[float, float]) -> str:
-    low, high = bounds
-    return f"{100 * low:.1f} to {percent(high)}"
+    environment.filters.update(percent=percent, decimal=decimal, count=count, interval=interval)
+    environment.filters.update(value=parameter_value, named=language.class_name)
+    return environment
 
 
 def parameter_value(value: object) -> str:
@@ -129,77 +125,3 @@ def parameter_value(value: object) -> str:
 def class_text(name: str, members: tuple[str, ...]) -> str:
     """A class as an entry of `emotions` has it."""
     return name if members == (name,) else f"{name}: [{', '.join(members)}]"
-
-
-def baseline_text(run: LastRun) -> str:
-    """What faces are compared with, what that asks for in use, and how many people could not be."""
-    subjects, statuses = (run.dataset.rows[name].to_pylist() for name in ("subject", "status"))
-    faces = [pair for pair in zip(subjects, statuses, strict=True) if pair[1] in (Status.OK, Status.NO_BASELINE)]
-    people = {subject for subject, _ in faces} - {None}
-    without = people - {subject for subject, status in faces if status == Status.OK}
-    text = {
-        "neutral": "normalize.baseline: neutral. A face is judged by how it differs from the same person's neutral "
-        "face, so the numbers hold only where a neutral picture of that person can be had.",
-        "person": "normalize.baseline: person. A face is judged by how it differs from the mean face of the same "
-        "person, so the numbers hold only where there are more pictures of that person, with about the same mix of "
-        "emotions.",
-    }[run.params.normalize.baseline]
-    return f"{text} {count(len(without))} of {count(len(people))} people have no such baseline and are left out."
-
-
-def cautions(run: LastRun) -> list[str]:
-    """What to know before a number of this run is quoted, a sentence or two each."""
-    subjects, coverage, test = run.evaluation["subjects"], run.evaluation["coverage"], run.evaluation["test"]
-    chosen = {name for members in run.params.emotions.values() for name in members}
-    used = {key: source for key, source in run.sources.items() if chosen & {source.emotion, *source.classes}}
-    found = []
-    if holds_sample(used):
-        found.append(f"{SAMPLE_NOTE}.")
-    if subjects["overlap"]:
-        found.append(
-            f"{count(subjects['overlap'])} people are in more than one split (split.by: {run.params.split.by}). The "
-            "model knows people it is tested on, so its numbers flatter it; split.by: person keeps them apart."
-        )
-    if subjects["each"]:
-        found.append(
-            f"--subject each: {count(subjects['each'])} pictures are taken for a person each. The numbers are of "
-            "pictures, not people: the model may have been trained on other pictures of the people it is tested on, "
-            "which flatters it."
-        )
-    people = tested(run).people
-    low, high = test["learnt"]["balanced_accuracy_interval"]
-    if people < FEW_TEST_PEOPLE and not subjects["each"]:
-        found.append(
-            f"The test has only {people} people. The interval is {100 * (high - low):.0f} points wide, and with so few "
-            "people it is rough itself."
-        )
-    if run.params.normalize.baseline != "none":
-        found.append(baseline_text(run))
-    if subjects["unknown"]:
-        found.append(
-            f"{count(subjects['unknown'])} pictures name no person. The test has none of them; whether training has "
-            "seen people of the test in them nobody can tell."
-        )
-    if coverage[Status.OK] < LOW_COVERAGE * coverage["images"]:
-        found.append(
-            f"Only {percent(coverage['ok'] / coverage['images'])} of the pictures could be used. Where the others "
-            f"count as wrong, accuracy is {percent(test['archive']['all_pictures']['accuracy'])}."
-        )
-    if run.params.limit is not None:
-        found.append(f"limit: {run.params.limit}. Only so many pictures of each archive were taken.")
-    return found
-
-
-def git_revision() -> str | None:
-    """The project's commit, and whether files differ from it; None without git or outside a repository."""
-    try:
-        commit = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{commit} with uncommitted changes" if changed else commit
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, check=True, encoding="utf-8", errors="replace")
-    return done.stdout.strip()

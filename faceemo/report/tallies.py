@@ -113,6 +113,15 @@ def agreement(run: LastRun) -> dict[str, list[int]]:
     return rows
 
 
+def count_baselines(run: LastRun) -> tuple[int, int]:
+    """People without the baseline that the run asks for, and all people with a face."""
+    rows = _own_rows(run)
+    faces = rows.filter(pc.is_in(rows["status"], pa.array([Status.OK, Status.NO_BASELINE])))
+    people = set(faces["subject"].to_pylist()) - {None}
+    ok = set(faces.filter(pc.equal(faces["status"], Status.OK))["subject"].to_pylist())
+    return len(people - ok), len(people)
+
+
 @dataclass(frozen=True)
 class Seen:
     """What raters saw in the pictures of an archive or of a person.
