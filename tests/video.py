@@ -47,6 +47,16 @@ def write_mjpeg(path: Path, frames: list[np.ndarray]) -> Path:
     return path
 
 
+def video_file(path: Path, pictures: list[np.ndarray], rate: float = 10.0, code: str = "mp4v") -> Path:
+    """A video of pictures uint8 [height, width, 3]."""
+    height, width, _ = pictures[0].shape
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), rate, (width, height))
+    for picture in pictures:
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
 def _framed(picture: np.ndarray) -> np.ndarray:
     """A portrait in the middle of a wide picture whose sides are out of focus."""
     height, width = picture.shape[:2]

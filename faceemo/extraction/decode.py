@@ -14,6 +14,8 @@ from PIL import (
 
 EXIF_ORIENTATION = 0x0112
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF")  # all that Pillow may try: never EPS, for which it starts Ghostscript
+# Of pictures in ISO base media files: https://github.com/nokiatech/heif and AV1 Image File Format 1.1
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
 MAX_SIDE = 1_000_000  # a PNG of 1 x 120,000,000 takes 1 MB in an archive and Pillow 3 GB, a pointer a row
 REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can divide by while it decodes
 
@@ -65,7 +67,7 @@ class Picture:
             try:
                 return Image.open(io.BytesIO(self._data), formats=FORMATS)
             except Image.UnidentifiedImageError:
-                raise DecodeError("not a picture in a known format") from None
+                raise DecodeError(_unknown(self._data)) from None
             except Image.DecompressionBombError:
                 raise DecodeError(f"pixels above the bound of {self._max_pixels}") from None
 
@@ -97,6 +99,13 @@ class Picture:
             if orientation in range(1, 9):
                 return orientation
         return 1
+
+
+def _unknown(data: bytes) -> str:
+    """What is said of bytes in no known format."""
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+        return "a HEIC or AVIF picture, which is not read; save it as JPEG (iPhone: Camera, Formats, Most Compatible)"
+    return "not a picture in a known format"
 
 
 def rgb_of(image: Image.Image) -> np.ndarray:

@@ -8,13 +8,15 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from faceemo.durable import rename, written_whole
+from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import mesh_edges, within
-from faceemo.prediction.inputs import FRAMES_PER_SECOND
+from faceemo.prediction.inputs import DRAWN_MARK, is_readable
 from faceemo.prediction.predict import Prediction, points_in_pixels
+from faceemo.prediction.videos import Video, video_codec
 from faceemo.status import Status
 
+MARK_TEXT = "'faceemo predict --annotate' draws into this folder, and passes over it in a folder that it is to judge.\n"
 JPEG_QUALITY = 90
 JPEG_MAX_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 MESH_OPACITY = 0.45
@@ -22,28 +24,46 @@ NAME_BYTES = 200  # file systems take 255
 MESH, INK, PAPER, BAR, OTHER_BAR = (120, 220, 255), (255, 255, 255), (20, 24, 31), (56, 160, 255), (130, 138, 150)
 
 
+def check_drawing_folder(folder: Path, files: list[Path]) -> None:
+    """Raises FaceemoError if drawing into `folder` would replace one of the files to judge, or others like them."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FaceemoError(f"--annotate {folder}: this is no folder; name a new folder")
+    if any(file.parent.resolve() == folder.resolve() for file in files):
+        raise FaceemoError(f"--annotate {folder}: pictures to judge lie there and would be replaced; name a new folder")
+    if not (folder / DRAWN_MARK).exists() and any(map(is_readable, folder.iterdir())):
+        raise FaceemoError(
+            f"--annotate {folder}: pictures or videos lie there that may not be drawn ones and could be replaced; name "
+            "a new folder"
+        )
+
+
 def annotate(predictions: Iterable[Prediction], classes: list[str], folder: Path) -> Iterator[Prediction]:
-    """Yield the predictions on, having written each picture to `folder` as a JPEG and each video as an MP4.
+    """Yield the predictions on, having written each picture to `folder` as a JPEG and each video as one (see videos).
 
     Inputs that did not decode have no picture, and a picture too long for a JPEG is reduced. Raises FaceemoError if a
     video cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / DRAWN_MARK).write_text(MARK_TEXT, encoding="utf-8")
     names = _Names()
-    video: _Video | None = None
+    video: Video | None = None
+    number: int | None = None
     try:
         for prediction in predictions:
             found = prediction.input
-            if video is not None and found.path != video.source:
+            if video is not None and found.video != number:
                 video.close()
                 video = None
             if found.reading.status in (Status.OK, Status.NO_FACE):
                 picture = draw(found.pixels(), prediction, classes)
-                if found.seconds is None:
+                if found.video is None:
                     _write_picture(folder / names.get(found.path, ".jpg"), picture)
                 else:
                     if video is None:
-                        video = _Video(found.path, folder / names.get(found.path, ".mp4"))
+                        number = found.video
+                        video = Video(found.path, folder / names.get(found.path, video_codec()[1]))
                     video.add(picture)
             yield prediction
     except BaseException:
@@ -133,36 +153,3 @@ class _Names:
 def _write_picture(path: Path, rgb: np.ndarray) -> None:
     with written_whole(path) as temporary:
         Image.fromarray(within(rgb, JPEG_MAX_SIDE, rgb.size)).save(temporary, format="JPEG", quality=JPEG_QUALITY)
-
-
-class _Video:
-    """An MP4 that appears under its name when it is complete."""
-
-    def __init__(self, source: str, path: Path) -> None:
-        self.source = source
-        self._path = path
-        self._temporary = path.with_name(f"{path.stem}.part{path.suffix}")  # OpenCV goes by the suffix
-        capture = cv2.VideoCapture(source)
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        capture.release()
-        self._rate = rate if 1 <= rate <= 240 else FRAMES_PER_SECOND
-        self._writer: cv2.VideoWriter | None = None
-
-    def add(self, rgb: np.ndarray) -> None:
-        height, width, _ = rgb.shape
-        if self._writer is None:
-            code = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._temporary), code, self._rate, (width, height))
-            if not self._writer.isOpened():
-                raise FaceemoError(f"{self._path}: this video cannot be written; is the disk full?")
-        self._writer.write(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
-            rename(self._temporary, self._path)
-
-    def discard(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
-        self._temporary.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ looked at in parallel threads.
 import functools
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import PICTURE_SUFFIXES, Archive, Member, is_macos_extra, parse_picture_name
 from faceemo.extraction.decode import Picture, turned_over
 from faceemo.extraction.executors import default_workers, in_order, open_workers
-from faceemo.extraction.pictures import PictureFile
+from faceemo.extraction.pictures import PictureFile, member_picture
 from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.worker import (
     CHUNK_PICTURES,
@@ -35,6 +36,8 @@ from faceemo.params import ExtractParams
 from faceemo.status import Status
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
+HEIC_SUFFIXES = (".heic", ".heif", ".hif", ".avif")  # not read, but each is a row that says what to do
+DRAWN_MARK = ".faceemo-drawn"  # a file in every folder that faceemo draws into
 FRAMES_PER_SECOND = 30.0  # of a video that does not tell
 FRAMES_AHEAD = 2  # decoded and not yet looked at: a frame of 4K has 25 MB
 SHORT_OF_FRAMES = 0.95  # a video that gives less of the frames it claims was cut; some containers only estimate
@@ -46,6 +49,7 @@ class Input:
 
     path: a file, or `archive.zip/member`. seconds: from the start of a video, None for a picture.
     subject: the person that a picture's name tells, if it does.
+    video: of a frame, which of the videos it is of, counted from 0: the same file may come twice.
     pixels: gives uint8 [height, width, 3], RGB, upright (turned as the reading says), full size; only for a reading
         that decoded.
     """
@@ -55,6 +59,7 @@ class Input:
     subject: str | None
     reading: Reading
     pixels: Callable[[], np.ndarray]
+    video: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,28 +71,45 @@ class _Pictures:
     data: Callable[[int], bytes]
 
 
-def find_inputs(paths: list[Path]) -> list[Path]:
+def find_inputs(paths: list[Path], note: Callable[[str], None] = lambda text: None) -> list[Path]:
     """The files to read: folders become the pictures, archives and videos below them, in the order of their names.
 
+    Folders below them that faceemo has drawn into are passed over, and `note` is told.
     Raises FaceemoError for a path that is not there and for a folder without any of these.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            known = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".zip")
-            below = [
-                file
-                for file in sorted(path.rglob("*"))
-                if file.suffix.lower() in known and file.is_file() and not is_macos_extra(file.as_posix())
-            ]
-            if not below:
-                raise FaceemoError(f"{path}: no pictures, archives or videos below this folder ({' '.join(known)})")
-            files += below
+            files += _files_below(path, note)
         elif path.exists():
             files.append(path)
         else:
             raise FaceemoError(f"{path}: no such file or folder")
     return files
+
+
+def _files_below(folder: Path, note: Callable[[str], None]) -> list[Path]:
+    everything = sorted(folder.rglob("*"))
+    drawn_folders = {path.parent for path in everything if path.name == DRAWN_MARK} - {folder}
+    files: list[Path] = []
+    drawn: Counter[Path] = Counter()
+    for path in filter(is_readable, everything):
+        if found := drawn_folders.intersection(path.parents):
+            drawn[min(found)] += 1
+        else:
+            files.append(path)
+    for path, count in drawn.items():
+        note(f"note: passed over what faceemo drew in {path} ({count}); name that folder itself to judge it")
+    if not files:
+        known = " ".join((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".zip"))
+        raise FaceemoError(f"{folder}: no pictures, archives or videos below this folder ({known})")
+    return files
+
+
+def is_readable(path: Path) -> bool:
+    """Whether this is a picture, archive or video by its name, and a file."""
+    known = (*PICTURE_SUFFIXES, *HEIC_SUFFIXES, *VIDEO_SUFFIXES, ".zip")
+    return path.suffix.lower() in known and path.is_file() and not is_macos_extra(path.as_posix())
 
 
 def count_inputs(files: list[Path]) -> int | None:
@@ -101,7 +123,7 @@ def _count_pictures(file: Path) -> int:
     if not _is_archive(file):
         return 1
     with Archive(file) as archive:
-        return len(archive.pictures)
+        return len(archive.pictures) + len(_heic_members(archive))
 
 
 def read_inputs(files: list[Path], settings: ExtractParams, workers: int | None = None) -> Iterator[Input]:
@@ -109,10 +131,11 @@ def read_inputs(files: list[Path], settings: ExtractParams, workers: int | None 
 
     Raises FaceemoError for an archive that cannot be read, WorkerDiedError when a worker dies.
     """
+    videos = itertools.count()
     for is_video, group in itertools.groupby(files, _is_video):
         if is_video:
             for path in group:
-                yield from _read_video(path, settings, workers)
+                yield from _read_video(path, next(videos), settings, workers)
         else:
             yield from _read_pictures(list(group), settings, workers)
 
@@ -150,6 +173,10 @@ def _runs(files: list[Path], settings: ExtractParams) -> Iterator[_Pictures]:
 def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:
     with Archive(path) as archive:
         digest, names = archive.digest(), [member.name for member in archive.pictures]
+        heic = [
+            member_picture(f"{_shown(path)}/{member.name}", path, index, member)
+            for index, member in _heic_members(archive)
+        ]
 
     for indices in batches(list(range(len(names))), CHUNK_PICTURES):
 
@@ -159,6 +186,14 @@ def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:
 
         shown = [f"{_shown(path)}/{names[index]}" for index in indices]
         yield _Pictures(shown, Chunk(str(path), digest, settings, indices), member_data)
+    for pictures in batches(heic, CHUNK_PICTURES):
+        yield _Pictures([picture.name for picture in pictures], FileChunk(pictures, settings), lambda index: b"")
+
+
+def _heic_members(archive: Archive) -> list[tuple[int, Member]]:
+    """Those members, with their indices, that the archive does not count among its pictures."""
+    members = enumerate(archive.members)
+    return [one for one in members if one[1].name.lower().endswith(HEIC_SUFFIXES) and not is_macos_extra(one[1].name)]
 
 
 @functools.lru_cache(maxsize=1)
@@ -168,7 +203,7 @@ def _kept_open(path: Path) -> tuple[Archive, list[Member]]:
     return archive, archive.pictures
 
 
-def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Iterator[Input]:
+def _read_video(path: Path, number: int, settings: ExtractParams, workers: int | None) -> Iterator[Input]:
     video = cv2.VideoCapture(str(path))
     claimed = video.get(cv2.CAP_PROP_FRAME_COUNT)
     count = 0
@@ -189,7 +224,7 @@ def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Ite
     def look(frame: tuple[float, np.ndarray]) -> Input:
         seconds, rgb = frame
         reading = measure_pixels(rgb, worker_mesh(settings))
-        return Input(_shown(path), seconds, None, reading, lambda: rgb)
+        return Input(_shown(path), seconds, None, reading, lambda: rgb, number)
 
     threads = workers or default_workers()
     try:
@@ -201,7 +236,9 @@ def _read_video(path: Path, settings: ExtractParams, workers: int | None) -> Ite
         video.release()
     if count < SHORT_OF_FRAMES * claimed or not count:
         why = f"ended after {count} of {claimed:.0f} frames" if count else "no video in a known format"
-        yield Input(_shown(path), None, None, Reading(Status.DECODE_ERROR, why), lambda: np.zeros((0, 0, 3), np.uint8))
+        yield Input(
+            _shown(path), None, None, Reading(Status.DECODE_ERROR, why), lambda: np.zeros((0, 0, 3), np.uint8), number
+        )
 
 
 def _shown(path: Path) -> str:

@@ -15,7 +15,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
 from faceemo.outputs import is_stdout, said_to
-from faceemo.prediction.annotate import annotate
+from faceemo.prediction.annotate import annotate, check_drawing_folder
 from faceemo.prediction.baselines import MeansSoFar, read_baselines
 from faceemo.prediction.formats import format_of, write_predictions
 from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
@@ -44,7 +44,9 @@ def predict(options: PredictOptions) -> None:
     silence_native_log()
     torch.set_num_threads(1)  # the cores are busy reading
     name = format_of(options.format, options.out)
-    files = find_inputs(options.paths)
+    files = find_inputs(options.paths, _say)
+    if options.annotate:
+        check_drawing_folder(options.annotate, files)
     model = EmotionModel.load(options.model)
     if note := engine_note(model):
         _say(note)

@@ -3,11 +3,14 @@ import numpy as np
 import pytest
 from made_archives import ANXIOUS, SETTINGS
 from PIL import Image
+from video import video_file
 
+from faceemo.errors import FaceemoError
 from faceemo.extraction.worker import Reading
-from faceemo.prediction.annotate import annotate, draw
-from faceemo.prediction.inputs import Input, read_inputs
+from faceemo.prediction.annotate import annotate, check_drawing_folder, draw
+from faceemo.prediction.inputs import DRAWN_MARK, Input, read_inputs
 from faceemo.prediction.predict import Prediction
+from faceemo.prediction.videos import video_codec
 
 CLASSES = ["neutral", "anxious"]
 SURE = np.array([0.2, 0.8], np.float32)
@@ -84,7 +87,7 @@ def test_pictures_are_passed_on_and_written_under_names_that_stay_in_the_folder(
     everything = [*predictions, broken, no_face("none.jpg")]
     assert list(annotate(everything, CLASSES, out)) == everything
     written = sorted(path.name for path in out.iterdir())
-    assert len(written) == len(paths) + 1
+    assert len(written) == len(paths) + 2 and DRAWN_MARK in written
     assert {"사진.jpg", "사진-2.jpg", "evil.jpg", "q_.jpg", "none.jpg"} <= set(written)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     with Image.open(out / "사진.jpg") as picture:
@@ -97,30 +100,58 @@ def test_a_picture_too_long_for_a_jpeg_is_written_reduced(tmp_path):
         assert picture.size == (4, 33_000)
 
 
-def test_a_video_becomes_a_video_with_as_many_frames(tmp_path, face):
-    source = tmp_path / "사람.mp4"
-    writer = cv2.VideoWriter(str(source), cv2.VideoWriter_fourcc(*"mp4v"), 12.5, (384, 512))
-    for _ in range(7):
-        writer.write(face.input.pixels()[:, :, ::-1].copy())
-    writer.release()
-    frames = [changed(face, path=str(source), seconds=number / 12.5) for number in range(7)]
-    assert list(annotate([no_face("a.jpg"), *frames, no_face("b.jpg")], CLASSES, tmp_path / "out"))[1:-1] == frames
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg", "b.jpg", "사람.mp4"]
-    video = cv2.VideoCapture(str(tmp_path / "out" / "사람.mp4"))
-    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
-    shown = []
+def frames_of(path):
+    video = cv2.VideoCapture(str(path))
+    rate, shown = video.get(cv2.CAP_PROP_FPS), []
     while (frame := video.read())[0]:
-        shown.append(frame[1])
-    assert len(shown) == 7
-    drawn = draw(face.input.pixels(), face, CLASSES)[:, :, ::-1].astype(int)
-    assert np.abs(shown[3] - drawn).mean() < np.abs(shown[3] - face.input.pixels()[:, :, ::-1].astype(int)).mean() / 2
+        shown.append(frame[1][:, :, ::-1])
+    return rate, shown
+
+
+def test_a_video_becomes_a_video_with_as_many_frames(tmp_path, face):
+    source = video_file(tmp_path / "사람.mp4", [face.input.pixels()] * 7, 12.5)
+    frames = [changed(face, path=str(source), seconds=number / 12.5, video=0) for number in range(7)]
+    out = tmp_path / "out"
+    assert list(annotate([no_face("a.jpg"), *frames, no_face("b.jpg")], CLASSES, out))[1:-1] == frames
+    drawn_video = f"사람{video_codec()[1]}"
+    assert sorted(path.name for path in out.iterdir()) == [DRAWN_MARK, "a.jpg", "b.jpg", drawn_video]
+    rate, shown = frames_of(out / drawn_video)
+    assert rate == pytest.approx(12.5) and len(shown) == 7
+    before = face.input.pixels().astype(int)
+    drawn = draw(face.input.pixels(), face, CLASSES).astype(int)
+    assert np.abs(shown[3] - drawn).mean() < np.abs(shown[3] - before).mean() / 2
+
+
+def test_the_same_video_twice_is_two_videos(tmp_path, face):
+    source = video_file(tmp_path / "talk.mp4", [face.input.pixels()] * 3, 10)
+    found = read_inputs([source, source], SETTINGS, 1)
+    list(annotate([Prediction(one, face.label, SURE) for one in found], CLASSES, tmp_path / "out"))
+    suffix = video_codec()[1]
+    for name in (f"talk{suffix}", f"talk-2{suffix}"):
+        assert len(frames_of(tmp_path / "out" / name)[1]) == 3
 
 
 def test_an_interrupted_video_leaves_nothing_half(tmp_path, face):
     def frames():
-        yield changed(face, path="x.mp4", seconds=0.0)
+        yield changed(face, path="x.mp4", seconds=0.0, video=0)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         list(annotate(frames(), CLASSES, tmp_path / "out"))
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [DRAWN_MARK]
+
+
+def test_a_folder_is_not_drawn_into_where_that_could_replace_a_picture(tmp_path, face):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    check_drawing_folder(mine, [])
+    (mine / "notes.txt").touch()
+    check_drawing_folder(mine, [])
+    (mine / "a.jpg").touch()
+    for files, message in (([], "may not be drawn ones"), ([mine / "a.jpg"], "pictures to judge lie there")):
+        with pytest.raises(FaceemoError, match=message):
+            check_drawing_folder(mine, files)
+    with pytest.raises(FaceemoError, match="this is no folder"):
+        check_drawing_folder(mine / "a.jpg", [])
+    list(annotate([no_face("a.jpg")], CLASSES, tmp_path / "drawn"))
+    check_drawing_folder(tmp_path / "drawn", [mine / "a.jpg"])  # another run draws there again

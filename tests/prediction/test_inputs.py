@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, encoded
+from video import video_file
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.worker import read_task
 from faceemo.prediction import inputs
-from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
+from faceemo.prediction.inputs import DRAWN_MARK, count_inputs, find_inputs, read_inputs
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +27,6 @@ def faces():
 def face_file(tmp_path, faces):
     path = tmp_path / "사진 1.jpg"
     path.write_bytes(faces[0][1])
-    return path
-
-
-def video_file(path, pictures, rate=10.0, code="mp4v"):
-    height, width, _ = pictures[0].shape
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), rate, (width, height))
-    for picture in pictures:
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    writer.release()
     return path
 
 
@@ -53,6 +45,19 @@ class TestFindInputs:
             (tmp_path / name).write_bytes(b"x")
         found = [path.relative_to(tmp_path).as_posix() for path in find_inputs([tmp_path])]
         assert found == ["a/1.zip", "a/z.mp4", "b.JPG"]
+
+    def test_what_faceemo_drew_below_a_folder_is_passed_over_and_told(self, tmp_path):
+        for name in ("a.jpg", "drawn/a.jpg", "drawn/talk.webm", f"drawn/{DRAWN_MARK}", "more/drawn/b.jpg"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        notes = []
+        found = find_inputs([tmp_path], notes.append)
+        assert found == [tmp_path / "a.jpg", tmp_path / "more" / "drawn" / "b.jpg"]
+        assert notes == [
+            f"note: passed over what faceemo drew in {tmp_path / 'drawn'} (2); name that folder itself to judge it"
+        ]
+        drawn = [tmp_path / "drawn" / "a.jpg", tmp_path / "drawn" / "talk.webm"]
+        assert find_inputs([tmp_path / "drawn"]) == find_inputs(drawn) == drawn
 
     def test_paths_keep_their_order(self, tmp_path):
         paths = [tmp_path / name for name in ("b.jpg", "a.jpg", "odd.name")]
@@ -116,6 +121,28 @@ def test_a_bad_picture_is_an_input_with_a_status(tmp_path, face_file, make_zip):
     blank.write_bytes(encoded(np.zeros((300, 300, 3), np.uint8), "PNG"))
     found = read(cut, text, blank, make_zip("bad.zip", ("a.jpg", b"")))
     assert [entry.reading.status for entry in found] == ["decode_error", "decode_error", "no_face", "decode_error"]
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+def test_a_heic_picture_is_a_row_that_says_what_to_do_wherever_it_lies(tmp_path, face_file, make_zip, brand):
+    """Its first bytes, as ISO/IEC 23008-12 lays them out; none of the rest is looked at."""
+    heic = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(100)
+    (tmp_path / "IMG_1.HEIC").write_bytes(heic)
+    (tmp_path / "IMG_2.jpg").write_bytes(heic)  # as some programs rename it
+    make_zip("z.zip", ("in/IMG_3.heif", heic), ("__MACOSX/._IMG_3.heif", heic), ("a.jpg", face_file.read_bytes()))
+    found = {Path(entry.path).name: entry.reading for entry in read(tmp_path)}
+    assert {name: reading.status for name, reading in found.items()} == {
+        "IMG_1.HEIC": "decode_error",
+        "IMG_2.jpg": "decode_error",
+        "IMG_3.heif": "decode_error",
+        "a.jpg": "ok",
+        face_file.name: "ok",
+    }
+    errors = {reading.error for reading in found.values() if reading.error}
+    assert errors == {
+        "a HEIC or AVIF picture, which is not read; save it as JPEG (iPhone: Camera, Formats, Most Compatible)"
+    }
+    assert count_inputs(find_inputs([tmp_path])) == 5
 
 
 def read_or_die(task):

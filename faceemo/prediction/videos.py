@@ -1,0 +1,90 @@
+"""Frames written as a video that a browser plays."""
+
+import functools
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceemo.durable import rename
+from faceemo.errors import FaceemoError
+from faceemo.prediction.inputs import FRAMES_PER_SECOND, SHORT_OF_FRAMES
+
+# OpenCV writes H.264 with what Windows and macOS have, or where it was built with an encoder, as its packages for Linux
+# are not; VP8 where they have libvpx, which takes a tenth of the time of VP9; MPEG-4, which no browser plays, anywhere.
+CODECS = (("avc1", ".mp4"), ("VP80", ".webm"), ("mp4v", ".mp4"))
+TRIED_SIZE = (240, 320, 3)
+TRIED_FRAMES = 5
+
+
+@functools.cache
+def video_codec() -> tuple[str, str]:
+    """The four letters and the file suffix of the first of CODECS that OpenCV can write here.
+
+    Raises FaceemoError if there is none.
+    """
+    for code, suffix in CODECS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"tried{suffix}"
+            writer = _writer(path, code, FRAMES_PER_SECOND, TRIED_SIZE)
+            for _ in range(TRIED_FRAMES):
+                writer.write(np.zeros(TRIED_SIZE, np.uint8))
+            writer.release()
+            if _holds_frames(path, TRIED_FRAMES):
+                return code, suffix
+    raise FaceemoError("OpenCV can write no video here; install faceemo again")
+
+
+class Video:
+    """A video of drawn frames that appears under its name when it is complete.
+
+    source: the video that the frames are of, whose rate it takes.
+    """
+
+    def __init__(self, source: str, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f"{path.stem}.part{path.suffix}")  # OpenCV goes by the suffix
+        capture = cv2.VideoCapture(source)
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
+        self._rate = rate if 1 <= rate <= 240 else FRAMES_PER_SECOND
+        self._writer: cv2.VideoWriter | None = None
+        self._frames = 0
+
+    def add(self, rgb: np.ndarray) -> None:
+        """Add a frame, uint8 [height, width, 3], without its last row and column where their number is odd."""
+        even = rgb[: rgb.shape[0] // 2 * 2, : rgb.shape[1] // 2 * 2]  # as H.264 wants it
+        if self._writer is None:
+            self._writer = _writer(self._temporary, video_codec()[0], self._rate, even.shape)
+        self._writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+        self._frames += 1
+
+    def close(self) -> None:
+        """Raises FaceemoError if it could not be written: OpenCV itself says nothing of a full disk."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        if not _holds_frames(self._temporary, self._frames):
+            self._temporary.unlink(missing_ok=True)
+            raise FaceemoError(f"{self._path}: this video cannot be written; is the disk full?")
+        rename(self._temporary, self._path)
+
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        if self._writer is not None:
+            self._writer.release()
+        self._temporary.unlink(missing_ok=True)
+
+
+def _writer(path: Path, code: str, rate: float, shape: tuple[int, ...]) -> cv2.VideoWriter:
+    return cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), rate, (shape[1], shape[0]))
+
+
+def _holds_frames(path: Path, count: int) -> bool:
+    """Whether a video was written to its end, by what it says of its length: that is written last."""
+    video = cv2.VideoCapture(str(path))
+    claimed = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    there, _ = video.read()
+    video.release()
+    return bool(there) and claimed >= SHORT_OF_FRAMES * count
