@@ -81,17 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--emotions", nargs="+", metavar="EMOTION", help="only these, in English or Korean: neutral anxious, 중립 불안"
     )
-    command.add_argument(
-        "--subject",
-        metavar="REGEX",
-        help="own pictures: the group of REGEX in a picture's name, with its folders, is the person: '([^/_]+)_'; "
-        "each: every picture is a person of its own",
-    )
-    command.add_argument(
-        "--rename",
-        metavar="WORD=CLASS,...",
-        help="own pictures: what words for emotions mean: surprise=embarrassed,fear=anxious",
-    )
+    _add_own(command)
     command.add_argument(
         "--hash", action="store_true", help="own pictures: read all of them, also those whose size and time are known"
     )
@@ -132,6 +122,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--workers", type=_at_least(1), metavar="N", help="processes; default: one a core")
     command.set_defaults(command=_predict, needs_project=False)
+
+    command = commands.add_parser(
+        "evaluate",
+        help="how good models are on labelled pictures that they have not seen",
+        description="Judge trained models on labelled pictures: class folders, archives of these or the set, a table. "
+        "Prints accuracy, balanced accuracy, macro F1, log loss and calibration with intervals over people, each class "
+        "and the confusion. Pictures of classes that a model does not know, and of people that it was trained on, are "
+        "counted and left out. Several models are compared on the pictures that all judge.",
+    )
+    command.add_argument(
+        "places", nargs="+", type=Path, metavar="PATH", help="a folder, archive or table, as faceemo scan takes it"
+    )
+    command.add_argument(
+        "--model",
+        dest="models",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help=f"default: {MODEL_FILE.as_posix()}; again for more, which are compared with the first",
+    )
+    _add_own(command)
+    command.add_argument(
+        "--neutral",
+        action="append",
+        type=Path,
+        metavar="PATH",
+        help="neutral faces, for a model trained with a normalize.baseline, again for more: pictures or folders of one "
+        "person, or of people whom their names tell. Without it they are each person's other neutral pictures in PATH",
+    )
+    command.add_argument("--seen", action="store_true", help="judge people too that the model was trained on")
+    command.add_argument("--out", type=Path, metavar="FILE", help="write all numbers there, as JSON")
+    command.add_argument("--plots", type=Path, metavar="DIR", help="write confusion and calibration there, as PNG")
+    command.add_argument("--workers", type=_at_least(1), metavar="N", help="processes; default: one a core")
+    command.set_defaults(command=_evaluate, needs_project=False)
 
     command = commands.add_parser(
         "serve",
@@ -182,6 +206,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_own(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--subject",
+        metavar="REGEX",
+        help="own pictures: the group of REGEX in a picture's name, with its folders, is the person: '([^/_]+)_'; "
+        "each: every picture is a person of its own",
+    )
+    command.add_argument(
+        "--rename",
+        metavar="WORD=CLASS,...",
+        help="own pictures: what words for emotions mean: surprise=embarrassed,fear=anxious",
+    )
+
+
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", type=Path, default=MODEL_FILE, metavar="FILE", help=f"default: {MODEL_FILE.as_posix()}"
@@ -218,16 +256,19 @@ def _scan(args: argparse.Namespace) -> None:
 
     params = load_params()
     emotions = tuple(emotion_name(word) for word in args.emotions) if args.emotions else None
-    if args.subject is not None:
-        check_pattern(args.subject)
-    options = OwnOptions(args.subject, _parse_rename(args.rename) if args.rename else {}, args.hash)
-    result = scan(args.places, emotions, options=options)
+    result = scan(args.places, emotions, options=_own_options(args, args.hash))
     for key, one in result.own.items():
         write_seen(key, one.looked_at)
     sources, unread = raise_attempts(result.sources, params)
     write_sources(sources)
     _print_scan(result, unread)
     _print_next(params.emotions, sources)
+
+
+def _own_options(args: argparse.Namespace, read_all: bool = False) -> OwnOptions:
+    if args.subject is not None:
+        check_pattern(args.subject)
+    return OwnOptions(args.subject, _parse_rename(args.rename) if args.rename else {}, read_all)
 
 
 def _print_scan(result: Scan, unread: "dict[str, Unread]") -> None:
@@ -323,6 +364,25 @@ def _predict(args: argparse.Namespace) -> None:
 
     names = (field.name for field in dataclasses.fields(PredictOptions))
     predict(PredictOptions(**{name: getattr(args, name) for name in names}))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    with importing("faceemo"):
+        from faceemo.prediction.evaluation import EvaluateOptions, evaluate
+
+    own = _own_options(args)
+    evaluate(
+        EvaluateOptions(
+            args.places,
+            args.models or [MODEL_FILE],
+            own,
+            args.neutral,
+            seen=args.seen,
+            out=args.out,
+            plots=args.plots,
+            workers=args.workers,
+        )
+    )
 
 
 def _serve(args: argparse.Namespace) -> None:

@@ -421,3 +421,87 @@ class TestPredict:
         done = command("predict", "사진", PYTHONUTF8="0", PYTHONIOENCODING="cp949")
         assert done.returncode == 0
         assert "가.jpg" in done.stdout.decode("cp949")
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        """A folder with two models, and no project around it: five faces and a cut picture in 사진/, and empty/."""
+        model_file(tmp_path / "other", classes=("anxious", "neutral", "happy"))
+        model_file(tmp_path)
+        names = ("불안/김_1.jpg", "불안/이_1.jpg", "중립/김_2.jpg", "중립/김_3.jpg", "지루함/이_2.jpg")
+        with zipfile.ZipFile(ANXIOUS) as archive:
+            for name, info in zip(names, archive.infolist(), strict=False):
+                (tmp_path / "사진" / name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / "사진" / name).write_bytes(archive.read(info))
+        (tmp_path / "사진/중립/이_cut.jpg").write_bytes(b"no picture")
+        (tmp_path / "empty").mkdir()
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    def evaluate(self, *arguments, **environment):
+        done = command("evaluate", *arguments, **environment)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def test_tells_and_writes_how_good_models_are(self, folder):
+        own = ("--subject", "/([^/_]+)_", "--rename", "지루함=bored")
+        models = ("--model", "models/emotion.pt", "--model", "other/models/emotion.pt")
+        code, out, err = self.evaluate("사진", *own, *models, "--out", "deep/결과.json", "--plots", "그림")
+        assert (code, err) == (0, "")
+        lines = out.splitlines()
+        assert lines[0] == "6 pictures (2 anxious, 1 bored, 3 neutral); 2 people"
+        assert "  left out, since it does not know their class: 1 bored" in lines
+        assert "  not judged: 1 decode_error" in lines
+        assert any(line.startswith("side by side, on the 4 pictures of 2 people that all judge") for line in lines)
+        found = json.loads((folder / "deep/결과.json").read_text(encoding="utf-8"))
+        assert list(found["models"]) == [str(Path(path)) for path in models[1::2]]
+        first = next(iter(found["models"].values()))
+        assert (first["unknown_classes"], first["label"]["pictures"]) == ({"bored": 1}, 4)
+        assert first["label"]["all_pictures"]["pictures"] == 5
+        assert sum(map(sum, first["label"]["confusion"])) == 4
+        assert f"    accuracy          {first['label']['accuracy']:.3f}" in out
+        drawn = sorted(path.name for path in (folder / "그림").iterdir())
+        assert drawn == [f"{n}-emotion-{what}.png" for n in (1, 2) for what in ("confusion", "reliability")]
+        assert sorted(path.name for path in folder.iterdir()) == ["deep", "empty", "models", "other", "그림", "사진"]
+
+    def test_says_pictures_not_people_where_nobody_is_known(self, folder):
+        code, out, _ = self.evaluate("사진", "--rename", "지루함=bored")
+        assert code == 0
+        assert "nothing tells who is in them, so that intervals are over pictures, not people" in out
+        assert out.endswith("in brackets: 95 % over pictures, not people\n") and "of 2 people" not in out
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["none"], "none: no such folder, archive or table"),
+            (["empty"], "no pictures and no source archive"),
+            (["사진/불안/김_1.jpg"], "김_1.jpg: neither a folder, a ZIP archive nor a table"),
+            (["사진"], "'지루함' cannot name a class"),
+            (["사진", "--rename", "지루함"], "--rename: '지루함' is not like"),
+            (["사진", "--rename", "지루함=bored,hurt=bored"], "--rename: nothing is called 'hurt'"),
+            (["사진/불안", "--subject", "(["], "is no regular expression"),
+            (["사진/불안", "--model", "none.pt"], "none.pt: no such model"),
+            (["사진/불안", "--model", "사진/중립/이_cut.jpg"], "이_cut.jpg: not a faceemo model"),
+            (["사진/불안", "--model", "models/emotion.pt", "--model", "models/emotion.pt"], "is given twice"),
+            (["사진/불안", "--neutral", "사진/중립"], "models/emotion.pt judges single pictures"),
+            (["사진/불안", "--out", "empty"], "--out empty is a folder; name a file"),
+            (["사진/불안", "--plots", "models/emotion.pt"], "is a file; name a folder"),
+        ],
+    )
+    def test_a_users_mistake_is_one_line_and_exit_1(self, folder, arguments, message):
+        code, _, err = self.evaluate(*arguments)
+        assert code == 1
+        assert err.startswith("faceemo: error: ") and message in err and err.count("\n") == 1
+
+    def test_without_any_face_the_statuses_are_told_and_the_exit_code_is_1(self, folder):
+        for path in folder.glob("사진/*/*.jpg"):
+            path.write_bytes(b"no picture")
+        code, out, err = self.evaluate("사진", "--rename", "지루함=bored")
+        assert code == 1 and "not judged: 5 decode_error" in out
+        assert err == "faceemo: error: no face to judge: see above what became of the pictures\n"
+
+    def test_a_console_of_korean_windows_shows_what_it_can(self, folder):
+        arguments = ("evaluate", "사진", "--rename", "지루함=bored", "--out", "결과 é.json")
+        done = command(*arguments, PYTHONUTF8="0", PYTHONIOENCODING="cp949")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert "결과 \\xe9.json" in done.stdout.decode("cp949")

@@ -72,22 +72,26 @@ class OwnPictures:
 
 
 @contextmanager
-def open_pictures(key: str, source: Source) -> Iterator[Pictures]:
-    """The pictures of a source as they are now. Raises FaceemoError if it cannot be read."""
-    opened = SetPictures(locate(source.path)) if source.emotion is not None else _open_own(key, source)
+def open_pictures(key: str, source: Source, look: bool = True) -> Iterator[Pictures]:
+    """The pictures of a source as they are now. Raises FaceemoError if it cannot be read.
+
+    look: whether pictures in files are looked at, so that their digest can be compared with that of a scan.
+    """
+    opened = SetPictures(locate(source.path)) if source.emotion is not None else _open_own(key, source, look)
     try:
         yield opened
     finally:
         opened.close()
 
 
-def _open_own(key: str, source: Source) -> OwnPictures:
+def _open_own(key: str, source: Source, look: bool) -> OwnPictures:
     path = locate(source.path)
     if not path.exists():
         raise FaceemoError(f"{key}: {path} is not there; connect it again, or run 'faceemo scan' on where it is now")
     found = list(pictures_at(path, source.level, read_table(path) if source.table else None))
-    seen = read_seen(key, locate(SEEN_FOLDER.as_posix()))
-    return OwnPictures(look_at_all(key, found, seen), None if source.table else path)
+    if look:
+        found = look_at_all(key, found, read_seen(key, locate(SEEN_FOLDER.as_posix())))
+    return OwnPictures(found, None if source.table else path)
 
 
 def pictures_at(path: Path, level: int | None, table: Table | None) -> Iterable[PictureFile]:

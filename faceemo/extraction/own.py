@@ -29,11 +29,16 @@ MAX_ID = 40  # characters, because ids become names of folders
 
 @dataclass(frozen=True)
 class OwnOptions:
-    """How `faceemo scan` was told to read sources of one's own. read_all: the pictures, whatever was seen of them."""
+    """How `faceemo scan` was told to read sources of one's own. read_all: the pictures, whatever was seen of them.
+
+    to_judge: a model is judged on the pictures, and nothing is learnt from them. They are then not looked at before
+    they are read, since no later scan is compared with this one, and one class is enough.
+    """
 
     subject: str | None = None
     rename: Mapping[str, str] = field(default_factory=dict)
     read_all: bool = False
+    to_judge: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ def scan_tree(key: str, path: Path, folder: str, options: OwnOptions, root: Path
         raise FaceemoError(f"{path}: no pictures in it")
     level = find_level(names, path)
     seen = {} if options.read_all else read_seen(key)
-    pictures = _looked_at(key, [file for file in files if has_class(file.name, level)], seen, path)
+    pictures = [file for file in files if has_class(file.name, level)]
+    pictures = pictures if options.to_judge else _looked_at(key, pictures, seen, path)
     labels = look_at_all(key, labels_among(path, files), seen)
     words = Counter(word_of(picture.name, level) for picture in pictures)
     classes = _classes(path, words, options.rename)
@@ -115,7 +121,8 @@ def scan_table(key: str, path: Path, folder: str, options: OwnOptions, root: Pat
     """Scan a table of pictures. Raises FaceemoError as read_table does, and if none of its pictures is there."""
     table = read_table(path)
     seen = {} if options.read_all else read_seen(key)
-    pictures = _looked_at(key, list(table_pictures(table, path.parent)), seen, path)
+    pictures = list(table_pictures(table, path.parent))
+    pictures = pictures if options.to_judge else _looked_at(key, pictures, seen, path)
     words = Counter(line.emotion for line in table.lines.values())
     classes = _classes(path, words, options.rename)
     people, nobodys = _people(key, list(table.lines), options.subject, table.lines)

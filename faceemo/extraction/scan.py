@@ -59,8 +59,8 @@ def scan(
 
     A folder with archives of the set stands for these. Any other is a tree of pictures, as a ZIP archive is that is not
     of the set. Of archives central directories alone are read, and only those of `emotions` are taken. Raises
-    FaceemoError if a place is missing or cannot be read, nothing is found, a class is alone, or two sources have the
-    same id or the same pictures.
+    FaceemoError if a place is missing or cannot be read, nothing is found, a class to learn is alone, or two sources
+    have the same id or the same pictures.
     """
     archives: list[_ArchiveName] = []
     passed_over: list[tuple[Path, str]] = []
@@ -170,10 +170,16 @@ def _check_own(
     archives: dict[str, Source], own: dict[str, OwnScan], options: OwnOptions, emotions: tuple[str, ...] | None
 ) -> None:
     """Raises FaceemoError if options are not for what was found, or sources of one's own cannot be trained on."""
+    words = sorted({word for one in own.values() for word in one.words})
+    if options.to_judge:  # a model may have other words than the set
+        words += sorted({source.emotion for source in archives.values()} - set(words))
+    for name, is_lost in (("--subject", options.subject and not own), ("--rename", options.rename and not words)):
+        if is_lost:
+            raise FaceemoError(f"{name} is for folders, ZIP archives and tables of your own; none was found")
+    unknown = [word for word in options.rename if word not in words]
+    if unknown:
+        raise FaceemoError(f"--rename: nothing is called {unknown[0]!r}; the words are {', '.join(words)}")
     if not own:
-        for name, value in (("--subject", options.subject), ("--rename", options.rename)):
-            if value:
-                raise FaceemoError(f"{name} is for folders, ZIP archives and tables of your own; none was found")
         return
     if emotions is not None:
         raise FaceemoError(
@@ -181,10 +187,8 @@ def _check_own(
             "in params.yaml"
         )
     _check_apart(archives, own)
-    words = sorted({word for one in own.values() for word in one.words})
-    unknown = [word for word in options.rename if word not in words]
-    if unknown:
-        raise FaceemoError(f"--rename: nothing is called {unknown[0]!r}; the words are {', '.join(words)}")
+    if options.to_judge:
+        return
     classes = {name for one in own.values() for name in one.source.classes}
     classes |= {source.emotion for source in archives.values()}
     if len(classes) < 2:
@@ -202,7 +206,8 @@ def _check_apart(archives: dict[str, Source], own: dict[str, OwnScan]) -> None:
     owners: dict[tuple[str, int | None], str] = {}
     for one in own.values():
         path = one.source.path
-        other = digests.setdefault(one.source.digest, path)
+        looked_at = any(picture.crc is not None for picture in one.pictures)  # names alone make nothing the same
+        other = digests.setdefault(one.source.digest, path) if looked_at else path
         for picture in one.pictures:
             place = (os.path.realpath(picture.path), picture.index)
             if other == path and picture.error is None:

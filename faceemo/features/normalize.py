@@ -182,11 +182,11 @@ def _faces(rows: pa.Table, features: np.ndarray, annotations: Annotations) -> Fa
     ok = rows.filter(pc.equal(rows["status"], Status.OK))
     neutral = np.array([emotion == NEUTRAL for emotion in ok["emotion"].to_pylist()], bool)
     found = annotations.find(ok["image"].to_pylist())
-    denied = np.array([_denies(label, NEUTRAL, annotations) for label in found], bool)
+    denied = np.array([denies(label, NEUTRAL, annotations) for label in found], bool)
     return Faces(ok["subject"].to_pylist(), features, neutral, denied)
 
 
-def _denies(label: Label | None, emotion: str, annotations: Annotations) -> bool:
+def denies(label: Label | None, emotion: str, annotations: Annotations) -> bool:
     """Whether more than half of the raters saw something else; an answer that names no emotion denies nothing."""
     if label is None or label.votes is None:
         return False

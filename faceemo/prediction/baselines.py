@@ -19,6 +19,14 @@ def read_baselines(model: EmotionModel, inputs: Iterable[Input]) -> BaselineOf:
     the one person that cannot be read, and if there is no face in any.
     """
     entries = list(inputs)
+    if tell_whose(entries):
+        return PeoplesBaselines(model, entries)
+    baseline = model.baseline_from(entry.reading for entry in entries)
+    return lambda entry, features: baseline
+
+
+def tell_whose(entries: list[Input]) -> bool:
+    """Whether every input's name tells whose face it is, or none does. Raises FaceemoError as read_baselines."""
     named = [entry for entry in entries if entry.subject is not None]
     nameless = [entry for entry in entries if entry.subject is None]
     if named and nameless:
@@ -26,16 +34,13 @@ def read_baselines(model: EmotionModel, inputs: Iterable[Input]) -> BaselineOf:
             f"--neutral: {named[0].path} tells in its name whose face it is and {nameless[0].path} does not: give "
             "pictures of one kind only"
         )
-    if named:
-        return _PeoplesBaselines(model, named)
     for entry in nameless:
         if entry.reading.error:
             raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
-    baseline = model.baseline_from(entry.reading for entry in nameless)
-    return lambda entry, features: baseline
+    return bool(named)
 
 
-class _PeoplesBaselines:
+class PeoplesBaselines:
     """Each person's neutral faces; a picture that is among them is compared with the others."""
 
     def __init__(self, model: EmotionModel, inputs: list[Input]) -> None:
@@ -49,7 +54,11 @@ class _PeoplesBaselines:
             raise FaceemoError("no face found in the pictures of the neutral faces; take others, lit from the front")
 
     def __call__(self, entry: Input, features: np.ndarray) -> np.ndarray | None:
-        mean = self._means.get(entry.subject, at_least=1, without=features if entry.path in self._paths else None)
+        return self.of(entry.subject, entry.path, features)
+
+    def of(self, subject: str | None, path: str, features: np.ndarray) -> np.ndarray | None:
+        """The baseline of a face [1434] of this person in the picture at `path`."""
+        mean = self._means.get(subject, at_least=1, without=features if path in self._paths else None)
         return None if mean is None else self._model.neutral_baseline(mean)
 
 

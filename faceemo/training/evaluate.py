@@ -53,7 +53,7 @@ def evaluate(dataset: Dataset, logits: np.ndarray, temperature: float, params: P
             targets.learnt[test],
             params.train.recall_target,
         )
-    return _plain(evaluation)
+    return plain(evaluation)
 
 
 def headline(evaluation: dict) -> dict:
@@ -315,12 +315,12 @@ def landmark_importance(network: nn.Module, features: np.ndarray) -> np.ndarray:
     return x.grad.abs().mean(dim=0).reshape(LANDMARKS, 3).sum(dim=1).double().numpy()
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Numbers as JSON knows them, rounded; NaN and None as null."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float | np.floating):
         return None if math.isnan(value) else round(float(value), DIGITS)
     if isinstance(value, np.integer):

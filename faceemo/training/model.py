@@ -5,7 +5,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import nn
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
+from faceemo.training.seen import HASH_BYTES, hash_person
 
 FORMAT = 2  # of the model file; format 1 had no digest
 
@@ -64,6 +65,8 @@ class TrainedModel:
         landmarks of each source. Models of older versions lack the latter.
     neutral: float32 [1434], how people's neutral faces differ from the mean of all their faces, in the training of a
         model that judges change; None for other models and where no class is neutral.
+    salt, people: uint8 [people, 32], whom it has seen in training and validation (see seen); None in models of older
+        versions.
     """
 
     network: str
@@ -74,6 +77,15 @@ class TrainedModel:
     temperature: float
     settings: dict
     neutral: torch.Tensor | None = None
+    salt: str | None = None
+    people: torch.Tensor | None = None
+
+    def has_seen(self, subjects: Iterable[str | None]) -> list[bool]:
+        """Whether each of these people was in its training or validation; False for nobody, and where none are told."""
+        if self.people is None:
+            return [False for _ in subjects]
+        known = {row.tobytes() for row in self.people.numpy()}
+        return [subject is not None and hash_person(subject, self.salt) in known for subject in subjects]
 
     def build(self) -> nn.Module:
         """The network with its weights, ready for prediction, on the CPU."""
@@ -152,11 +164,19 @@ def _is_whole(model: TrainedModel) -> bool:
     with torch.device("meta"):  # shapes without memory
         expected = NETWORKS[model.network](len(classes)).state_dict()
         vector = torch.empty(COORDINATES)
-    if weights.keys() != expected.keys():
+    if weights.keys() != expected.keys() or not _tells_people(model):
         return False
     vectors = [model.mean, model.std] + ([] if model.neutral is None else [model.neutral])
     pairs = [(weights[name], like) for name, like in expected.items()] + [(one, vector) for one in vectors]
     return all(_is_like(tensor, like) for tensor, like in pairs) and bool((model.std > 0).all())
+
+
+def _tells_people(model: TrainedModel) -> bool:
+    """Whether it has both salt and hashes of people, of their types, or neither."""
+    if model.people is None:
+        return model.salt is None
+    like = torch.empty((len(model.people), HASH_BYTES), dtype=torch.uint8, device="meta")
+    return isinstance(model.salt, str) and _is_like(model.people, like)
 
 
 def _is_like(tensor: object, like: torch.Tensor) -> bool:
@@ -179,4 +199,7 @@ def _digest(model: TrainedModel) -> str:
         digest.update(f"{name} {None if tensor is None else (tensor.dtype, *tensor.shape)}".encode())
         if tensor is not None:
             digest.update(tensor.detach().numpy().tobytes())
+    if model.people is not None:  # models of older versions have none
+        digest.update(f"people {model.salt} {tuple(model.people.shape)}".encode())
+        digest.update(model.people.numpy().tobytes())
     return digest.hexdigest()

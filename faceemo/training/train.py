@@ -20,6 +20,7 @@ from faceemo.params import Params, TrainParams
 from faceemo.training.dataset import Dataset
 from faceemo.training.mirror import Mirror, mirrored_features
 from faceemo.training.model import NETWORKS, TrainedModel, save_model
+from faceemo.training.seen import hash_people, salt_of
 from faceemo.training.targets import Targets
 from faceemo.training.whiten import BLOCK_ROWS, Whitening, fit_whitening
 
@@ -121,15 +122,19 @@ def train(
         interrupted = True
 
     weights = {name: value.cpu() for name, value in best.items()}
+    weights = weights if whitening is None else whitening.fold(weights)
+    seen = set(dataset.column("subject")[np.union1d(indices, dataset.valid)]) - {None}
     model = TrainedModel(
         name,
         dataset.classes,
-        state_dict=weights if whitening is None else whitening.fold(weights),
+        state_dict=weights,
         mean=torch.from_numpy(mean),
         std=torch.from_numpy(std),
         temperature=1.0,
         settings=dataset.settings,
         neutral=neutral,
+        salt=salt_of(weights),
+        people=hash_people(seen, salt_of(weights)),
     )
     if interrupted and interrupted_path is None:
         raise Interrupted

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import os
 import random
@@ -10,6 +11,7 @@ from torch import nn
 
 from faceemo.errors import FaceemoError
 from faceemo.training.model import FORMAT, Dropout, TrainedModel, load_model, mlp, save_model
+from faceemo.training.seen import hash_people
 
 CLASSES = ("neutral", "anxious", "happy")
 
@@ -166,6 +168,34 @@ def test_a_model_file_of_format_1_which_has_no_digest_still_loads(tmp_path):
     assert is_same(load_model(tmp_path / "emotion.pt"), trained())
 
 
+def test_a_model_knows_whom_it_has_seen_and_its_file_tells_no_name(tmp_path):
+    path = tmp_path / "emotion.pt"
+    people = hash_people(["kim", "lee", "kim"], "0123")
+    save_model(path, dataclasses.replace(trained(), salt="0123", people=people))
+    model = load_model(path)
+    assert model.people.shape == (2, 32)
+    assert model.has_seen(["lee", None, "choi", "kim", "Kim"]) == [True, False, False, True, False]
+    assert b"kim" not in path.read_bytes()
+    assert not dataclasses.replace(model, people=hash_people(["kim"], "4567")).has_seen(["kim"])[0]
+
+
+def test_a_file_of_before_models_knew_people_loads_and_has_seen_nobody(tmp_path):
+    path = tmp_path / "emotion.pt"
+    save_model(path, trained())
+    values = torch.load(path, weights_only=True)
+    torch.save({name: value for name, value in values.items() if name not in ("salt", "people")}, path)
+    assert load_model(path).people is None and load_model(path).has_seen(["kim", None]) == [False, False]
+
+
+def test_people_that_were_changed_after_the_model_was_saved_are_one_clear_line(tmp_path):
+    path = tmp_path / "emotion.pt"
+    save_model(path, dataclasses.replace(trained(), salt="0123", people=hash_people(["kim"], "0123")))
+    values = torch.load(path, weights_only=True)
+    for changes in ({"salt": "0124"}, {"people": hash_people(["lee"], "0123")}, {"people": None, "salt": None}):
+        torch.save({**values, **changes}, tmp_path / "changed.pt")
+        assert "changed.pt is damaged: copy it again" in error_of(tmp_path / "changed.pt")
+
+
 def test_a_model_that_was_changed_after_it_was_saved_is_one_clear_line(tmp_path):
     path = tmp_path / "emotion.pt"
     save_model(path, trained())
@@ -208,6 +238,12 @@ WRONG_PARTS = [
     with_one(-1.0, "deviation"),
     {"neutral": "a face"},
     with_one(float("nan"), "neutral"),
+    {"salt": "ab"},
+    {"people": torch.zeros((2, 32), dtype=torch.uint8)},
+    {"salt": "ab", "people": torch.zeros((2, 31), dtype=torch.uint8)},
+    {"salt": "ab", "people": torch.zeros((2, 32))},
+    {"salt": 7, "people": torch.zeros((2, 32), dtype=torch.uint8)},
+    {"salt": "ab", "people": "kim"},
     {"settings": []},
     {"settings": None},
     {"settings": {"normalize": {}, "extract": {}, "odd": torch.zeros(1)}},

@@ -20,7 +20,7 @@ from faceemo.errors import FaceemoError
 from faceemo.params import LabelParams, Params, load_params
 from faceemo.training.dataset import Dataset
 from faceemo.training.mirror import mirrored_features
-from faceemo.training.model import load_model, mlp
+from faceemo.training.model import load_model, mlp, save_model
 from faceemo.training.targets import Targets
 from faceemo.training.train import (
     Training,
@@ -159,6 +159,17 @@ def test_a_separable_problem_is_learned(tmp_path, options):
     assert (training.logits[test].argmax(axis=1) == data.targets.learnt[test]).mean() > 0.9
     assert training.history[-1].train_loss < training.history[0].train_loss
     assert training.history[training.best_epoch - 1].valid_accuracy > 0.9
+
+
+def test_the_model_has_seen_the_people_of_training_and_validation_and_no_others(tmp_path):
+    data = separable()
+    model = fitted(data, tmp_path).model
+    assert model.has_seen(data.column("subject")) == [split != "test" for split in data.split]
+    again, other = (fitted(separable(), tmp_path, seed=seed).model for seed in (1, 2))
+    assert again.salt == model.salt != other.salt and torch.equal(again.people, model.people)
+    for path, one in ((tmp_path / "a.pt", model), (tmp_path / "b.pt", again)):
+        save_model(path, one)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
 
 
 def test_the_same_seed_gives_the_same_history_and_weights_and_another_seed_others(tmp_path):

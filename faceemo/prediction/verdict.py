@@ -1,0 +1,149 @@
+"""What judging models found, in words and tables for the terminal and as PNG."""
+
+from pathlib import Path
+
+import numpy as np
+
+from faceemo.console import printable
+from faceemo.prediction.judge import METRICS, TRUTHS, Answer
+from faceemo.prediction.labelled import LabelledPictures
+from faceemo.status import Status
+
+AGAINST = {"label": "folder, table or archive", "majority": "the majority of raters"}
+WORDS = {metric: metric.replace("_", " ").replace("f1", "F1") for metric in METRICS}
+
+
+def pictures_line(pictures: LabelledPictures) -> str:
+    """How many pictures there are, of which classes and of whom."""
+    names, counts = np.unique(pictures.emotion.astype(str), return_counts=True)
+    classes = ", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True))
+    known = pictures.is_known
+    people = f"{len(set(pictures.subject[known]))} people"
+    if not known.any():
+        people = "nothing tells who is in them, so that intervals are over pictures, not people"
+    elif not known.all():
+        people += f", and {(~known).sum()} pictures of nobody known, each counted as a person"
+    return f"{len(pictures)} pictures ({classes}); {people}"
+
+
+def model_lines(name: str, found: dict, counted: str) -> list[str]:
+    """One model: what was left out, then what it is worth against each truth. counted: people, or pictures."""
+    lines = [f"{printable(name)}: {', '.join(found['classes'])}", *_left_out(found)]
+    for truth in TRUTHS:
+        if found[truth] is not None:
+            lines += _truth_lines(found[truth], found["classes"], truth, counted)
+    return lines
+
+
+def _left_out(found: dict) -> list[str]:
+    lines = []
+    if found["unknown_classes"]:
+        classes = ", ".join(f"{count} {name}" for name, count in found["unknown_classes"].items())
+        lines.append(f"  left out, since it does not know their class: {classes}")
+    seen = found["seen"]
+    counts = f"{seen['pictures']} pictures of {seen['people']} people that it was trained on"
+    if not seen["known"]:
+        lines.append("  an older model, which does not tell whom it was trained on: people it has seen flatter it")
+    elif seen["judged"]:
+        lines.append(f"  judged too: {counts}, who flatter it")
+    elif seen["pictures"]:
+        lines.append(f"  left out: {counts}; --seen judges them too")
+    bad = [f"{count} {name}" for name, count in found["status"].items() if count and name != Status.OK]
+    if bad:
+        lines.append(f"  not judged: {', '.join(bad)}")
+    return lines
+
+
+def _truth_lines(found: dict, classes: list[str], truth: str, counted: str) -> list[str]:
+    people = f" of {found['people']} people" if counted == "people" else ""
+    lines = [f"  by {AGAINST[truth]}: {found['pictures']} pictures{people}"]
+    if not found["pictures"]:
+        return lines
+    for metric, words in WORDS.items():
+        lines.append(f"    {words:18}{_number(found[metric])} {_interval(found.get(f'{metric}_interval'))}".rstrip())
+    rest = found["all_pictures"]
+    if left := rest["pictures"] - found["pictures"]:
+        lines.append(f"    {'accuracy':18}{_number(rest['accuracy'])} with the {left} pictures not judged as errors")
+    if truth == "label":
+        lines += ["", *_class_lines(found, classes), "", *confusion_lines(found["confusion"], classes), ""]
+    return lines
+
+
+def _class_lines(found: dict, classes: list[str]) -> list[str]:
+    width = max(map(len, classes))
+    lines = [f"    {'':{width}}  precision  recall                   f1     pictures"]
+    for name in classes:
+        one = found["per_class"][name]
+        there = one["support"] > 0
+        recall = f"{_number(one['recall'] if there else None)} {_interval(one['recall_interval'])}"
+        f1 = _number(one["f1"] if there else None)
+        lines.append(f"    {name:{width}}  {_number(one['precision']):9}  {recall:23}  {f1}  {one['support']:8}")
+    return lines
+
+
+def confusion_lines(counts: list[list[int]], classes: list[str]) -> list[str]:
+    """A table of counts: a row an actual class that occurs, a column a predicted one."""
+    head = max(len("actual"), *map(len, classes))
+    widths = [max(len(name), 5) for name in classes]
+    names = "  ".join(f"{name:>{width}}" for name, width in zip(classes, widths, strict=True))
+    lines = [f"    {'actual':{head}}  predicted  {names}"]
+    for name, row in zip(classes, counts, strict=True):
+        if any(row):
+            numbers = "  ".join(f"{count:{width}}" for count, width in zip(row, widths, strict=True))
+            lines.append(f"    {name:{head}}             {numbers}")
+    return lines
+
+
+def comparison_lines(compared: dict, counted: str) -> list[str]:
+    """Several models side by side on the pictures that all of them judge, and each minus the first."""
+    if compared["label"] is None:
+        return ["side by side: there is no picture that all models judge"]
+    lines = []
+    for truth in TRUTHS:
+        if (found := compared[truth]) is None:
+            continue
+        people = f" of {found['people']} people" if counted == "people" else ""
+        lines.append(f"side by side, on the {found['pictures']} pictures{people} that all judge, by {AGAINST[truth]}:")
+        width = max(map(len, map(printable, found["models"])))
+        for name, metrics in found["models"].items():
+            words = "  ".join(f"{WORDS[metric]} {_number(metrics[metric])}" for metric in METRICS)
+            lines.append(f"  {printable(name):{width}}  {words}")
+        for name, difference in found["differences"].items():
+            words = "  ".join(
+                f"{WORDS[metric]} {mean:+.3f} {_interval(interval, '+')}".rstrip()
+                for metric, (mean, *interval) in difference.items()
+            )
+            lines.append(f"  {printable(name)} minus {printable(next(iter(found['models'])))}: {words}")
+    return lines
+
+
+def draw(folder: Path, answers: list[Answer], judged: dict[str, dict]) -> list[Path]:
+    """The confusion and the calibration of each model as PNG; returns their paths."""
+    from faceemo.training.plots import plot_confusion, plot_reliability  # they need matplotlib
+
+    paths = []
+    for number, answer in enumerate(answers, 1):
+        truth = answer.question.truth("label")
+        faces = np.flatnonzero(answer.judged & (truth >= 0))
+        if not len(faces):
+            continue
+        stem = "" if len(answers) == 1 else f"{number}-{Path(answer.question.name).stem}-"
+        confusion, reliability = (folder / f"{stem}{what}.png" for what in ("confusion", "reliability"))
+        probability, classes = answer.probability[faces], answer.question.model.trained.classes
+        seen = judged[answer.question.name]["seen"]["judged"]
+        title = f"{len(faces)} pictures" + ("" if seen else " of unseen people")
+        plot_confusion(confusion, truth[faces], probability.argmax(axis=1), classes, title)
+        plot_reliability(reliability, probability, truth[faces])
+        paths += [confusion, reliability]
+    return paths
+
+
+def _number(value: float | None) -> str:
+    return "  -  " if value is None else f"{value:.3f}"
+
+
+def _interval(interval: list | tuple | None, sign: str = "") -> str:
+    if interval is None or interval[0] is None:
+        return ""
+    low, high = interval
+    return f"[{low:{sign}.3f}, {high:{sign}.3f}]"
