@@ -1,10 +1,9 @@
 """The `faceemo` command."""
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from faceemo.console import importing, printable, run
+from faceemo.console import importing, run
 
 with importing("faceemo"):
     import argparse
@@ -16,12 +15,12 @@ with importing("faceemo"):
     from faceemo.durable import remove, write_json
     from faceemo.emotions import class_name, emotion_name, plain_word
     from faceemo.errors import FaceemoError
-    from faceemo.extraction.own import OwnOptions, OwnScan
+    from faceemo.extraction.own import OwnOptions
     from faceemo.extraction.partial import find_partials
     from faceemo.extraction.people import check_pattern
     from faceemo.extraction.pictures import write_seen
-    from faceemo.extraction.scan import Scan, scan
-    from faceemo.extraction.sources import Source, check_emotions, write_sources
+    from faceemo.extraction.scan import scan
+    from faceemo.extraction.sources import last_sources, write_sources
     from faceemo.outputs import said_to, written_to
     from faceemo.params import load_params
     from faceemo.paths import (
@@ -36,9 +35,6 @@ with importing("faceemo"):
     from faceemo.plainyaml import parse_yaml
 
 FOLD_KEYS = ("lr", "epochs", "batch_size", "labels", "train")  # may be changed for faceemo folds
-
-if TYPE_CHECKING:
-    from faceemo.extraction.retry import Unread
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -211,12 +207,13 @@ def _add_own(command: argparse.ArgumentParser) -> None:
         "--subject",
         metavar="REGEX",
         help="own pictures: the group of REGEX in a picture's name, with its folders, is the person: '([^/_]+)_'; "
-        "each: every picture is a person of its own",
+        "each: every picture is a person of its own; empty: not what the last scan was told",
     )
     command.add_argument(
         "--rename",
         metavar="WORD=CLASS,...",
-        help="own pictures: what words for emotions mean: surprise=embarrassed,fear=anxious",
+        help="own pictures: what words for emotions mean: surprise=embarrassed,fear=anxious; empty: not what the last "
+        "scan was told",
     )
 
 
@@ -253,79 +250,33 @@ def _change(text: str) -> tuple[str, object]:
 def _scan(args: argparse.Namespace) -> None:
     with importing("faceemo"):
         from faceemo.extraction.retry import raise_attempts
+        from faceemo.extraction.summary import scan_lines
+        from faceemo.training.preflight import next_line
 
     params = load_params()
     emotions = tuple(emotion_name(word) for word in args.emotions) if args.emotions else None
-    result = scan(args.places, emotions, options=_own_options(args, args.hash))
+    options = _own_options(args, args.hash)
+    earlier = last_sources()
+    result = scan(args.places, emotions, options=options, earlier=earlier)
     for key, one in result.own.items():
         write_seen(key, one.looked_at)
     sources, unread = raise_attempts(result.sources, params)
     write_sources(sources)
-    _print_scan(result, unread)
-    _print_next(params.emotions, sources)
+    for line in scan_lines(result, unread, options, earlier):
+        print(line)
+    print(f"wrote {SOURCES_FILE.as_posix()}; {next_line(params, sources, emotions)}")
 
 
 def _own_options(args: argparse.Namespace, read_all: bool = False) -> OwnOptions:
-    if args.subject is not None:
+    if args.subject:
         check_pattern(args.subject)
-    return OwnOptions(args.subject, _parse_rename(args.rename) if args.rename else {}, read_all)
-
-
-def _print_scan(result: Scan, unread: "dict[str, Unread]") -> None:
-    width = max(map(len, result.sources))
-    print(f"{'id':{width}}  pictures  other files        MB  labels  place")
-    for key, source in result.sources.items():
-        megabytes = result.sizes[key] / 1e6
-        labels = "yes" if source.labels else "no"
-        counts = f"{source.images:8}  {result.others[key]:11}  {megabytes:8.1f}"
-        print(f"{key:{width}}  {counts}  {labels:6}  {printable(source.path)}")
-    pictures, others = sum(source.images for source in result.sources.values()), sum(result.others.values())
-    print(f"{'together':{width}}  {pictures:8}  {others:11}  {sum(result.sizes.values()) / 1e6:8.1f}")
-    training, validation = (result.subjects.get(folder, set()) for folder in ("training", "validation"))
-    if result.subjects:
-        print(f"{len(training | validation)} people in the names of the pictures")
-    if training & validation:
-        print(
-            f"{len(training & validation)} of {len(validation)} people of Validation are in Training too; 'split.by: "
-            "person' keeps people apart, 'split.by: folder' counts them in subjects.overlap"
-        )
-    for path, reason in result.passed_over:
-        print(f"passed over: {printable(path)} ({reason})")
-    for key, found in unread.items():
-        print(f"{key}: {_told_unread(found)}")
-    for key, one in result.own.items():
-        _print_own(key, one)
-
-
-def _print_own(key: str, one: OwnScan) -> None:
-    print(f"{key}: " + ", ".join(f"{count} {name}" for name, count in sorted(one.classes.items())))
-    if one.people is None:
-        print(f"{key}: every picture counts as a person of its own")
-    elif one.people:
-        print(f"{key}: {one.people} people" + (f", {one.nobodys} pictures of nobody known" if one.nobodys else ""))
-    else:
-        print(f"{key}: nothing tells who is in which picture; scan again with --subject 'REGEX' or --subject each")
-    if one.loose:
-        print(f"{key}: {one.loose} pictures passed over, since no folder tells their class")
-    if one.unread:
-        first = one.unread[0]
-        print(f"{key}: {len(one.unread)} pictures cannot be read, the first is {printable(first.name)} ({first.error})")
-
-
-def _print_next(emotions: Mapping[str, tuple[str, ...]], sources: dict[str, Source]) -> None:
-    try:
-        check_emotions(emotions, sources)
-        then = "dvc repro"
-    except FaceemoError:
-        held = {name for source in sources.values() for name in (*source.classes, source.emotion) if name}
-        then = f"choose 'emotions' in {PARAMS_FILE}, or: dvc exp run -S \"emotions=[{','.join(sorted(held))}]\""
-    print(f"wrote {SOURCES_FILE.as_posix()}; next: {then}")
+    return OwnOptions(args.subject, None if args.rename is None else _parse_rename(args.rename), read_all)
 
 
 def _parse_rename(text: str) -> dict[str, str]:
     """Classes by plain words, of `surprise=embarrassed,fear=anxious`."""
     renamed: dict[str, str] = {}
-    for pair in text.split(","):
+    for pair in text.split(",") if text else ():
         old, equals, new = pair.partition("=")
         word, name = plain_word(old), class_name(new)
         if not equals or not word or name is None:
@@ -335,13 +286,6 @@ def _parse_rename(text: str) -> dict[str, str]:
         if renamed.setdefault(word, name) != name:
             raise FaceemoError(f"--rename: {word} becomes both {renamed[word]} and {name}")
     return renamed
-
-
-def _told_unread(found: "Unread") -> str:
-    told = f"{found.pictures} pictures could not be read when it was extracted"
-    if not found.again:
-        return f"{told}, and still cannot; if the archive is damaged, download it again and scan again"
-    return f"{told}; some can now, so dvc repro extracts {found.again} of {found.again + found.kept} shards again"
 
 
 def _clean(args: argparse.Namespace) -> None:

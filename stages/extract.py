@@ -6,7 +6,7 @@ from faceemo.console import importing, run
 
 with importing("extract"):
     from faceemo.errors import FaceemoError
-    from faceemo.extraction.sources import check_emotions, read_sources
+    from faceemo.extraction.sources import read_sources
     from faceemo.params import load_params
     from faceemo.paths import SOURCES_FILE
 
@@ -14,6 +14,7 @@ with importing("extract"):
 def main(arguments: list[str]) -> None:
     with importing("extract"):  # here, because every worker imports this module and needs no Parquet
         from faceemo.extraction.extract import extract
+        from faceemo.training.preflight import check_run
 
     params = load_params()
     sources = read_sources()
@@ -22,7 +23,7 @@ def main(arguments: list[str]) -> None:
     (key,) = arguments
     if key not in sources:
         raise FaceemoError(f"{key} is not in {SOURCES_FILE.as_posix()}; it holds {', '.join(sources)}")
-    check_emotions(params.emotions, sources)
+    check_run(params, sources)
     extract(key, sources[key], params.extract, params.limit, params.workers)
 
 

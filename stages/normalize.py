@@ -6,16 +6,17 @@ from faceemo.console import importing, run
 
 with importing("normalize"):
     from faceemo.extraction.partial import remove_published
-    from faceemo.extraction.sources import SAMPLE_NOTE, check_emotions, holds_sample, read_sources
+    from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample, read_sources
     from faceemo.features.normalize import normalize_sources
     from faceemo.params import load_params
     from faceemo.paths import LANDMARKS_FOLDER
+    from faceemo.training.preflight import check_run
 
 
 def main() -> None:
     params = load_params()
     sources = read_sources()
-    check_emotions(params.emotions, sources)
+    check_run(params, sources)
     normalize_sources(sources, LANDMARKS_FOLDER, params.normalize)
     if holds_sample(sources):
         print(SAMPLE_NOTE)

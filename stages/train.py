@@ -21,10 +21,11 @@ with importing("train"):
         MODEL_FILE,
         PLOTS_FOLDER,
     )
-    from faceemo.training.dataset import SPLITS, count_subjects, load_dataset
+    from faceemo.training.dataset import count_subjects, load_dataset
     from faceemo.training.evaluate import evaluate, fit_temperature, headline
     from faceemo.training.model import save_model
     from faceemo.training.plots import write_history, write_run
+    from faceemo.training.split import SPLITS
     from faceemo.training.train import describe_devices, find_devices, train
 
 LABELLED = "the emotion of archive, folder or table"

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from faceemo.emotions import name_class, plain_word
@@ -29,16 +29,27 @@ MAX_ID = 40  # characters, because ids become names of folders
 
 @dataclass(frozen=True)
 class OwnOptions:
-    """How `faceemo scan` was told to read sources of one's own. read_all: the pictures, whatever was seen of them.
+    """How `faceemo scan` was told to read sources of one's own.
 
+    subject, rename: as in Source; None where nothing was said, so that what sources.yaml has of the same place stays,
+    and empty to forget that. read_all: the pictures, whatever was seen of them.
     to_judge: a model is judged on the pictures, and nothing is learnt from them. They are then not looked at before
     they are read, since no later scan is compared with this one, and one class is enough.
     """
 
     subject: str | None = None
-    rename: Mapping[str, str] = field(default_factory=dict)
+    rename: Mapping[str, str] | None = None
     read_all: bool = False
     to_judge: bool = False
+
+    def as_before(self, source: Source | None) -> "OwnOptions":
+        """With what sources.yaml has of the same place where nothing else was said."""
+        subject, rename = (None, {}) if source is None else (source.subject, source.rename)
+        return replace(
+            self,
+            subject=(subject if self.subject is None else self.subject) or None,
+            rename=rename if self.rename is None else self.rename,
+        )
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
+from faceemo.emotions import KOREAN
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, parse_picture_name
 from faceemo.extraction.own import OwnOptions, OwnScan, own_id, scan_table, scan_tree
@@ -22,13 +24,15 @@ _PART = re.compile(r"[_\-\s](\d{1,2})$")
 @dataclass(frozen=True)
 class Scan:
     """What a scan found: by id the sources, bytes and files that are no pictures; by folder the subjects in the names
-    of archives' pictures; what was passed over, and why; more about sources of one's own.
+    of archives' pictures, and how many of these have none; what was passed over, and why; more about sources of one's
+    own.
     """
 
     sources: dict[str, Source]
     sizes: dict[str, int]
     others: dict[str, int]
     subjects: dict[str, set[str]]
+    nobodys: int
     passed_over: list[tuple[Path, str]]
     own: dict[str, OwnScan] = field(default_factory=dict)
 
@@ -54,13 +58,15 @@ def scan(
     emotions: tuple[str, ...] | None = None,
     root: Path = Path(),
     options: OwnOptions = OwnOptions(),  # noqa: B008 - it is frozen
+    earlier: Mapping[str, Source] = MappingProxyType({}),
 ) -> Scan:
     """Find what the pipeline can work on in folders, archives and tables.
 
     A folder with archives of the set stands for these. Any other is a tree of pictures, as a ZIP archive is that is not
-    of the set. Of archives central directories alone are read, and only those of `emotions` are taken. Raises
-    FaceemoError if a place is missing or cannot be read, nothing is found, a class to learn is alone, or two sources
-    have the same id or the same pictures.
+    of the set. Of archives central directories alone are read, and only those of `emotions` are taken. earlier: the
+    sources of the last scan, whose options stay for the same places. Raises FaceemoError if a place is missing or
+    cannot be read, nothing is found, one of `emotions` has no archive, a class to learn is alone, or two sources have
+    the same id or the same pictures.
     """
     archives: list[_ArchiveName] = []
     passed_over: list[tuple[Path, str]] = []
@@ -71,9 +77,12 @@ def scan(
             archives.append(name)
         elif path not in places and _holds_set(top):
             passed_over.append((path, "no emotion of the set in its name"))
+    before = {source.path: source for source in earlier.values() if source.emotion is None}
     for place in _own_places(places):
-        _add_own(own, place, root, options)
+        _add_own(own, place, root, options.as_before(before.get(written_path(place, root))))
     found = _take_archives(archives, emotions, root)
+    if archives and not own:
+        _check_asked(emotions, archives, found, places)
     sources = {**found.sources, **{key: one.source for key, one in own.items()}}
     if not sources:
         where = ", ".join(map(str, places))
@@ -87,6 +96,7 @@ def scan(
         {**found.sizes, **{key: one.size for key, one in own.items()}},
         {**found.others, **{key: one.others for key, one in own.items()}},
         found.subjects,
+        found.nobodys,
         sorted([*passed_over, *found.passed_over, *(what for one in own.values() for what in one.passed_over)]),
         own,
     )
@@ -101,13 +111,14 @@ def _take_archives(names: list[_ArchiveName], emotions: tuple[str, ...] | None, 
     sizes: dict[str, int] = {}
     others: dict[str, int] = {}
     subjects: dict[str, set[str]] = {}
+    nobodys = 0
     found: dict[str, Path] = {}  # by id and by digest
     for name in sorted(wanted, key=lambda name: (name.id, str(name.path))):
         if name.is_labels:
             continue
         with Archive(name.path) as archive:
             images, digest, other = len(archive.pictures), archive.digest(), archive.others
-            people = {parse_picture_name(member.name).subject for member in archive.pictures} - {None}
+            people = [parse_picture_name(member.name).subject for member in archive.pictures]
         if not images:
             passed_over.append((name.path, "holds no pictures"))
             continue
@@ -119,12 +130,28 @@ def _take_archives(names: list[_ArchiveName], emotions: tuple[str, ...] | None, 
             written_path(name.path, root), name.emotion, name.folder, images, digest, _labels_of(name, labels, root)
         )
         sizes[name.id], others[name.id] = name.path.stat().st_size, other
-        subjects.setdefault(name.folder, set()).update(people)
+        subjects.setdefault(name.folder, set()).update(set(people) - {None})
+        nobodys += people.count(None)
     used = {source.labels.zip for source in sources.values() if source.labels}
     passed_over += [
         (name.path, "labels without a source archive") for name in labels if written_path(name.path, root) not in used
     ]
-    return Scan(sources, sizes, others, subjects, passed_over)
+    return Scan(sources, sizes, others, subjects, nobodys, passed_over)
+
+
+def _check_asked(
+    emotions: tuple[str, ...] | None, archives: list[_ArchiveName], found: Scan, places: list[Path]
+) -> None:
+    """Raises FaceemoError if one of the emotions asked for has no archive with pictures."""
+    held = {source.emotion for source in found.sources.values()}
+    for emotion in emotions or ():
+        if emotion not in held:
+            there = sorted({name.emotion for name in archives if not name.is_labels})
+            raise FaceemoError(
+                f"--emotions: no archive of {emotion} ({KOREAN[emotion]}) with pictures below "
+                f"{', '.join(map(str, places))}; there are archives of {', '.join(there) or 'nothing'}; name its "
+                "folder too, or leave it out"
+            )
 
 
 def _own_places(places: list[Path]) -> list[Path]:
@@ -176,7 +203,7 @@ def _check_own(
     for name, is_lost in (("--subject", options.subject and not own), ("--rename", options.rename and not words)):
         if is_lost:
             raise FaceemoError(f"{name} is for folders, ZIP archives and tables of your own; none was found")
-    unknown = [word for word in options.rename if word not in words]
+    unknown = [word for word in options.rename or () if word not in words]
     if unknown:
         raise FaceemoError(f"--rename: nothing is called {unknown[0]!r}; the words are {', '.join(words)}")
     if not own:
@@ -216,6 +243,12 @@ def _check_apart(archives: dict[str, Source], own: dict[str, OwnScan]) -> None:
             raise FaceemoError(f"{other} and {path} hold the same pictures; scan only one of them")
 
 
+def part_of(path: str) -> int | None:
+    """The part that the name of an archive of the set ends with, like `_01`; None without one."""
+    part = _PART.search(PurePosixPath(path).stem)
+    return int(part[1]) if part else None
+
+
 def _zip_files(places: list[Path]) -> list[tuple[Path, Path]]:
     """Archives, and the folder asked for that each was found below."""
     found: dict[Path, tuple[Path, Path]] = {}  # by resolved path: folders may overlap
@@ -240,13 +273,12 @@ def _read_path(path: Path, top: Path) -> _ArchiveName | None:
     folders = path.resolve().parent.parts[max(len(top.resolve().parts) - 2, 0) :]
     above = [unicodedata.normalize("NFC", part).lower() for part in reversed(folders)]
     texts = [stem.lower(), *above]  # the nearest word decides
-    part = _PART.search(stem)
     return _ArchiveName(
         path,
         emotion,
         folder := _folder_in(texts),
         set="sample" if _SAMPLE.search(stem.lower()) else folder,
-        part=int(part[1]) if part else 1,
+        part=part_of(path.as_posix()) or 1,
         is_labels=next((not _PICTURES.search(text) for text in texts if _says_what_it_holds(text)), False),
     )
 

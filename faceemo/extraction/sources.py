@@ -136,6 +136,14 @@ def read_sources(path: Path = SOURCES_FILE) -> dict[str, Source]:
     raise FaceemoError(f"{reason}; this is not what 'faceemo scan' writes; run it again")
 
 
+def last_sources() -> dict[str, Source]:
+    """The sources of the last scan; none where there was none that can be read."""
+    try:
+        return read_sources()
+    except (FaceemoError, OSError):
+        return {}
+
+
 def _parse_source(key: str, value: object, where: str) -> Source:
     source = parse_section(Source, value, where, f"sources.{key}.")
     if sum(place is not None for place in (source.zip, source.tree, source.table)) != 1:
@@ -147,12 +155,17 @@ def _parse_source(key: str, value: object, where: str) -> Source:
     return source
 
 
+def held_emotions(sources: Mapping[str, Source]) -> set[str]:
+    """What archives, folders and tables are named after; in archives of the set raters may have seen more."""
+    return {name for source in sources.values() for name in (*source.classes, source.emotion) if name}
+
+
 def check_emotions(emotions: Mapping[str, tuple[str, ...]], sources: Mapping[str, Source]) -> None:
     """Raises FaceemoError if a class of params.yaml has an emotion that the sources cannot hold, naming those known.
 
     Archives of the set hold any of the seven: raters may have seen another one than their name says.
     """
-    known = {name for source in sources.values() for name in source.classes}
+    known = held_emotions(sources)
     if any(source.emotion is not None for source in sources.values()):
         known |= set(KOREAN)
     for members in emotions.values():

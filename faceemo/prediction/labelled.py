@@ -127,7 +127,7 @@ def find_labelled(places: list[Path], options: OwnOptions) -> LabelledPictures:
 
     Raises FaceemoError as scan does, and if a table or labels cannot be read.
     """
-    options = replace(options, to_judge=True)
+    options = replace(options, to_judge=True).as_before(None)
     found = scan(places, options=options)
     return LabelledPictures([_labelled(key, source, options) for key, source in found.sources.items()])
 

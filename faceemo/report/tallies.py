@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from faceemo.report.lastrun import LastRun
 from faceemo.status import Status
-from faceemo.training.dataset import SPLITS
 from faceemo.training.evaluate import UNANIMOUS, group_names, interval_over_people
+from faceemo.training.split import SPLITS
 from faceemo.training.targets import RATERS
 
 FEW_PICTURES = 4  # of a person: too few to tell whom raters dispute

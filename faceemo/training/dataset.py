@@ -1,6 +1,5 @@
 """Features to arrays, split into train, valid and test so that nobody is in two of them."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,9 +15,9 @@ from faceemo.features.normalize import engine_of, feature_settings, mean_face, o
 from faceemo.params import LabelParams, SplitParams
 from faceemo.rows import RowsFile, present_rows
 from faceemo.status import Status
+from faceemo.training.split import SPLITS, split_of_rows, too_few_people
 from faceemo.training.targets import Targets, make_targets
 
-SPLITS = ("train", "valid", "test")
 DESCRIPTION = [
     "image",
     "emotion",
@@ -96,7 +95,7 @@ def load_dataset(
     if not files:
         raise FaceemoError(f"{folder.as_posix()} holds no features; run 'dvc repro'")
     dataset = describe_faces(files, classes, split, labels)
-    _check_splits(dataset, labels, () if split is None else SPLITS, files)
+    _check_splits(dataset, labels, split, files)
     return with_features(dataset, files)
 
 
@@ -166,30 +165,6 @@ def _extractor(file: RowsFile) -> dict:
     return {"engine": engine_of(extract), "versions": extract.get("versions", {})}
 
 
-def split_of_rows(subjects: list[str | None], folders: list[str], settings: SplitParams) -> np.ndarray:
-    """Object array of "train", "valid" or "test", or "" for a row that fits none.
-
-    A person's split follows from a hash of their id alone, so it stays when archives or the seed change. Rows without a
-    subject are for training only. With split.by "folder" the set's Validation folder is the test split.
-    """
-    by_subject = {subject: share_of(subject) for subject in set(subjects) if subject is not None}
-    splits = np.empty(len(subjects), object)
-    for index, (subject, folder) in enumerate(zip(subjects, folders, strict=True)):
-        test = 0.0 if settings.by == "folder" else settings.test
-        if settings.by == "folder" and folder == "validation":
-            splits[index] = "test" if subject is not None else ""
-        elif subject is None or by_subject[subject] >= test + settings.valid:
-            splits[index] = "train"
-        else:
-            splits[index] = "test" if by_subject[subject] < test else "valid"
-    return splits
-
-
-def share_of(subject: str) -> float:
-    """A number in [0, 1) that depends on nothing but the subject, evenly spread over subjects."""
-    return int(hashlib.sha256(subject.encode()).hexdigest()[:16], 16) / 16**16
-
-
 def count_subjects(dataset: Dataset) -> dict[str, int]:
     """People in each split, people of test or valid that training has seen too, pictures of nobody known, and pictures
     that are taken for a person each.
@@ -224,7 +199,7 @@ def count_coverage(dataset: Dataset) -> dict:
     }
 
 
-def _check_splits(dataset: Dataset, labels: LabelParams, splits: tuple[str, ...], files: list[RowsFile]) -> None:
+def _check_splits(dataset: Dataset, labels: LabelParams, settings: SplitParams | None, files: list[RowsFile]) -> None:
     """Raises FaceemoError if a class is missing altogether or in a split: people are needed in valid and test."""
     targets = dataset.targets
     found = {
@@ -233,40 +208,50 @@ def _check_splits(dataset: Dataset, labels: LabelParams, splits: tuple[str, ...]
         "valid": targets.valid[dataset.valid],
         "test": targets.learnt[dataset.test],
     }
-    for split in ("any", *splits):
-        classes = found[split]
-        missing = [name for number, name in enumerate(dataset.classes) if number not in classes]
-        if missing and (cause := _no_baseline(dataset, missing[0], split)):
-            raise FaceemoError(cause)
+    for split in ("any", *(SPLITS if settings else ())):
+        missing = [name for number, name in enumerate(dataset.classes) if number not in found[split]]
+        if not missing:
+            continue
         foreign = [name for name in missing if dataset.classes.index(name) not in targets.archive]
-        if foreign or (missing and split == "any"):
-            raise FaceemoError(_no_faces((foreign or missing)[0], bool(foreign), labels, files))
-        if missing and split == "train" and labels.min_agreement:
+        name = (foreign or missing)[0]
+        if cause := _no_features(dataset, name, split):
+            raise FaceemoError(cause)
+        if foreign or split == "any":
+            raise FaceemoError(_no_faces(name, bool(foreign), labels, files))
+        if split == "train" and labels.min_agreement:
             raise FaceemoError(
-                f"labels.min_agreement: no training picture of {missing[0]} has {labels.min_agreement} raters; lower it"
+                f"labels.min_agreement: no training picture of {name} has {labels.min_agreement} raters; lower it"
             )
-        if missing:
-            people = len(set(dataset.column("subject")) - {None})
+        archive = targets.archive[dataset.split[dataset.row_of] == split]
+        if named := np.count_nonzero(archive == dataset.classes.index(name)):
             raise FaceemoError(
-                f"the {split} split has nobody with {' or '.join(missing)}: {people} people are too few for 'split' as "
-                "it is; add archives, raise 'limit', or change 'split'"
+                f"labels.target: {labels.target}: raters saw none of the {named} faces of {name!r} in the {split} "
+                "split as it; scan more archives, or set labels.target to archive"
             )
+        raise FaceemoError(too_few_people(split, missing, len(set(dataset.column("subject")) - {None}), settings))
 
 
-def _no_baseline(dataset: Dataset, name: str, split: str) -> str | None:
-    """What to do if faces of a class are missing in a split, or in "any", because their people have no baseline."""
+def _no_features(dataset: Dataset, name: str, split: str) -> str | None:
+    """Why no picture of a class in a split, or in "any", has features; None if some have, or there are none."""
     status = np.array(dataset.rows["status"].to_pylist(), object)
     there = (dataset.archive == dataset.classes.index(name)) & ((dataset.split == split) | (split == "any"))
-    if Status.NO_BASELINE not in status[there]:
+    counts = Counter(status[there])
+    if not counts or counts[Status.OK]:
         return None
+    where = "data/features" if split == "any" else f"the {split} split"
+    told = ", ".join(f"{count} {what}" for what, count in counts.most_common())
+    if not counts[Status.NO_BASELINE]:
+        return (
+            f"no faces of {name!r} in {where}: its pictures there are {told}; scan more of its pictures, or take it "
+            "out of 'emotions'"
+        )
     kind, least = (dataset.settings["normalize"][key] for key in ("baseline", "baseline_min"))
-    where = "" if split == "any" else f" in the {split} split"
-    cause = f"no face of {name!r}{where} has a baseline (normalize.baseline: {kind}"
+    cause = f"no face of {name!r} in {where} has a baseline: its pictures there are {told} (normalize.baseline: {kind}"
     cause += ")" if least is None else f", normalize.baseline_min: {least})"
     if kind == "person":
-        return f"{cause}: scan more archives of the same people, raise 'limit', or set normalize.baseline to none"
+        return f"{cause}; scan more archives of the same people, raise 'limit', or set normalize.baseline to none"
     return (
-        f"{cause}: scan all neutral archives or raise 'limit' (a face is no baseline of its own, so the neutral class "
+        f"{cause}; scan all neutral archives or raise 'limit' (a face is no baseline of its own, so the neutral class "
         "needs people with two neutral pictures), or set normalize.baseline to none"
     )
 

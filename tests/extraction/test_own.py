@@ -279,6 +279,21 @@ def test_options_that_fit_nothing_are_one_line(add, project, options, words):
     assert words in refusal("faces", **options)
 
 
+def test_what_the_last_scan_was_told_stays_for_the_same_place_until_it_is_told_otherwise(add, project):
+    add("faces/happy/kim_1.jpg", "faces/surprise/lee_1.jpg", "other/happy/a.jpg", "other/sad/a.jpg")
+    told = OwnOptions(subject=r"/([a-z]+)_", rename={"surprise": "embarrassed"})
+    earlier = scan([Path("faces")], options=told).sources
+
+    def again(place, **options):
+        (source,) = scan([Path(place)], options=OwnOptions(**options), earlier=earlier).sources.values()
+        return source.subject, dict(source.rename)
+
+    assert again("faces") == (told.subject, told.rename)
+    assert again("faces", subject="each") == ("each", told.rename)
+    assert again("faces", subject="", rename={}) == (None, {})
+    assert again("other") == (None, {})
+
+
 def test_options_for_ones_own_pictures_are_refused_for_archives_of_the_set():
     assert "--subject is for folders" in refusal(ANXIOUS, subject="each")
     assert "--rename is for folders" in refusal(ANXIOUS, rename={"a": "b"})

@@ -13,7 +13,8 @@ from faceemo.features.labels import VOTED
 from faceemo.features.normalize import SCHEMA
 from faceemo.params import LabelParams, SplitParams
 from faceemo.rows import rows_or_null
-from faceemo.training.dataset import count_coverage, count_subjects, load_dataset, share_of, split_of_rows
+from faceemo.training.dataset import count_coverage, count_subjects, load_dataset
+from faceemo.training.split import share_of, split_of_rows
 
 BY_PERSON = SplitParams(by="person", valid=0.2, test=0.2)
 BY_FOLDER = SplitParams(by="folder", valid=0.2, test=0.2)
@@ -71,13 +72,17 @@ def everybody(emotion: str, count: int = 2, start: float = 0.0, folder: str = "t
 @pytest.mark.parametrize(
     "kind, emptied, says",
     [
-        ("neutral", ("train", "valid", "test"), r"no face of 'neutral' has a baseline \(normalize.baseline: neutral"),
+        (
+            "neutral",
+            ("train", "valid", "test"),
+            r"no face of 'neutral' in data/features has a baseline: .* 6 no_baseline \(normalize.base",
+        ),
         (
             "neutral",
             ("valid",),
-            r"no face of 'neutral' in the valid split .* scan all neutral archives or raise 'limit'",
+            r"no face of 'neutral' in the valid split .* 2 no_baseline .* scan all neutral archives or raise 'limit'",
         ),
-        ("person", ("valid",), r"\(normalize.baseline: person, normalize.baseline_min: 9\): scan more archives of the"),
+        ("person", ("valid",), r"\(normalize.baseline: person, normalize.baseline_min: 9\); scan more archives of the"),
     ],
 )
 def test_a_class_emptied_for_want_of_baselines_says_so(tmp_path, monkeypatch, kind, emptied, says):
@@ -275,7 +280,7 @@ def test_a_class_without_rows_is_one_clear_line(tmp_path):
 def test_a_class_whose_pictures_all_failed_is_one_clear_line(tmp_path):
     write_features(tmp_path, "a", everybody("neutral"))
     write_features(tmp_path, "b", [row(1, "anxious", person(0), "no_face")])
-    assert "no faces of 'anxious'" in error_of(tmp_path)
+    assert "no faces of 'anxious' in data/features: its pictures there are 1 no_face" in error_of(tmp_path)
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
@@ -293,6 +298,23 @@ def test_a_test_folder_of_nobody_known_is_one_clear_line(tmp_path):
         unknown = [row(99, emotion, None, folder="validation")] * 3
         write_features(tmp_path, emotion, everybody(emotion, 4) + unknown)
     assert "the test split has nobody with neutral or anxious" in error_of(tmp_path, BY_FOLDER)
+
+
+def test_where_no_name_tells_who_is_who_that_is_the_cause(tmp_path):
+    for emotion in CLASSES:
+        write_features(tmp_path, emotion, [row(1, emotion, None)] * 5)
+    assert "nothing tells who is in the pictures" in error_of(tmp_path)
+
+
+def test_a_class_that_raters_deny_in_a_split_names_the_target(tmp_path):
+    test = people_of("test", 2)
+    rows = [
+        {**one, "votes": NEUTRAL_VOTES if one["subject"] in test else ANXIOUS_VOTES} for one in everybody("anxious")
+    ]
+    write_features(tmp_path, "a", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("neutral")], voted=VOTED)
+    write_features(tmp_path, "b", rows, voted=VOTED)
+    message = error_of(tmp_path, labels=LabelParams("majority", min_agreement=0))
+    assert "labels.target: majority: raters saw none of the 2 faces of 'anxious' in the test split as it" in message
 
 
 def test_features_of_another_version_are_one_clear_line(tmp_path):
