@@ -116,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
         help="neutral faces, for a model trained with a normalize.baseline: a picture or a folder of one person, or "
         "pictures whose names tell their subjects, each for the same subject's faces; again for more",
     )
+    command.add_argument(
+        "--faces",
+        choices=("largest", "all"),
+        default="largest",
+        help="all: a row a face, up to 20 of a picture, the largest first; default: largest",
+    )
     command.add_argument("--workers", type=_at_least(1), metavar="N", help="processes; default: one a core")
     command.set_defaults(command=_predict, needs_project=False)
 

@@ -20,7 +20,8 @@ ENGLISH = {
     "중립": "neutral",
 }
 CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # ASCII: it becomes a column and a label in every output
-TAKEN = ("path", "seconds", "status", "error", "turned", "left", "top", "right", "bottom", "label")  # of predictions
+# Columns of predictions
+TAKEN = ("path", "seconds", "status", "error", "turned", "face", "left", "top", "right", "bottom", "label")
 NEUTRAL = ENGLISH["중립"]
 KOREAN = {english: korean for korean, english in ENGLISH.items()}
 

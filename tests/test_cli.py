@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from made_archives import ANXIOUS, heed_ctrl_c
 from made_models import model_file
+from PIL import Image
 
 from faceemo.cli import main
 from faceemo.extraction.sources import read_sources
@@ -329,7 +330,35 @@ class TestPredict:
         assert out == f"wrote {Path('deep/결과.jsonl')}: 2 ok, 1 decode_error\n"
         rows = [json.loads(line) for line in (folder / "deep/결과.jsonl").read_text(encoding="utf-8").splitlines()]
         assert [row["status"] for row in rows] == ["decode_error", "ok", "ok"]
-        assert sorted(path.name for path in (folder / "drawn").iterdir()) == ["가.jpg", "나.jpg"]
+        assert sorted(path.name for path in (folder / "drawn").glob("*.jpg")) == ["가.jpg", "나.jpg"]
+
+    def test_all_faces_of_a_group_are_rows_and_a_picture_of_it(self, folder):
+        with Image.open(folder / "사진" / "가.jpg") as one:
+            group = Image.new("RGB", (6 * one.width, 4 * one.height))
+            for index in range(24):
+                group.paste(one, (index % 6 * one.width, index // 6 * one.height))
+        group.save(folder / "group.jpg")
+        options = ("--out", "rows.jsonl", "--annotate", "drawn", "--workers", "1")
+        code, out, err = self.predict("group.jpg", "사진/나.jpg", "--faces", "all", *options)
+        assert (code, out) == (0, "wrote rows.jsonl: 21 ok\n")
+        assert err == "note: 24 faces found in group.jpg; the 20 largest of a picture are judged\n"
+        rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert [row["face"] for row in rows] == [*range(1, 21), 1]
+        assert len({(row["left"], row["top"]) for row in rows}) == 21
+        assert sorted(path.name for path in (folder / "drawn").glob("*.jpg")) == ["group.jpg", "나.jpg"]
+
+    @pytest.mark.parametrize("baseline", ["neutral", "person"])
+    def test_all_faces_are_refused_by_a_model_that_judges_change(self, folder, baseline):
+        model_file(folder, baseline=baseline)
+        for neutral in ([], ["--neutral", "사진/나.jpg"]):
+            code, out, err = self.predict("사진/가.jpg", "--faces", "all", *neutral)
+            assert (code, out, err.count("\n")) == (1, "", 1)
+            assert "nothing tells who is who among all faces" in err
+
+    @pytest.mark.parametrize("faces", ["abc", "0"])
+    def test_another_word_for_faces_is_refused(self, folder, faces):
+        code, out, err = self.predict("사진/가.jpg", "--faces", faces)
+        assert code and not out and f"argument --faces: invalid choice: '{faces}'" in err
 
     @pytest.mark.parametrize("baseline", ["neutral", "person"])
     def test_a_neutral_face_is_a_baseline(self, folder, baseline):

@@ -12,7 +12,8 @@ import numpy as np
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, Member, ReadError, file_state
 from faceemo.extraction.decode import DecodeError, Picture, turned_over
-from faceemo.extraction.facemesh import FaceMesh, face_width, largest_face
+from faceemo.extraction.everyface import VIEW_FACES, EveryFace, EveryFaceParams, largest_first
+from faceemo.extraction.facemesh import LANDMARKS, FaceMesh, face_width, largest_face
 from faceemo.extraction.pictures import PictureFile, PictureReader
 from faceemo.params import ExtractParams
 from faceemo.status import Status
@@ -40,7 +41,9 @@ Item = TypeVar("Item")
 class Reading:
     """What a worker found in one picture: sizes of the upright picture, landmarks float32 [1434] if status is ok.
 
-    turned: 180 where the face stood upside down although EXIF was heeded; landmarks are those of the picture turned so.
+    faces: how many were found. turned: 180 where the face stood upside down although EXIF was heeded; landmarks are
+    those of the picture turned so. face: which of the faces these landmarks are; 1 is the largest. others: landmarks of
+    the next largest, only where every face was asked for.
     """
 
     status: str
@@ -50,6 +53,29 @@ class Reading:
     faces: int | None = None
     landmarks: np.ndarray | None = None
     turned: int = 0
+    face: int = 1
+    others: tuple[np.ndarray, ...] = ()
+
+    @property
+    def points(self) -> np.ndarray:
+        """float64 [478, 2]: x and y of the landmarks in pixels of the upright picture; only if status is ok."""
+        return self.landmarks.reshape(LANDMARKS, 3)[:, :2] * np.array([self.width, self.height])
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """left, top, right, bottom of the landmarks in pixels of the upright picture; only if status is ok."""
+        points = self.points
+        left, top = points.min(axis=0)
+        right, bottom = points.max(axis=0)
+        return float(left), float(top), float(right), float(bottom)
+
+    def each_face(self) -> list["Reading"]:
+        """A reading of each face that this one holds, the largest first; itself where there are no others."""
+        others = [
+            replace(self, landmarks=landmarks, face=number, others=())
+            for number, landmarks in enumerate(self.others, start=2)
+        ]
+        return [replace(self, others=()), *others] if others else [self]
 
 
 @dataclass(frozen=True)
@@ -97,16 +123,15 @@ def read_task(task: Chunk | FileChunk) -> list[Reading]:
 
 def read_files(chunk: FileChunk) -> list[Reading]:
     """Read, decode and measure picture files; a file that cannot be read is a read_error, as a member would be."""
-    mesh = worker_mesh(chunk.settings)
     if getattr(_worker, "root", "") != chunk.root:
         _worker.reader = PictureReader(chunk.root and Path(chunk.root))
         _worker.root = chunk.root
-    return [read_picture(_worker.reader, picture, mesh, chunk.settings) for picture in chunk.pictures]
+    return [read_picture(_worker.reader, picture, chunk.settings) for picture in chunk.pictures]
 
 
 def worker_mesh(settings: ExtractParams) -> FaceMesh:
-    """This thread's FaceMesh, built on first use and kept."""
-    wanted = (settings.max_faces, settings.engine)
+    """This thread's FaceMesh for these settings, built on first use and kept."""
+    wanted = (VIEW_FACES if isinstance(settings, EveryFaceParams) else settings.max_faces, settings.engine)
     if getattr(_worker, "mesh_of", None) != wanted:
         _worker.mesh = FaceMesh(*wanted)
         _worker.mesh_of = wanted
@@ -120,8 +145,7 @@ def read_chunk(chunk: Chunk) -> list[Reading]:
         _worker.archive = _open_archive(Path(chunk.zip), chunk.digest)
         _worker.pictures = _worker.archive.pictures
         _worker.opened = wanted
-    mesh = worker_mesh(chunk.settings)
-    return [read_picture(_worker.archive, _worker.pictures[index], mesh, chunk.settings) for index in chunk.pictures]
+    return [read_picture(_worker.archive, _worker.pictures[index], chunk.settings) for index in chunk.pictures]
 
 
 def _open_archive(path: Path, digest: str) -> Archive:
@@ -135,71 +159,79 @@ def _open_archive(path: Path, digest: str) -> Archive:
     return archive
 
 
-def read_picture(
-    holder: Archive | PictureReader, picture: Member | PictureFile, mesh: FaceMesh, settings: ExtractParams
-) -> Reading:
+def read_picture(holder: Archive | PictureReader, picture: Member | PictureFile, settings: ExtractParams) -> Reading:
     """A reading of one picture, whatever it holds: a bad picture is a status, never an exception."""
     try:
         data = holder.read(picture, settings.max_bytes)
     except ReadError as error:
         return Reading(Status.READ_ERROR, str(error))
-    return measure(data, mesh, settings, heed_upside_down=True)
+    return measure(data, settings, heed_upside_down=True)
 
 
-def measure(data: bytes, mesh: FaceMesh, settings: ExtractParams, heed_upside_down: bool = False) -> Reading:
-    """The landmarks of the largest face in one encoded picture.
+def measure(data: bytes, settings: ExtractParams, heed_upside_down: bool = False) -> Reading:
+    """The landmarks of the largest face in one encoded picture, or of every face, by this thread's FaceMesh.
 
     heed_upside_down: look whether the face stands upside down; not for a camera's frames, which are shown as they lie.
     """
     try:
         picture = Picture(data, settings.max_pixels)
-        faces, turned = _find_faces(picture, mesh, settings.full_resolution, heed_upside_down)
+        faces, turned = _find_faces(picture, settings, heed_upside_down)
     except DecodeError as error:
         return Reading(Status.DECODE_ERROR, str(error))
-    return _reading(faces, picture.width, picture.height, turned)
+    return _reading(faces, picture.width, picture.height, settings, turned)
 
 
-def read_bytes(data: bytes, settings: ExtractParams) -> Reading:
-    """A reading of one encoded picture, with this thread's FaceMesh."""
-    return measure(data, worker_mesh(settings), settings)
-
-
-def measure_pixels(rgb: np.ndarray, mesh: FaceMesh) -> Reading:
-    """The landmarks of the largest face in uint8 [height, width, 3], upright, C-contiguous: a frame of a video."""
+def measure_pixels(rgb: np.ndarray, settings: ExtractParams) -> Reading:
+    """As `measure`, of uint8 [height, width, 3], upright, C-contiguous: a frame of a video."""
     height, width, _ = rgb.shape
-    return _reading(mesh.find(rgb), width, height)
+    return _reading(_finder(settings, width, height).find(rgb), width, height, settings)
 
 
-def _reading(faces: np.ndarray, width: int, height: int, turned: int = 0) -> Reading:
+def _finder(settings: ExtractParams, width: int, height: int) -> FaceMesh | EveryFace:
+    """What finds faces in a picture of this size."""
+    mesh = worker_mesh(settings)
+    return EveryFace(mesh, width, height) if isinstance(settings, EveryFaceParams) else mesh
+
+
+def _wanted(faces: np.ndarray, width: int, height: int, settings: ExtractParams) -> np.ndarray:
+    """float32 [wanted, 478, 3]: of the faces found [faces, 478, 3] those that the settings ask for, largest first."""
+    if isinstance(settings, EveryFaceParams):
+        return largest_first(faces, width, height)
+    return largest_face(faces, width, height)[None]
+
+
+def _reading(faces: np.ndarray, width: int, height: int, settings: ExtractParams, turned: int = 0) -> Reading:
     if not len(faces):
         return Reading(Status.NO_FACE, None, width, height, 0)
-    return Reading(Status.OK, None, width, height, len(faces), largest_face(faces, width, height).reshape(-1), turned)
+    largest, *others = (face.reshape(-1) for face in _wanted(faces, width, height, settings))
+    return Reading(Status.OK, None, width, height, len(faces), largest, turned, others=tuple(others))
 
 
-def _find_faces(
-    picture: Picture, mesh: FaceMesh, full_resolution: bool, heed_upside_down: bool
-) -> tuple[np.ndarray, int]:
-    """float32 [faces, 478, 3], looked for at the smallest scale that leaves the largest face large enough.
+def _find_faces(picture: Picture, settings: ExtractParams, heed_upside_down: bool) -> tuple[np.ndarray, int]:
+    """float32 [faces, 478, 3], looked for at the smallest scale that leaves the faces that are wanted large enough.
 
     And 180 if they are those of the picture turned, else 0.
     """
+    finder = _finder(settings, picture.width, picture.height)
     side = min(picture.width, picture.height)
-    first = 1 if full_resolution else max(r for r in picture.reductions if r == 1 or side / r >= FIRST_SIDE)
+    first = 1 if settings.full_resolution else max(r for r in picture.reductions if r == 1 or side / r >= FIRST_SIDE)
     pixels = picture.pixels(first)
-    faces, score = mesh.find_scored(pixels)
+    faces, score = finder.find_scored(pixels)
     turned = 0
     if heed_upside_down and score < UNSURE_SCORE:
-        upright, score = mesh.find_scored(turned_over(pixels))
+        upright, score = finder.find_scored(turned_over(pixels))
         if len(upright) and score >= UPRIGHT_SCORE:
             faces, turned = upright, 180
     if first == 1:
         return faces, turned
     if not len(faces):
-        return mesh.find(picture.pixels()), turned
-    width = face_width(largest_face(faces, picture.width, picture.height), picture.width)
+        return finder.find(picture.pixels()), turned
+    wanted = _wanted(faces, picture.width, picture.height, settings)
+    width = min(face_width(face, picture.width) for face in wanted)
     again = max(r for r in picture.reductions if r == 1 or width / r >= FACE_WIDTH)
     if again >= first:
         return faces, turned
     pixels = picture.pixels(again)
-    larger = mesh.find(turned_over(pixels) if turned else pixels)
+    pixels = turned_over(pixels) if turned else pixels
+    larger = finder.find_again(pixels, faces) if isinstance(finder, EveryFace) else finder.find(pixels)
     return (larger if len(larger) else faces), turned

@@ -12,7 +12,7 @@ from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import mesh_edges, within
 from faceemo.prediction.inputs import DRAWN_MARK, is_readable
-from faceemo.prediction.predict import Prediction, points_in_pixels
+from faceemo.prediction.predict import Prediction, by_picture
 from faceemo.prediction.videos import Video, video_codec
 from faceemo.status import Status
 
@@ -20,6 +20,9 @@ MARK_TEXT = "'faceemo predict --annotate' draws into this folder, and passes ove
 JPEG_QUALITY = 90
 JPEG_MAX_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 MESH_OPACITY = 0.45
+NO_BASELINE = "no baseline of this person"
+TAG_WIDTH = 1.3  # at most, in widths of its face
+LEAST_LETTERS = 9  # pixels
 NAME_BYTES = 200  # file systems take 255
 MESH, INK, PAPER, BAR, OTHER_BAR = (120, 220, 255), (255, 255, 255), (20, 24, 31), (56, 160, 255), (130, 138, 150)
 
@@ -51,13 +54,13 @@ def annotate(predictions: Iterable[Prediction], classes: list[str], folder: Path
     video: Video | None = None
     number: int | None = None
     try:
-        for prediction in predictions:
-            found = prediction.input
+        for faces in by_picture(predictions):
+            found = faces[0].input
             if video is not None and found.video != number:
                 video.close()
                 video = None
             if found.reading.status in (Status.OK, Status.NO_FACE):
-                picture = draw(found.pixels(), prediction, classes)
+                picture = draw(found.pixels(), faces, classes)
                 if found.video is None:
                     _write_picture(folder / names.get(found.path, ".jpg"), picture)
                 else:
@@ -65,7 +68,7 @@ def annotate(predictions: Iterable[Prediction], classes: list[str], folder: Path
                         number = found.video
                         video = Video(found.path, folder / names.get(found.path, video_codec()[1]))
                     video.add(picture)
-            yield prediction
+            yield from faces
     except BaseException:
         if video is not None:
             video.discard()
@@ -74,24 +77,46 @@ def annotate(predictions: Iterable[Prediction], classes: list[str], folder: Path
         video.close()
 
 
-def draw(rgb: np.ndarray, prediction: Prediction, classes: list[str]) -> np.ndarray:
-    """uint8 [height, width, 3] with the mesh over the face, and label and bars in a corner away from it."""
+def draw(rgb: np.ndarray, faces: list[Prediction], classes: list[str]) -> np.ndarray:
+    """uint8 [height, width, 3] with the mesh over each face of a picture.
+
+    faces: the picture's predictions. One alone has label and bars in a corner away from it; each of several its number,
+    label and probability above it.
+    """
     height, width, _ = rgb.shape
-    picture = rgb.copy()
     unit = max(min(height, width) / 480, 0.4)  # of lines and letters, so that they look the same at any size
-    if prediction.box:
-        points = points_in_pixels(prediction.input.reading)
-        lines = np.round(points[mesh_edges()] * 8).astype(np.int32)  # in eighths of a pixel
-        mesh = picture.copy()
-        cv2.polylines(mesh, list(lines), False, MESH, max(1, round(unit * 0.6)), cv2.LINE_AA, shift=3)
-        picture = cv2.addWeighted(mesh, MESH_OPACITY, picture, 1 - MESH_OPACITY, 0)
-    return _with_panel(picture, prediction, classes, unit)
+    mesh = rgb.copy()
+    for face in faces:
+        if face.box:
+            lines = np.round(face.input.reading.points[mesh_edges()] * 8).astype(np.int32)  # in eighths of a pixel
+            cv2.polylines(mesh, list(lines), False, MESH, max(1, round(unit * 0.6)), cv2.LINE_AA, shift=3)
+    picture = cv2.addWeighted(mesh, MESH_OPACITY, rgb, 1 - MESH_OPACITY, 0)
+    return _with_panel(picture, faces[0], classes, unit) if len(faces) == 1 else _with_tags(picture, faces, unit)
+
+
+def _with_tags(picture: np.ndarray, faces: list[Prediction], unit: float) -> np.ndarray:
+    """Above each face its number, label and probability, in letters that suit its width."""
+    image = Image.fromarray(picture)
+    drawing = ImageDraw.Draw(image, "RGBA")
+    for face in faces:
+        left, top, right, _ = face.box
+        text = f"{face.face} {NO_BASELINE if face.label is None else f'{face.label} {face.probability.max():.0%}'}"
+        font = ImageFont.load_default(14 * unit)
+        share = TAG_WIDTH * (right - left) / drawing.textlength(text, font=font)
+        size = max(min(14 * unit * share, 14 * unit), LEAST_LETTERS)
+        font, pad = ImageFont.load_default(size), 0.3 * size
+        width, height = drawing.textlength(text, font=font) + 2 * pad, size + 2 * pad
+        x = max(min((left + right - width) / 2, image.width - width), 0)
+        y = max(top - height - pad, 0)
+        drawing.rectangle((x, y, x + width, y + height), fill=(*PAPER, 190))
+        drawing.text((x + pad, y + height / 2), text, fill=INK, font=font, anchor="lm")
+    return np.asarray(image)
 
 
 def _with_panel(picture: np.ndarray, prediction: Prediction, classes: list[str], unit: float) -> np.ndarray:
     font = ImageFont.load_default(14 * unit)
     probability = prediction.probability
-    rows = [prediction.label or ("no face found" if prediction.box is None else "no baseline of this person")]
+    rows = [prediction.label or ("no face found" if prediction.box is None else NO_BASELINE)]
     if probability is not None:
         rows += [f"{name} {share:.0%}" for name, share in zip(classes, probability, strict=True)]
     image = Image.fromarray(picture)

@@ -24,7 +24,7 @@ PARQUET_ROWS = 1000  # in memory at once
 
 BOX_WIDTH = 19  # in a table: left,top,right,bottom of four digits each
 BOX = ("left", "top", "right", "bottom")
-FIXED = ("path", "seconds", "status", "error", "turned", *BOX, "label")  # and one column a class
+FIXED = ("path", "seconds", "status", "error", "turned", "face", *BOX, "label")  # and one column a class
 
 
 def format_of(name: str | None, out: Path | None) -> str:
@@ -67,7 +67,7 @@ def write_predictions(predictions: Iterable[Prediction], classes: list[str], nam
 def _write_parquet(predictions: Iterable[Prediction], classes: list[str], path: Path) -> None:
     strings, reals = pa.string(), pa.float32()
     types = dict.fromkeys(("path", "status", "error", "label"), strings)
-    types |= {"seconds": pa.float64(), "turned": pa.int16()}
+    types |= {"seconds": pa.float64(), "turned": pa.int16(), "face": pa.int16()}
     columns = (*FIXED, *classes)
     schema = pa.schema([(column, types.get(column, reals)) for column in columns])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -84,6 +84,7 @@ def _row(prediction: Prediction, classes: list[str]) -> dict[str, str | float | 
         prediction.status,
         prediction.input.reading.error,
         prediction.input.reading.turned,
+        prediction.face,
         *(map(float, box) if box else [None] * len(BOX)),
         prediction.label,
         *(map(float, probability) if probability is not None else [None] * len(classes)),
@@ -95,7 +96,7 @@ def _write_table(predictions: Iterable[Prediction], classes: list[str], file: Te
     label_width = max(map(len, ("label", *classes)))
     widths = [max(len(name), 5) for name in classes]
     heads = "  ".join(f"{name:>{width}}" for name, width in zip(classes, widths, strict=True))
-    file.write(f"{'status':12}  {'label':{label_width}}  {heads}  {'box':{BOX_WIDTH}}  {'seconds':>8}  path\n")
+    file.write(f"{'status':12}  {'label':{label_width}}  {heads}  face  {'box':{BOX_WIDTH}}  {'seconds':>8}  path\n")
     for prediction in predictions:
         found, probability = prediction.input, prediction.probability
         numbers = "  ".join(
@@ -105,9 +106,9 @@ def _write_table(predictions: Iterable[Prediction], classes: list[str], file: Te
         box = ",".join(f"{edge:.0f}" for edge in prediction.box or ())
         seconds = "" if found.seconds is None else f"{found.seconds:.3f}"
         error = f" ({found.reading.error})" if found.reading.error else ""
-        label = prediction.label or ""
+        label, face = prediction.label or "", prediction.face or ""
         file.write(
-            f"{prediction.status:12}  {label:{label_width}}  {numbers}  {box:{BOX_WIDTH}}  {seconds:>8}  "
+            f"{prediction.status:12}  {label:{label_width}}  {numbers}  {face:>4}  {box:{BOX_WIDTH}}  {seconds:>8}  "
             f"{printable(found.path + error)}\n"
         )
         file.flush()

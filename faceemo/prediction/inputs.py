@@ -30,7 +30,6 @@ from faceemo.extraction.worker import (
     batches,
     measure_pixels,
     read_task,
-    worker_mesh,
 )
 from faceemo.params import ExtractParams
 from faceemo.status import Status
@@ -223,7 +222,7 @@ def _read_video(path: Path, number: int, settings: ExtractParams, workers: int |
 
     def look(frame: tuple[float, np.ndarray]) -> Input:
         seconds, rgb = frame
-        reading = measure_pixels(rgb, worker_mesh(settings))
+        reading = measure_pixels(rgb, settings)
         return Input(_shown(path), seconds, None, reading, lambda: rgb, number)
 
     threads = workers or default_workers()

@@ -9,7 +9,7 @@ model.predict_proba([image, rgb])   # float32 [2, classes], in the order of mode
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -182,9 +182,21 @@ def engine_note(model: EmotionModel) -> str | None:
     )
 
 
+def check_every_face(model: EmotionModel) -> None:
+    """Raises FaceemoError for a model that judges change: nothing tells which face is whose."""
+    if model.judges_change:
+        raise FaceemoError(
+            "this model judges how a face differs from the same person's, and nothing tells who is who among all faces "
+            "of a picture; take a model of single pictures (normalize.baseline: none)"
+        )
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """An input and what the model says of it; label and probability [classes] are None unless a face was judged."""
+    """A face of an input, or an input without any, and what the model says of it.
+
+    label, probability: None unless a face was judged; float32 [classes].
+    """
 
     input: Input
     label: str | None = None
@@ -199,25 +211,47 @@ class Prediction:
     @property
     def box(self) -> tuple[float, float, float, float] | None:
         """left, top, right, bottom of the face's landmarks, in pixels of the upright picture; None without a face."""
+        return self.input.reading.box if self.face else None
+
+    @property
+    def face(self) -> int | None:
+        """Which of its picture's faces this is, 1 the largest; None without a face."""
         reading = self.input.reading
-        return face_box(reading) if reading.status == Status.OK else None
+        return reading.face if reading.status == Status.OK else None
 
 
 def predict_inputs(
     model: EmotionModel, inputs: Iterable[Input], baseline_of: BaselineOf | None = None
 ) -> Iterator[Prediction]:
-    """A prediction for every input, in order.
+    """A prediction for every face of every input and for every input without one, in order, the largest face first.
 
     baseline_of: for a model that judges change: what each face is compared with; a face without is not judged.
     """
-    inputs = iter(inputs)
-    while batch := list(itertools.islice(inputs, BATCH)):
+    faces = (face for entry in inputs for face in _each_face(entry))
+    while batch := list(itertools.islice(faces, BATCH)):
         found = [entry for entry in batch if entry.reading.status == Status.OK]
         probabilities = iter(_judge_faces(model, found, baseline_of))
         for entry in batch:
             probability = next(probabilities) if entry.reading.status == Status.OK else None
             label = None if probability is None else model.label(probability)
             yield Prediction(entry, label, probability)
+
+
+def by_picture(predictions: Iterable[Prediction]) -> Iterator[list[Prediction]]:
+    """The predictions of each picture or frame together."""
+    group: list[Prediction] = []
+    for prediction in predictions:
+        if group and prediction.face in (None, 1):
+            yield group
+            group = []
+        group.append(prediction)
+    if group:
+        yield group
+
+
+def _each_face(entry: Input) -> Iterator[Input]:
+    for reading in entry.reading.each_face():
+        yield entry if reading is entry.reading else replace(entry, reading=reading)
 
 
 def _judge_faces(
@@ -239,11 +273,6 @@ def _judge_faces(
     return probabilities
 
 
-def points_in_pixels(reading: Reading) -> np.ndarray:
-    """float64 [478, 2]: x and y of the landmarks of a reading whose status is ok, in pixels of the upright picture."""
-    return reading.landmarks.reshape(LANDMARKS, 3)[:, :2] * np.array([reading.width, reading.height])
-
-
 def baseline_in_pixels(reading: Reading, features: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     """float64 [478, 2]: where the landmarks of a reading would lie if its features [1434] were the baseline [1434].
 
@@ -251,13 +280,5 @@ def baseline_in_pixels(reading: Reading, features: np.ndarray, baseline: np.ndar
     """
     ones = np.ones((LANDMARKS, 1))
     here, there = (np.hstack([points.reshape(LANDMARKS, 3), ones]) for points in (features, baseline))
-    to_pixels, *_ = np.linalg.lstsq(here, points_in_pixels(reading), rcond=None)
+    to_pixels, *_ = np.linalg.lstsq(here, reading.points, rcond=None)
     return there @ to_pixels
-
-
-def face_box(reading: Reading) -> tuple[float, float, float, float]:
-    """left, top, right, bottom of the landmarks of a reading whose status is ok, in pixels of the upright picture."""
-    points = points_in_pixels(reading)
-    left, top = points.min(axis=0)
-    right, bottom = points.max(axis=0)
-    return float(left), float(top), float(right), float(bottom)

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from faceemo.errors import FaceemoError
 from faceemo.extraction.decode import rgb_of
 from faceemo.extraction.pictures import PictureFile, PictureReader
-from faceemo.extraction.worker import Reading, measure_pixels, read_picture, worker_mesh
+from faceemo.extraction.worker import Reading, measure_pixels, read_picture
 from faceemo.params import ExtractParams
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
@@ -43,11 +43,11 @@ def read(picture: Picture, settings: ExtractParams) -> Reading:
             "a picture must be a path, a Pillow image or an array uint8 [height, width, 3], not a "
             f"{type(picture).__name__}"
         )
-    return measure_pixels(np.ascontiguousarray(rgb), worker_mesh(settings))
+    return measure_pixels(np.ascontiguousarray(rgb), settings)
 
 
 def _read_file(path: str, settings: ExtractParams) -> Reading:
-    reading = read_picture(PictureReader(), PictureFile(Path(path).name, path), worker_mesh(settings), settings)
+    reading = read_picture(PictureReader(), PictureFile(Path(path).name, path), settings)
     if reading.error:
         raise FaceemoError(f"{path}: {reading.status}: {reading.error}")
     return reading

@@ -5,13 +5,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from faceemo.console import progress
+from faceemo.console import printable, progress
 from faceemo.errors import FaceemoError
+from faceemo.extraction.everyface import MOST_FACES, every_face
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
 from faceemo.outputs import is_stdout, said_to
@@ -19,7 +20,14 @@ from faceemo.prediction.annotate import annotate, check_drawing_folder
 from faceemo.prediction.baselines import MeansSoFar, read_baselines
 from faceemo.prediction.formats import format_of, write_predictions
 from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
-from faceemo.prediction.predict import BaselineOf, EmotionModel, Prediction, engine_note, predict_inputs
+from faceemo.prediction.predict import (
+    BaselineOf,
+    EmotionModel,
+    Prediction,
+    check_every_face,
+    engine_note,
+    predict_inputs,
+)
 from faceemo.status import Status
 
 
@@ -33,6 +41,7 @@ class PredictOptions:
     out: Path | None = None
     annotate: Path | None = None
     neutral: list[Path] | None = None
+    faces: str = "largest"
     workers: int | None = None
 
 
@@ -51,22 +60,28 @@ def predict(options: PredictOptions) -> None:
     if note := engine_note(model):
         _say(note)
     classes = model.classes_.tolist()
-    inputs = read_inputs(files, model.extract_settings, options.workers)
+    settings = model.extract_settings
+    if options.faces == "all":
+        check_every_face(model)
+        settings = every_face(settings)
+    inputs = read_inputs(files, settings, options.workers)
     predictions = predict_inputs(model, inputs, _baselines(model, options))
     if options.annotate:
         predictions = annotate(predictions, classes, options.annotate)
-    statuses: Counter[str] = Counter()
+    tally = _Tally()
     total = count_inputs(files)
     try:
         with _progress(options.out, total) as advance:
-            write_predictions(_counted(predictions, statuses, advance), classes, name, options.out)
+            write_predictions(tally.count(predictions, advance), classes, name, options.out)
     except WorkerDiedError as error:
         raise FaceemoError(str(error)) from None
-    if not statuses[Status.OK]:
-        found = ", ".join(f"{count} {status}" for status, count in statuses.items()) or "no pictures"
+    if tally.crowded:
+        _say(tally.crowded_note())
+    if not tally.statuses[Status.OK]:
+        found = ", ".join(f"{count} {status}" for status, count in tally.statuses.items()) or "no pictures"
         raise FaceemoError(f"no face to judge: {found}")
     if options.out:
-        counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+        counts = ", ".join(f"{count} {status}" for status, count in tally.statuses.most_common())
         print(f"wrote {options.out}: {counts}", file=said_to(options.out), flush=True)
 
 
@@ -81,14 +96,28 @@ def _say(note: str) -> None:
     print(note, file=sys.stderr, flush=True)
 
 
-def _counted(
-    predictions: Iterable[Prediction], statuses: Counter[str], advance: Callable[[int], None] | None
-) -> Iterator[Prediction]:
-    for prediction in predictions:
-        statuses[prediction.status] += 1
-        if advance:
-            advance(1)
-        yield prediction
+@dataclass
+class _Tally:
+    """Rows by status, and the files that show more faces than are judged, with how many."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    crowded: dict[str, int] = field(default_factory=dict)
+
+    def count(self, predictions: Iterable[Prediction], advance: Callable[[int], None] | None) -> Iterator[Prediction]:
+        """Pass predictions on; advance: told of each picture."""
+        for prediction in predictions:
+            self.statuses[prediction.status] += 1
+            faces = prediction.input.reading.faces or 0
+            if faces > MOST_FACES:
+                self.crowded.setdefault(prediction.input.path, faces)
+            if advance and prediction.face in (None, 1):
+                advance(1)
+            yield prediction
+
+    def crowded_note(self) -> str:
+        path, faces = next(iter(self.crowded.items()))
+        more = f", and too many in {len(self.crowded) - 1} more files" if len(self.crowded) > 1 else ""
+        return f"note: {faces} faces found in {printable(path)}{more}; the {MOST_FACES} largest of a picture are judged"
 
 
 def _baselines(model: EmotionModel, options: PredictOptions) -> BaselineOf | None:

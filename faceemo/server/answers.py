@@ -1,32 +1,70 @@
 """What the server answers, as its OpenAPI description tells it."""
 
+import numpy as np
 from pydantic import BaseModel, Field
 
-EXAMPLE = {
-    "status": "ok",
-    "error": None,
-    "width": 640,
-    "height": 480,
-    "label": "neutral",
-    "probabilities": {"neutral": 0.9, "anxious": 0.1},
-    "box": [213.1, 135.6, 426.7, 378.5],
-    "landmarks": None,
-}
+from faceemo.extraction.everyface import MOST_FACES
+from faceemo.extraction.worker import Reading
+from faceemo.prediction.predict import EmotionModel
+from faceemo.status import Status
 
 
-class Answer(BaseModel):
-    """What was found in a picture. Lengths are in pixels of the upright picture, after EXIF orientation."""
+class Face(BaseModel):
+    """A face in a picture. Lengths are in pixels of the upright picture, after EXIF orientation."""
 
-    model_config = {"json_schema_extra": {"example": EXAMPLE}}
+    label: str | None = Field(None, description="the most probable class; null without a face", examples=["neutral"])
+    probabilities: dict[str, float] | None = Field(None, examples=[{"neutral": 0.9, "anxious": 0.1}])
+    box: list[float] | None = Field(
+        None, description="left, top, right, bottom of the face's landmarks", examples=[[213.1, 135.6, 426.7, 378.5]]
+    )
+    landmarks: list[list[float]] | None = Field(
+        None, description="x, y of the 478 landmarks, if asked for", examples=[None]
+    )
 
-    status: str = Field(description="ok, no_face or decode_error")
-    error: str | None = Field(None, description="why a picture could not be decoded")
-    width: int | None = None
-    height: int | None = None
-    label: str | None = Field(None, description="the most probable class; null without a face")
-    probabilities: dict[str, float] | None = None
-    box: list[float] | None = Field(None, description="left, top, right, bottom of the largest face's landmarks")
-    landmarks: list[list[float]] | None = Field(None, description="x, y of the 478 landmarks, if asked for")
+
+class Found(BaseModel):
+    """What is true of a picture as a whole."""
+
+    status: str = Field(description="ok, no_face or decode_error", examples=["ok"])
+    error: str | None = Field(None, description="why a picture could not be decoded", examples=[None])
+    width: int | None = Field(None, examples=[640])
+    height: int | None = Field(None, examples=[480])
+
+
+class Answer(Face, Found):
+    """What was found in a picture, and its largest face."""
+
+
+class EveryFaceAnswer(Answer):
+    """The same, and every face."""
+
+    faces: list[Face] = Field(description=f"the largest first, at most {MOST_FACES}")
+    faces_found: int = Field(description="how many there are", examples=[1])
+
+
+def describe(model: EmotionModel, reading: Reading, probability: np.ndarray | None, with_landmarks: bool) -> Answer:
+    """The answer to a reading; probability: [classes] of its face, None if that was not judged."""
+    found = {name: getattr(reading, name) for name in Found.model_fields}
+    if reading.status != Status.OK:
+        return Answer(**found)
+    if probability is None:
+        found["status"] = Status.NO_BASELINE
+    return Answer(**found, **vars(describe_face(model, reading, probability, with_landmarks)))
+
+
+def describe_face(model: EmotionModel, reading: Reading, probability: np.ndarray | None, with_landmarks: bool) -> Face:
+    """As `describe`, of the face alone; the reading's status is ok."""
+    return Face(
+        label=None if probability is None else model.label(probability),
+        probabilities=None if probability is None else by_class(model, probability),
+        box=[round(edge, 1) for edge in reading.box],
+        landmarks=np.round(reading.points, 1).tolist() if with_landmarks else None,
+    )
+
+
+def by_class(model: EmotionModel, probability: np.ndarray) -> dict[str, float]:
+    """Probabilities [classes] by the names of the classes."""
+    return {str(name): round(float(share), 6) for name, share in zip(model.classes_, probability, strict=True)}
 
 
 class NeutralFace(BaseModel):

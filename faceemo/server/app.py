@@ -4,14 +4,15 @@ import contextlib
 import importlib.metadata
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from faceemo.prediction.predict import EmotionModel
-from faceemo.server.answers import Answer, ModelInfo, NeutralFace, Problem, ProblemError
+from faceemo.server.answers import Answer, EveryFaceAnswer, ModelInfo, NeutralFace, Problem, ProblemError
 from faceemo.server.clients import Service
 from faceemo.server.guard import Guard
 from faceemo.status import Status
@@ -31,6 +32,7 @@ DESCRIPTION = """Emotion from face landmarks, on this machine alone. Pictures ar
 
     curl --data-binary @face.jpg http://127.0.0.1:8000/predict
 """
+TOLD_CHARACTERS = 40  # of a parameter that is wrong
 BODY = "The body is the picture itself, no form: JPEG, PNG, WebP, GIF or BMP, whatever its type says."
 PICTURE_BODY = {
     "requestBody": {
@@ -78,19 +80,25 @@ def create_app(model: EmotionModel) -> FastAPI:
     async def problem(request: Request, error: ProblemError) -> JSONResponse:
         return JSONResponse(error.problem.model_dump(), error.code)
 
+    @app.exception_handler(RequestValidationError)
+    async def wrong_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = error.errors()[0]
+        told = f"{wrong['loc'][-1]}: {wrong['msg']}, not {str(wrong['input'])[:TOLD_CHARACTERS]!r}"
+        return JSONResponse(Problem(status="wrong_parameter", error=told).model_dump(), 422)
+
     @app.get("/model", summary="What the model tells apart")
     async def info() -> ModelInfo:
         return service.info
 
     @app.post(
         "/predict",
-        summary="Judge the largest face in a picture",
+        summary="Judge the largest face in a picture, or every face",
         description=BODY,
         openapi_extra=PICTURE_BODY,
         responses={
             **UPLOAD_PROBLEMS,
             400: {"model": Answer, "description": "the bytes are no whole picture (decode_error)"},
-            **_problems(_409="this model needs a neutral face"),
+            **_problems(_409="this model needs a neutral face", _422="a parameter is wrong"),
         },
     )
     async def predict(
@@ -100,8 +108,14 @@ def create_app(model: EmotionModel) -> FastAPI:
         neutral: Annotated[
             str | None, Query(description="the person's neutral face, for a model that judges change: see /neutral")
         ] = None,
-    ) -> Answer:
-        answer = await service.predict(request, landmarks, neutral)
+        faces: Annotated[
+            Literal["largest", "all"], Query(description="all: the answer has `faces`; for a model of single pictures")
+        ] = "largest",
+    ) -> EveryFaceAnswer | Answer:
+        if faces == "all":
+            answer = await service.predict_every_face(request, landmarks, neutral)
+        else:
+            answer = await service.predict(request, landmarks, neutral)
         response.status_code = 400 if answer.status == Status.DECODE_ERROR else 200
         return answer
 

@@ -10,11 +10,21 @@ from fastapi import Request, WebSocket, WebSocketDisconnect
 from starlette.requests import ClientDisconnect
 
 from faceemo.emotions import KOREAN
+from faceemo.errors import FaceemoError
+from faceemo.extraction.everyface import every_face
 from faceemo.extraction.executors import default_workers
 from faceemo.extraction.facemesh import mesh_edges
-from faceemo.prediction.predict import EmotionModel
-from faceemo.server.answers import Answer, ModelInfo, NeutralFace, ProblemError
-from faceemo.server.session import NeutralFaces, Readers, Session, describe
+from faceemo.prediction.predict import EmotionModel, check_every_face
+from faceemo.server.answers import (
+    Answer,
+    EveryFaceAnswer,
+    ModelInfo,
+    NeutralFace,
+    ProblemError,
+    describe,
+    describe_face,
+)
+from faceemo.server.session import NeutralFaces, Readers, Session
 from faceemo.status import Status
 
 MAX_CLIENTS = 8
@@ -62,7 +72,7 @@ class Service:
         self._readers.close()
 
     async def predict(self, request: Request, landmarks: bool, neutral: str | None) -> Answer:
-        """Judge the picture in a request's body. Raises ProblemError."""
+        """Judge the largest face of the picture in a request's body. Raises ProblemError."""
         baseline = self._baseline(neutral)
 
         def judge(data: bytes) -> Answer:
@@ -70,7 +80,28 @@ class Service:
             probability = None
             if reading.status == Status.OK:
                 probability = self._model.judge(self._model.features(reading), baseline)[0]
-            return Answer(**describe(self._model, reading, probability, landmarks))
+            return describe(self._model, reading, probability, landmarks)
+
+        return await self._with_picture(request, judge)
+
+    async def predict_every_face(self, request: Request, landmarks: bool, neutral: str | None) -> EveryFaceAnswer:
+        """Judge every face of the picture in a request's body. Raises ProblemError."""
+        try:
+            check_every_face(self._model)
+        except FaceemoError as error:
+            raise ProblemError(409, "one_person", str(error)) from None
+        self._baseline(neutral)  # it takes none
+
+        def judge(data: bytes) -> EveryFaceAnswer:
+            reading = self._readers.read(data, every_face(self._model.extract_settings))
+            readings = reading.each_face() if reading.status == Status.OK else []
+            probabilities = self._model.judge(self._model.features(*readings)) if readings else []
+            faces = [
+                describe_face(self._model, one, probability, landmarks)
+                for one, probability in zip(readings, probabilities, strict=True)
+            ]
+            largest = describe(self._model, reading, probabilities[0] if readings else None, landmarks)
+            return EveryFaceAnswer(**vars(largest), faces=faces, faces_found=reading.faces or 0)
 
         return await self._with_picture(request, judge)
 

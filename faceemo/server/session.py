@@ -11,9 +11,10 @@ import numpy as np
 
 from faceemo.extraction.executors import ProcessesExecutor
 from faceemo.extraction.rescue import DIED
-from faceemo.extraction.worker import Reading, read_bytes
+from faceemo.extraction.worker import Reading, measure
 from faceemo.params import ExtractParams
-from faceemo.prediction.predict import EmotionModel, baseline_in_pixels, face_box, points_in_pixels
+from faceemo.prediction.predict import EmotionModel, baseline_in_pixels
+from faceemo.server.answers import by_class, describe
 from faceemo.status import Status
 
 NEUTRAL_SECONDS = 2.0
@@ -51,46 +52,17 @@ class Readers:
 
     def start(self, settings: ExtractParams) -> None:
         """Have a process ready for the first picture."""
-        self._processes.submit(read_bytes, b"", settings)
+        self._processes.submit(measure, b"", settings)
 
     def read(self, data: bytes, settings: ExtractParams) -> Reading:
-        """The largest face in an encoded picture."""
+        """The face or faces in an encoded picture, as the settings ask."""
         try:
-            return self._processes.submit(read_bytes, data, settings).result()
+            return self._processes.submit(measure, data, settings).result()
         except BrokenExecutor:
             return DIED
 
     def close(self) -> None:
         self._processes.shutdown()
-
-
-def describe(
-    model: EmotionModel, reading: Reading, probability: np.ndarray | None, with_landmarks: bool
-) -> dict[str, object]:
-    """An answer as JSON takes it: what was found, and probabilities [classes] if a face was judged."""
-    answer: dict[str, object] = {
-        "status": reading.status,
-        "error": reading.error,
-        "width": reading.width,
-        "height": reading.height,
-        "label": None,
-        "probabilities": None,
-        "box": None,
-        "landmarks": None,
-    }
-    if probability is not None:
-        answer["label"] = model.label(probability)
-        answer["probabilities"] = by_class(model, probability)
-    if reading.status == Status.OK:
-        answer["box"] = [round(edge, 1) for edge in face_box(reading)]
-        answer["landmarks"] = np.round(points_in_pixels(reading), 1).tolist() if with_landmarks else None
-        answer["status"] = Status.NO_BASELINE if probability is None else Status.OK
-    return answer
-
-
-def by_class(model: EmotionModel, probability: np.ndarray) -> dict[str, float]:
-    """Probabilities [classes] by the names of the classes."""
-    return {str(name): round(float(share), 6) for name, share in zip(model.classes_, probability, strict=True)}
 
 
 class Session:
@@ -124,8 +96,8 @@ class Session:
                 neutral = np.round(baseline_in_pixels(reading, features[0], self._baseline), 1).tolist()
             if self._taken_at is not None:
                 self._taken.append(features[0])
-        answer = {"kind": "frame", **describe(self._model, reading, probability, True), "neutral_landmarks": neutral}
-        messages = [json.dumps(answer)]
+        answer = describe(self._model, reading, probability, with_landmarks=True).model_dump()
+        messages = [json.dumps({"kind": "frame", **answer, "neutral_landmarks": neutral})]
         if self._taken_at is not None and time.monotonic() >= self._taken_at:
             messages.append(json.dumps(self._take_neutral_face()))
         return messages

@@ -71,10 +71,10 @@ def png(rgb):
 
 def look(rgb, turned, mesh, settings):
     """What one picture adds to the counts of its change."""
-    found = measure(png(rgb), mesh, settings, heed_upside_down=True)
+    found = measure(png(rgb), settings, heed_upside_down=True)
     counts = Counter()
     if turned:
-        alone = measure(png(rgb), mesh, settings)
+        alone = measure(png(rgb), settings)
         counts["lying"] = alone.status == Status.OK
         counts["told"] = alone.status == Status.OK and found.turned == 180
         counts["besides"] = alone.status != Status.OK and found.turned == 180

@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # what the tests share
 from made_archives import source_of
 
 from faceemo.extraction.extract import extract
-from faceemo.extraction.facemesh import FaceMesh
 from faceemo.extraction.scan import scan
 from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.worker import FIRST_SIDE, Reading, measure
@@ -66,7 +65,7 @@ def _points(landmarks: list[float] | None) -> np.ndarray | None:
 
 def threshold_pictures() -> dict[str, bytes]:
     """Two pictures on either side of each threshold: of finding a face, of its scale, of telling it is upside down."""
-    mesh, settings = FaceMesh(), load_params(ROOT / "params.yaml").extract
+    settings = load_params(ROOT / "params.yaml").extract
 
     def last_and_first(
         make: Callable[[float], bytes], values: Iterable[float], holds: Callable[[Reading], bool]
@@ -75,7 +74,7 @@ def threshold_pictures() -> dict[str, bytes]:
         before = b""
         for value in values:
             picture = make(value)
-            if not holds(measure(picture, mesh, settings, heed_upside_down=True)):
+            if not holds(measure(picture, settings, heed_upside_down=True)):
                 return before, picture
             before = picture
         raise ValueError("all of them hold")
@@ -96,7 +95,6 @@ def threshold_pictures() -> dict[str, bytes]:
         pictures[f"side-{side}.jpg"] = _placed(side, side - 60)
     for size in (740, 800):  # faces of some 310 and 335 pixels, decoded at 1/1 and 1/2
         pictures[f"face-{size}.jpg"] = _placed(3 * FIRST_SIDE, size)
-    mesh.close()
     return pictures
 
 

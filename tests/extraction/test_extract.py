@@ -199,11 +199,11 @@ def test_a_face_upside_down_is_measured_in_the_turned_picture_and_its_row_says_1
         assert "4 pictures: 4 ok (2 upside down, turned); " in capfd.readouterr().out
 
 
-def test_a_small_face_upside_down_is_decoded_again_larger_and_turned(mesh):
+def test_a_small_face_upside_down_is_decoded_again_larger_and_turned():
     picture = np.full((2000, 2000, 3), 180, np.uint8)
     picture[600:1300, 600:1300] = enlarged(700)
-    upright = read_alone(encoded(picture, quality=92), mesh)
-    turned = read_alone(encoded(np.ascontiguousarray(picture[::-1, ::-1]), quality=92), mesh)
+    upright = read_alone(encoded(picture, quality=92))
+    turned = read_alone(encoded(np.ascontiguousarray(picture[::-1, ::-1]), quality=92))
     assert (upright.turned, turned.turned) == (0, 180)
     assert distance_percent(turned, upright) < 1.0
 
@@ -213,19 +213,19 @@ def test_a_face_that_the_detector_is_unsure_of_is_turned_only_if_it_is_surer_the
     unsure = np.clip(enlarged(600) + grain, 0, 255).astype(np.uint8)
     faces, score = mesh.find_scored(unsure)
     assert len(faces) == 1 and score < worker.UNSURE_SCORE
-    found = read_alone(encoded(unsure, "PNG"), mesh)
+    found = read_alone(encoded(unsure, "PNG"))
     assert (found.status, found.turned) == ("ok", 0)
     np.testing.assert_array_equal(found.landmarks, faces[0].reshape(-1))
 
 
-def test_a_picture_without_a_face_is_not_turned(mesh):
-    found = read_alone(encoded(np.full((480, 640, 3), 128, np.uint8)), mesh)
+def test_a_picture_without_a_face_is_not_turned():
+    found = read_alone(encoded(np.full((480, 640, 3), 128, np.uint8)))
     assert (found.status, found.turned) == ("no_face", 0)
 
 
 def test_frames_are_taken_as_they_lie(mesh):
     lies = np.ascontiguousarray(astronaut()[::-1, ::-1])
-    for found in (measure_pixels(lies, mesh), measure(encoded(lies, "PNG"), mesh, SETTINGS)):
+    for found in (measure_pixels(lies, SETTINGS), measure(encoded(lies, "PNG"), SETTINGS)):
         assert (found.status, found.turned) == ("ok", 0)
         np.testing.assert_array_equal(found.landmarks, mesh.find(lies)[0].reshape(-1))
 
@@ -335,26 +335,26 @@ def distance_percent(found, exact):
     return 100 * np.linalg.norm(found - exact, axis=1).mean() / np.linalg.norm(exact[468] - exact[473])
 
 
-def read_alone(data, mesh):
+def read_alone(data):
     """The reading of a picture that is no frame."""
-    return measure(data, mesh, SETTINGS, heed_upside_down=True)
+    return measure(data, SETTINGS, heed_upside_down=True)
 
 
-def test_a_large_face_is_found_at_a_reduced_scale_within_a_percent(mesh):
+def test_a_large_face_is_found_at_a_reduced_scale_within_a_percent():
     data = encoded(enlarged(2400), quality=92)
-    exact = measure(data, mesh, type(SETTINGS)(**{**vars(SETTINGS), "full_resolution": True}))
-    found = measure(data, mesh, SETTINGS)
+    exact = measure(data, type(SETTINGS)(**{**vars(SETTINGS), "full_resolution": True}))
+    found = measure(data, SETTINGS)
     assert 0 < distance_percent(found, exact) < 1.0
     assert (found.width, found.height) == (2400, 2400)
 
 
-def test_a_face_too_small_at_a_reduced_scale_is_decoded_again_larger(mesh):
+def test_a_face_too_small_at_a_reduced_scale_is_decoded_again_larger():
     picture = np.full((2000, 2000, 3), 180, np.uint8)
     picture[600:1300, 600:1300] = enlarged(700)
     data = encoded(picture, quality=92)
-    exact = measure(data, mesh, type(SETTINGS)(**{**vars(SETTINGS), "full_resolution": True}))
+    exact = measure(data, type(SETTINGS)(**{**vars(SETTINGS), "full_resolution": True}))
     assert face_width(np.reshape(exact.landmarks, (478, 3)), 2000) / 4 < FACE_WIDTH / 2
-    assert distance_percent(measure(data, mesh, SETTINGS), exact) < 1.0
+    assert distance_percent(measure(data, SETTINGS), exact) < 1.0
 
 
 def test_no_face_is_lost_to_speed(mesh, monkeypatch):
@@ -363,7 +363,7 @@ def test_no_face_is_lost_to_speed(mesh, monkeypatch):
     picture[300:790, 300:790] = enlarged(490)  # at the limit of what is detected
     data = encoded(picture, quality=92)
     assert not len(mesh.find(Picture(data, SETTINGS.max_pixels).pixels(2)))
-    assert measure(data, mesh, SETTINGS).status == "ok"
+    assert measure(data, SETTINGS).status == "ok"
 
 
 # Same bytes, whatever happens

@@ -12,7 +12,6 @@ from PIL import Image
 from skimage.data import astronaut
 
 from faceemo.extraction.decode import Picture
-from faceemo.extraction.facemesh import FaceMesh
 from faceemo.extraction.worker import Reading, measure
 from faceemo.status import Status
 
@@ -20,13 +19,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.
 
 MUTATIONS = 4000
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(scope="module")
-def mesh():
-    mesh = FaceMesh()
-    yield mesh
-    mesh.close()
 
 
 def png_chunk(kind, data):
@@ -127,7 +119,7 @@ def mutated_png(data, others, rng):
     return png(chunks)
 
 
-def test_thousands_of_damaged_pictures_are_readings_with_a_status(mesh):
+def test_thousands_of_damaged_pictures_are_readings_with_a_status():
     rng = random.Random(1)
     wholes = list(seeds())
     statuses = []
@@ -135,7 +127,7 @@ def test_thousands_of_damaged_pictures_are_readings_with_a_status(mesh):
         whole = wholes[number % len(wholes)]
         mutate = mutated_png if whole.startswith(PNG_SIGNATURE) and rng.random() < 0.7 else mutated
         data = mutate(whole, wholes, rng)
-        reading = measure(data, mesh, SETTINGS)
+        reading = measure(data, SETTINGS)
         statuses.append(reading.status)
         if reading.status == Status.DECODE_ERROR:
             assert reading.error and "\n" not in reading.error
@@ -144,26 +136,26 @@ def test_thousands_of_damaged_pictures_are_readings_with_a_status(mesh):
     assert all(statuses.count(status) > 300 for status in (Status.OK, Status.NO_FACE, Status.DECODE_ERROR))
 
 
-def test_a_damaged_picture_of_a_format_that_is_not_read_is_never_looked_into(mesh):
+def test_a_damaged_picture_of_a_format_that_is_not_read_is_never_looked_into():
     emf = b"\1\0\0\0".ljust(40, b"\0") + b" EMF"  # of no size: Pillow divides by it
     dds = b"DDS " + struct.pack("<I", 124).ljust(76, b"\0") + struct.pack("<I", 32) + bytes(200)
     for data in (emf, dds):
-        assert measure(data, mesh, SETTINGS) == Reading(Status.DECODE_ERROR, "not a picture in a known format")
+        assert measure(data, SETTINGS) == Reading(Status.DECODE_ERROR, "not a picture in a known format")
 
 
-def test_a_palette_that_is_missing_is_a_decode_error(mesh):
+def test_a_palette_that_is_missing_is_a_decode_error():
     chunks = png_chunks(saved(Image.new("P", (4, 4)), "PNG", transparency=0))
-    reading = measure(png([chunk for chunk in chunks if chunk[0] != b"PLTE"]), mesh, SETTINGS)
+    reading = measure(png([chunk for chunk in chunks if chunk[0] != b"PLTE"]), SETTINGS)
     assert (reading.status, reading.error) == (Status.DECODE_ERROR, "the decoder failed (AssertionError)")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 32_766), (1, 32_768), (32_768, 1), (40_000, 1_000), (1, 1_000_000)])
-def test_a_long_or_thin_picture_is_looked_at_like_any_other(mesh, size):
-    reading = measure(blank_png(*size), mesh, SETTINGS)
+def test_a_long_or_thin_picture_is_looked_at_like_any_other(size):
+    reading = measure(blank_png(*size), SETTINGS)
     assert (reading.status, reading.width, reading.height) == (Status.NO_FACE, *size)
 
 
 @pytest.mark.parametrize("size", [(1, 40_000_000), (40_000_000, 1)])
-def test_a_picture_that_is_one_line_of_millions_is_a_decode_error(mesh, size):
-    reading = measure(blank_png(*size), mesh, SETTINGS)
+def test_a_picture_that_is_one_line_of_millions_is_a_decode_error(size):
+    reading = measure(blank_png(*size), SETTINGS)
     assert reading.status == Status.DECODE_ERROR and "a side above the bound" in reading.error

@@ -1,3 +1,5 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from PIL import Image
 from video import video_file
 
 from faceemo.errors import FaceemoError
+from faceemo.extraction.everyface import every_face
 from faceemo.extraction.worker import Reading
 from faceemo.prediction.annotate import annotate, check_drawing_folder, draw
 from faceemo.prediction.inputs import DRAWN_MARK, Input, read_inputs
@@ -34,7 +37,7 @@ def no_face(path, shape=(60, 80, 3)):
 
 def test_the_mesh_lies_on_the_face_and_the_panel_beside_it(face):
     before = face.input.pixels()
-    after = draw(before, face, CLASSES)
+    after = draw(before, [face], CLASSES)
     assert after.shape == before.shape and after.dtype == np.uint8
     moved = np.abs(after.astype(int) - before).sum(axis=2) > 0
     left, top, right, bottom = map(int, face.box)
@@ -52,7 +55,7 @@ def test_the_panel_goes_where_the_face_is_not(face):
             landmarks = np.add(landmarks, (0.5 * right_half, 0.5 * lower_half, 0)).astype(np.float32)
             moved = changed(face, reading=Reading("ok", None, width, height, 1, landmarks.reshape(-1)))
             blank = np.zeros((height, width, 3), np.uint8)
-            shown = draw(blank, moved, CLASSES)
+            shown = draw(blank, [moved], CLASSES)
             white = np.argwhere((shown > 240).all(axis=2))  # letters
             left, top, right, bottom = moved.box
             inside = ((white >= (top, left)) & (white <= (bottom, right))).all(axis=1)
@@ -64,12 +67,35 @@ def test_a_picture_that_stands_upside_down_is_drawn_upright(face, tmp_path):
     Image.fromarray(face.input.pixels()[::-1, ::-1]).save(lies)
     [found] = read_inputs([lies], SETTINGS, 1)
     turned = Prediction(found, face.label, face.probability)
-    np.testing.assert_array_equal(draw(found.pixels(), turned, CLASSES), draw(face.input.pixels(), face, CLASSES))
+    np.testing.assert_array_equal(draw(found.pixels(), [turned], CLASSES), draw(face.input.pixels(), [face], CLASSES))
+
+
+def test_each_of_several_faces_has_its_mesh_and_its_tag_and_there_is_no_panel(face, tmp_path):
+    side_by_side = tmp_path / "two.png"
+    picture = face.input.pixels()
+    Image.fromarray(np.hstack([picture, picture[:, ::-1]])).save(side_by_side)
+    [found] = read_inputs([side_by_side], every_face(SETTINGS), 1)
+    readings = found.reading.each_face()
+    faces = [Prediction(dataclasses.replace(found, reading=one), "anxious", SURE) for one in readings]
+    assert [one.face for one in faces] == [1, 2]
+    everything = [no_face("none.jpg"), *faces, *faces, no_face("none.jpg")]
+    assert list(annotate(everything, CLASSES, tmp_path / "out")) == everything
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [DRAWN_MARK, "none-2.jpg", "none.jpg", "two-2.jpg", "two.jpg"]
+    before = found.pixels()
+    moved = np.abs(draw(before, faces, CLASSES).astype(int) - before).sum(axis=2) > 0
+    outside = moved.copy()
+    for one in faces:
+        left, top, right, bottom = map(int, one.box)
+        assert moved[top:bottom, left:right].mean() > 0.2
+        assert moved[max(top - 12, 0) : top, left:right].mean() > 0.25  # the tag
+        outside[max(top - 40, 0) : bottom + 3, left - 40 : right + 40] = False
+    assert not outside.any()
 
 
 @pytest.mark.parametrize("shape", [(20, 30, 3), (2000, 1500, 3)])
 def test_any_size_can_be_drawn_on(shape):
-    assert draw(np.zeros(shape, np.uint8), no_face("a.jpg", shape), CLASSES).shape == shape
+    assert draw(np.zeros(shape, np.uint8), [no_face("a.jpg", shape)], CLASSES).shape == shape
 
 
 def test_pictures_are_passed_on_and_written_under_names_that_stay_in_the_folder(tmp_path, face):
@@ -118,7 +144,7 @@ def test_a_video_becomes_a_video_with_as_many_frames(tmp_path, face):
     rate, shown = frames_of(out / drawn_video)
     assert rate == pytest.approx(12.5) and len(shown) == 7
     before = face.input.pixels().astype(int)
-    drawn = draw(face.input.pixels(), face, CLASSES).astype(int)
+    drawn = draw(face.input.pixels(), [face], CLASSES).astype(int)
     assert np.abs(shown[3] - drawn).mean() < np.abs(shown[3] - before).mean() / 2
 
 

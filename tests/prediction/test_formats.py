@@ -26,6 +26,7 @@ COLUMNS = [
     "status",
     "error",
     "turned",
+    "face",
     "left",
     "top",
     "right",
@@ -83,9 +84,9 @@ def test_a_suffix_that_tells_no_format_is_refused_with_those_that_do(out, what, 
 def test_the_table_has_a_line_a_picture_with_the_path_last(capsys):
     write_predictions(predictions(), CLASSES, "table", None)
     head, face, frame, cut = capsys.readouterr().out.splitlines()
-    assert head.split() == ["status", "label", "neutral", "anxious", "box", "seconds", "path"]
-    assert face.split() == ["ok", "anxious", "0.125", "0.875", "50,200,150,400", "사진", "1.jpg"]
-    assert frame.split() == ["ok", "neutral", "0.750", "0.250", "50,200,150,400", "1.500", "a.mp4"]
+    assert head.split() == ["status", "label", "neutral", "anxious", "face", "box", "seconds", "path"]
+    assert face.split() == ["ok", "anxious", "0.125", "0.875", "1", "50,200,150,400", "사진", "1.jpg"]
+    assert frame.split() == ["ok", "neutral", "0.750", "0.250", "1", "50,200,150,400", "1.500", "a.mp4"]
     assert cut.split(maxsplit=1) == ["decode_error", cut[cut.index("b,c.jpg") :]]
     assert len({line.rindex(word) for line, word in ((head, "path"), (face, "사진"), (frame, "a.mp4"))}) == 1
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from made_archives import ANXIOUS, NEUTRAL, SETTINGS, source_of
+from made_archives import ANXIOUS, NEUTRAL, SETTINGS, encoded, source_of
 from made_faces import needs_litert, needs_mediapipe
 from made_models import EXTRACT, NORMALIZE, model_file, random_model, trained_model
 
@@ -16,6 +16,7 @@ from faceemo import EmotionModel
 from faceemo.errors import FaceemoError
 from faceemo.extraction.engines import choice
 from faceemo.extraction.engines.choice import choose_engine, installed_engines
+from faceemo.extraction.everyface import every_face
 from faceemo.extraction.extract import extract
 from faceemo.extraction.worker import Reading
 from faceemo.features.normalize import normalize_sources
@@ -23,7 +24,7 @@ from faceemo.params import NormalizeParams
 from faceemo.prediction import predict
 from faceemo.prediction.baselines import MeansSoFar, read_baselines
 from faceemo.prediction.inputs import Input, read_inputs
-from faceemo.prediction.predict import engine_note, predict_inputs
+from faceemo.prediction.predict import by_picture, check_every_face, engine_note, predict_inputs
 from faceemo.training.model import save_model
 
 
@@ -324,6 +325,31 @@ class TestInputs:
         face = next(prediction for prediction in predictions if prediction.label)
         expected = model.judge(model.features(face.input.reading))[0]
         np.testing.assert_allclose(face.probability, expected, atol=1e-6)
+
+    def test_every_face_of_a_picture_is_judged_as_if_it_were_alone(self, model, inputs, tmp_path):
+        left, right = inputs[0].pixels(), inputs[1].pixels()[100:400, 60:320]
+        picture = np.full((512, 700, 3), 90, np.uint8)
+        picture[:, :384], picture[:300, 440:] = left, right
+        (tmp_path / "two.png").write_bytes(encoded(picture, "PNG"))
+        files = [tmp_path / "two.png", ANXIOUS, tmp_path / "two.png"]
+        predictions = list(predict_inputs(model, read_inputs(files, every_face(SETTINGS), 2)))
+        assert [one.face for one in predictions[:3]] == [1, 2, 1]
+        groups = list(by_picture(predictions))
+        assert [len(group) for group in groups] == [2, *[1] * len(inputs), 2]
+        for one, alone in zip(groups[1:-1], predict_inputs(model, inputs), strict=True):
+            assert (one[0].label, one[0].status, one[0].box) == (alone.label, alone.status, alone.box)
+        for one in groups[0]:
+            [expected] = model.judge(model.features(one.input.reading))
+            np.testing.assert_allclose(one.probability, expected, atol=1e-6)
+            assert one.label == model.label(expected)
+        first, second = (one.box for one in groups[0])
+        assert first[2] < 384 and second[0] > 440
+
+    def test_every_face_is_for_a_model_of_single_pictures(self, model, person_model, neutral_model):
+        check_every_face(model)
+        for other in (person_model, neutral_model):
+            with pytest.raises(FaceemoError, match="nothing tells who is who"):
+                check_every_face(other)
 
     def test_the_box_encloses_the_landmarks_in_pixels(self, model, inputs):
         [prediction] = predict_inputs(model, inputs[:1])

@@ -39,6 +39,19 @@ def face():
     return jpeg(camera_frames("neutral")[0])
 
 
+@pytest.fixture(scope="module")
+def group():
+    """A JPEG of three faces: one large, one of half its size and one between."""
+    picture = camera_frames("neutral")[0]
+    half = np.ascontiguousarray(picture[::2, ::2])
+    other = np.asarray(Image.fromarray(camera_frames("anxious")[0]).resize((480, 360)))
+    row = np.full((480, 640 + 480, 3), 120, np.uint8)
+    row[:, :640], row[:360, 640:] = picture, other
+    below = np.full((240, 640 + 480, 3), 120, np.uint8)
+    below[:, 400:720] = half
+    return jpeg(np.vstack([row, below]))
+
+
 @contextlib.contextmanager
 def running(**normalize):
     """host:port of a real server in a thread."""
@@ -217,7 +230,7 @@ class TestPost:
 
     def test_a_picture_that_kills_is_answered_and_the_server_lives(self, host, face, monkeypatch):
         with monkeypatch.context() as patch:
-            patch.setattr(session, "read_bytes", end_process)
+            patch.setattr(session, "measure", end_process)
             answer = httpx.post(f"http://{host}/predict", content=face, timeout=30)
         assert answer.status_code == 400
         assert (answer.json()["status"], answer.json()["error"]) == ("decode_error", "the decoder died on it")
@@ -270,6 +283,42 @@ class TestPost:
 
     def test_a_model_of_single_pictures_takes_none(self, host, face):
         assert httpx.post(f"http://{host}/neutral", content=face).status_code == 409
+        for faces in ("largest", "all"):
+            answer = httpx.post(f"http://{host}/predict", content=face, params={"neutral": "x", "faces": faces})
+            assert answer.status_code == 409 and "takes no neutral face" in answer.json()["error"]
+
+    def test_every_face_is_answered_the_largest_first(self, host, group):
+        largest = httpx.post(f"http://{host}/predict", content=group, params={"landmarks": True}).json()
+        answer = httpx.post(f"http://{host}/predict", content=group, params={"landmarks": True, "faces": "all"}).json()
+        assert "faces" not in largest and answer["status"] == "ok"
+        assert answer["faces_found"] == len(answer["faces"]) == 3
+        assert all(np.shape(face["landmarks"]) == (478, 2) for face in answer["faces"])
+        widths = [face["box"][2] - face["box"][0] for face in answer["faces"]]
+        assert widths == sorted(widths, reverse=True) and widths[2] < 0.8 * widths[0]
+        assert {name: answer[name] for name in answer["faces"][0]} == answer["faces"][0]
+        assert len({tuple(face["probabilities"].values()) for face in answer["faces"]}) == 3
+        without = httpx.post(f"http://{host}/predict", content=group, params={"faces": "all"}).json()
+        assert [face["landmarks"] for face in without["faces"]] == [None] * 3
+
+    def test_every_face_of_nobody_is_none(self, host):
+        answer = httpx.post(f"http://{host}/predict", content=BLANK, params={"faces": "all"})
+        assert answer.status_code == 200
+        assert (answer.json()["status"], answer.json()["faces"], answer.json()["faces_found"]) == ("no_face", [], 0)
+        answer = httpx.post(f"http://{host}/predict", content=b"no picture", params={"faces": "all"})
+        assert answer.status_code == 400 and answer.json()["faces"] == []
+
+    def test_every_face_is_refused_by_a_model_that_judges_change(self, person_host, group):
+        for neutral in ({}, {"neutral": "x"}):
+            answer = httpx.post(f"http://{person_host}/predict", content=group, params={"faces": "all", **neutral})
+            assert (answer.status_code, answer.json()["status"]) == (409, "one_person")
+            assert "take a model of single pictures" in answer.json()["error"]
+
+    @pytest.mark.parametrize("faces", ["abc", "0", "", "-1", "ALL", "x" * 1000])
+    def test_a_parameter_that_is_wrong_is_one_line_that_says_what_it_may_be(self, host, face, faces):
+        answer = httpx.post(f"http://{host}/predict", content=face, params={"faces": faces})
+        assert (answer.status_code, answer.json()["status"]) == (422, "wrong_parameter")
+        error = answer.json()["error"]
+        assert error == f"faces: Input should be 'largest' or 'all', not {faces[:40]!r}"
 
 
 class TestLive:
@@ -289,7 +338,7 @@ class TestLive:
             async with connected(host) as client:
                 answers = [await asked(client, long)]
                 with monkeypatch.context() as patch:
-                    patch.setattr(session, "read_bytes", end_process)
+                    patch.setattr(session, "measure", end_process)
                     answers.append(await asked(client, face))
                 return [*answers, await asked(client, face)]
 
