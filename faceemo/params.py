@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from faceemo.emotions import emotion_classes
 from faceemo.errors import FaceemoError, FileError
@@ -21,11 +21,7 @@ LEAST_PICTURES = {"none": 0, "person": 8, "neutral": 1}  # for a baseline, where
 FEATURES = 1434  # of a face: 478 landmarks x 3
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses larger pictures itself (PIL.Image.MAX_IMAGE_PIXELS * 2)
 
-Parser = Callable[[Any], Any]
-
-
-def parsed_by(parse: Parser, **options: Any) -> Any:
-    return dataclasses.field(metadata={"parse": parse}, **options)
+Parser = Callable[[Any], Any]  # stands in the annotation of a field; raises ValueError for a value that is not right
 
 
 def integer(at_least: int, at_most: int | None = None) -> Parser:
@@ -108,35 +104,35 @@ def _bounded(number: float, at_least: float | None, at_most: float | None) -> fl
 
 @dataclass(frozen=True)
 class SplitParams:
-    by: str = parsed_by(choice("person", "folder"))
-    valid: float = parsed_by(real(above=0, below=1))
-    test: float = parsed_by(real(above=0, below=1))
+    by: Annotated[str, choice("person", "folder")]
+    valid: Annotated[float, real(above=0, below=1)]
+    test: Annotated[float, real(above=0, below=1)]
 
 
 @dataclass(frozen=True)
 class LabelParams:
-    target: str = parsed_by(choice("archive", "majority", "votes"))
-    min_agreement: int = parsed_by(integer(0, 3))
+    target: Annotated[str, choice("archive", "majority", "votes")]
+    min_agreement: Annotated[int, integer(0, 3)]
 
 
 @dataclass(frozen=True)
 class ExtractParams:
-    engine: str = parsed_by(choice("auto", "mediapipe", "litert"))
-    full_resolution: bool = parsed_by(boolean)
-    max_faces: int = parsed_by(integer(1, 127))
-    max_pixels: int = parsed_by(integer(1, PILLOW_MAX_PIXELS))
-    max_bytes: int = parsed_by(integer(1))
-    scheduler: str | None = parsed_by(optional(scheduler_address))
+    engine: Annotated[str, choice("auto", "mediapipe", "litert")]
+    full_resolution: Annotated[bool, boolean]
+    max_faces: Annotated[int, integer(1, 127)]
+    max_pixels: Annotated[int, integer(1, PILLOW_MAX_PIXELS)]
+    max_bytes: Annotated[int, integer(1)]
+    scheduler: Annotated[str | None, optional(scheduler_address)]
 
 
 @dataclass(frozen=True)
 class NormalizeParams:
-    units: str = parsed_by(choice("equal", "image"))
-    center: str = parsed_by(choice("centroid", "nose_tip"))
-    scale: str = parsed_by(choice("rms", "max_abs"))
-    align: str = parsed_by(choice("none", "roll", "pose"))
-    baseline: str = parsed_by(choice("none", "person", "neutral"))
-    baseline_min: int | None = parsed_by(optional(integer(1)))
+    units: Annotated[str, choice("equal", "image")]
+    center: Annotated[str, choice("centroid", "nose_tip")]
+    scale: Annotated[str, choice("rms", "max_abs")]
+    align: Annotated[str, choice("none", "roll", "pose")]
+    baseline: Annotated[str, choice("none", "person", "neutral")]
+    baseline_min: Annotated[int | None, optional(integer(1))]
 
     @property
     def least_pictures(self) -> int:
@@ -146,29 +142,29 @@ class NormalizeParams:
 
 @dataclass(frozen=True)
 class TrainParams:
-    network: str | None = parsed_by(optional(choice("mlp", "mlp_dropout")))
-    whiten: int | None = parsed_by(optional(integer(1, FEATURES)))
-    optimizer: str = parsed_by(choice("adam", "adamw"))
-    weight_decay: float = parsed_by(real(at_least=0))
-    schedule: str = parsed_by(choice("constant", "cosine"))
-    label_smoothing: float = parsed_by(real(at_least=0, below=1))
-    standardize: bool = parsed_by(boolean)
-    mirror: bool = parsed_by(boolean)
-    class_weights: bool = parsed_by(boolean)
-    best_epoch: bool = parsed_by(boolean)
-    patience: int | None = parsed_by(optional(integer(1)))
-    recall_target: float = parsed_by(real(above=0, below=1))
+    network: Annotated[str | None, optional(choice("mlp", "mlp_dropout"))]
+    whiten: Annotated[int | None, optional(integer(1, FEATURES))]
+    optimizer: Annotated[str, choice("adam", "adamw")]
+    weight_decay: Annotated[float, real(at_least=0)]
+    schedule: Annotated[str, choice("constant", "cosine")]
+    label_smoothing: Annotated[float, real(at_least=0, below=1)]
+    standardize: Annotated[bool, boolean]
+    mirror: Annotated[bool, boolean]
+    class_weights: Annotated[bool, boolean]
+    best_epoch: Annotated[bool, boolean]
+    patience: Annotated[int | None, optional(integer(1))]
+    recall_target: Annotated[float, real(above=0, below=1)]
 
 
 @dataclass(frozen=True)
 class Params:
-    emotions: Mapping[str, tuple[str, ...]] = parsed_by(emotion_list)  # the members of each class, by its name
-    limit: int | None = parsed_by(optional(integer(1)))
-    workers: int | None = parsed_by(optional(integer(1)))
-    seed: int = parsed_by(integer(0, 2**32 - 1))
-    lr: float = parsed_by(real(above=0))
-    epochs: int = parsed_by(integer(1))
-    batch_size: int = parsed_by(integer(2))
+    emotions: Annotated[Mapping[str, tuple[str, ...]], emotion_list]  # the members of each class, by its name
+    limit: Annotated[int | None, optional(integer(1))]
+    workers: Annotated[int | None, optional(integer(1))]
+    seed: Annotated[int, integer(0, 2**32 - 1)]
+    lr: Annotated[float, real(above=0)]
+    epochs: Annotated[int, integer(1)]
+    batch_size: Annotated[int, integer(2)]
     split: SplitParams
     labels: LabelParams
     extract: ExtractParams
@@ -217,13 +213,13 @@ def parse_section(section: type, values: Any, where: str, prefix: str = "") -> A
         if name not in values:
             raise FileError(where, f"key {prefix}{name} is missing")
         value = values[name]
-        inner, *others = get_args(field.type) or (field.type,)  # of `Section | None`
-        if dataclasses.is_dataclass(inner):
+        inner, *others = get_args(field.type) or (field.type,)  # of `Annotated[type, parser]` or `Section | None`
+        if get_origin(field.type) is not Annotated:
             absent = value is None and NoneType in others
             parsed[name] = None if absent else parse_section(inner, value, where, f"{prefix}{name}.")
             continue
         try:
-            parsed[name] = field.metadata["parse"](value)
+            parsed[name] = others[0](value)
         except ValueError as error:
             raise FileError(where, f"{prefix}{name} {error}") from None
     return section(**parsed)

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import yaml
 
@@ -11,7 +12,7 @@ from faceemo.durable import write_text_whole
 from faceemo.emotions import KOREAN, class_name
 from faceemo.errors import FaceemoError
 from faceemo.extraction.people import check_pattern
-from faceemo.params import choice, integer, optional, parse_section, parsed_by
+from faceemo.params import choice, integer, optional, parse_section
 from faceemo.paths import PARAMS_FILE, SAMPLE_FOLDER, SOURCES_FILE
 from faceemo.plainyaml import read_yaml, shown
 
@@ -62,16 +63,16 @@ def _classes(value: object) -> tuple[str, ...]:
 class Labels:
     """Label JSON: its archive's path as written in sources.yaml, null where it lies among the pictures; its digest."""
 
-    zip: str | None = parsed_by(optional(_path))
-    digest: str = parsed_by(_digest)
+    zip: Annotated[str | None, optional(_path)]
+    digest: Annotated[str, _digest]
 
 
 @dataclass(frozen=True)
 class TableFile:
     """A table of pictures: its path as written in sources.yaml, and the sha256 of its bytes."""
 
-    path: str = parsed_by(_path)
-    digest: str = parsed_by(_digest)
+    path: Annotated[str, _path]
+    digest: Annotated[str, _digest]
 
 
 @dataclass(frozen=True)
@@ -86,24 +87,26 @@ class Source:
     rename: classes by the words that stand for them. classes: those of a source of one's own.
     """
 
-    zip: str | None = parsed_by(optional(_path))
-    emotion: str | None = parsed_by(optional(choice(*KOREAN)))
-    folder: str = parsed_by(choice("training", "validation"))
-    images: int = parsed_by(integer(1))
-    digest: str = parsed_by(_digest)
+    zip: Annotated[str | None, optional(_path)]
+    emotion: Annotated[str | None, optional(choice(*KOREAN))]
+    folder: Annotated[str, choice("training", "validation")]
+    images: Annotated[int, integer(1)]
+    digest: Annotated[str, _digest]
     labels: Labels | None
-    attempt: int = parsed_by(integer(1), default=1)
-    tree: str | None = parsed_by(optional(_path), default=None)
+    attempt: Annotated[int, integer(1)] = 1
+    tree: Annotated[str | None, optional(_path)] = None
     table: TableFile | None = None
-    level: int | None = parsed_by(optional(integer(0)), default=None)
-    subject: str | None = parsed_by(optional(_subject), default=None)
-    rename: Mapping[str, str] = parsed_by(_rename, default_factory=dict)
-    classes: tuple[str, ...] = parsed_by(_classes, default=())
+    level: Annotated[int | None, optional(integer(0))] = None
+    subject: Annotated[str | None, optional(_subject)] = None
+    rename: Annotated[Mapping[str, str], _rename] = field(default_factory=dict)
+    classes: Annotated[tuple[str, ...], _classes] = ()
 
     @property
     def path(self) -> str:
         """Where it is, as written in sources.yaml."""
-        return self.zip or self.tree or self.table.path
+        path = self.zip or self.tree or (self.table.path if self.table else None)
+        assert path is not None, "one of zip, tree and table is there"
+        return path
 
 
 def write_sources(sources: dict[str, Source], path: Path = SOURCES_FILE) -> None:
