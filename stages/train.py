@@ -21,12 +21,13 @@ with importing("train"):
         MODEL_FILE,
         PLOTS_FOLDER,
     )
-    from faceemo.training.dataset import count_subjects, load_dataset
+    from faceemo.training.dataset import count_subjects, load_dataset, load_features
+    from faceemo.training.devices import describe_devices, find_devices
     from faceemo.training.evaluate import evaluate, fit_temperature, headline
     from faceemo.training.model import save_model
     from faceemo.training.plots import write_history, write_run
     from faceemo.training.split import SPLITS
-    from faceemo.training.train import describe_devices, find_devices, train
+    from faceemo.training.train import train
 
 LABELLED = "the emotion of archive, folder or table"
 
@@ -46,7 +47,9 @@ def main() -> None:
     if params.labels.target != "archive" and (unlabelled := dataset.unlabelled_sources()):
         print(f"no raters' answers: {', '.join(unlabelled)}: learnt by {LABELLED}", flush=True)
 
-    training = train(dataset, params, INTERRUPTED_MODEL_FILE, functools.partial(write_history, HISTORY_FILE))
+    features = load_features(FEATURES_FOLDER, dataset)
+    after_epoch = functools.partial(write_history, HISTORY_FILE)
+    training = train(dataset, features, params, INTERRUPTED_MODEL_FILE, after_epoch)
     valid = dataset.valid
     temperature = fit_temperature(training.logits[valid], dataset.targets.valid[valid])
     model = dataclasses.replace(training.model, temperature=temperature)

@@ -12,7 +12,7 @@ from faceemo.extraction.extract import extract
 from faceemo.features.normalize import normalize_sources
 from faceemo.params import load_params
 from faceemo.paths import FEATURES_FOLDER, LANDMARKS_FOLDER
-from faceemo.training.dataset import load_dataset
+from faceemo.training.dataset import load_dataset, load_features
 from faceemo.training.model import TrainedModel, mlp, save_model
 from faceemo.training.train import train
 
@@ -65,8 +65,7 @@ def trained_model(folder: Path, **normalize: str) -> Path:
         for key, source in sources.items():
             extract(key, source, params.extract, None, workers=1)
         normalize_sources(sources, LANDMARKS_FOLDER, settings)
-        training = train(
-            load_dataset(FEATURES_FOLDER, params.emotions, params.split, params.labels), params, Path("interrupted.pt")
-        )
+        dataset = load_dataset(FEATURES_FOLDER, params.emotions, params.split, params.labels)
+        training = train(dataset, load_features(FEATURES_FOLDER, dataset), params, Path("interrupted.pt"))
         save_model(Path("models/emotion.pt"), training.model)
     return folder / "models" / "emotion.pt"

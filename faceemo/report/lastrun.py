@@ -35,8 +35,7 @@ class LastRun:
     voted: of each source the emotions that its column `votes` counts, none without a label archive.
     extractors: by engine the versions, by library, that made its landmarks; more than one where archives were
         extracted apart.
-    dataset: as load_dataset gives it, without the features (float32 [N, 0]) and their mean face. Its rows also have
-        `source`, an id, and `row`, their index among the landmarks of that source.
+    dataset: as load_dataset gives it.
     probability: float32 [T, classes] of the T faces dataset.test.
     """
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,12 @@ DESCRIPTION = [
 
 @dataclass(frozen=True)
 class Dataset:
-    """Faces of the chosen classes.
+    """Pictures of the chosen classes, without their features.
 
     rows: every picture of the archives of these classes, found or not, and every face of another archive in which
         raters saw one of them, in the order of the files; their file is in the column `source`, their index there in
         `row`. split: their split, "" for none. archive: int64, the class that their archive is named after, or NONE.
-    features: float32 [N, 1434] and targets of the N rows with features, row_of: int64 [N] their rows.
+    targets: of the N rows with features, row_of: int64 [N] these rows.
     settings: those of `normalize` and `extract` that made the features, and `sources`: engine and versions by id.
     face: float64 [478, 3], the mean face behind the features, whatever baseline they have, for drawings.
     """
@@ -48,7 +48,6 @@ class Dataset:
     rows: pa.Table
     split: np.ndarray
     archive: np.ndarray
-    features: np.ndarray
     targets: Targets
     row_of: np.ndarray
     settings: dict
@@ -59,7 +58,7 @@ class Dataset:
         return np.array(self.rows[name].to_pylist(), object)[self.row_of]
 
     def indices(self, split: str, truth: np.ndarray) -> np.ndarray:
-        """Indices into features of one split's faces that have a class in `truth`, int64 [N], one of targets'."""
+        """Indices of one split's faces that have a class in `truth`, int64 [N], one of targets'."""
         return np.flatnonzero((self.split[self.row_of] == split) & (truth >= 0))
 
     @property
@@ -85,7 +84,7 @@ class Dataset:
 def load_dataset(
     folder: Path, classes: Mapping[str, tuple[str, ...]], split: SplitParams | None, labels: LabelParams
 ) -> Dataset:
-    """Read data/features/*.parquet; features go straight into one array, so 500,000 faces need their size once.
+    """What data/features/*.parquet hold, but for the features themselves.
 
     classes: the emotions of each class, by its name. split: None puts everybody in no split, for folds.
     Raises FaceemoError if a class has no faces, a split has nobody of a class, or a file is broken or of another
@@ -96,26 +95,29 @@ def load_dataset(
         raise FaceemoError(f"{folder.as_posix()} holds no features; run 'dvc repro'")
     dataset = describe_faces(files, classes, split, labels)
     _check_splits(dataset, labels, split, files)
-    return with_features(dataset, files)
+    return dataset
 
 
-def with_features(dataset: Dataset, files: list[RowsFile]) -> Dataset:
-    """The dataset that describe_faces gives for these files, with its features."""
+def load_features(folder: Path, dataset: Dataset) -> np.ndarray:
+    """The features of the dataset's faces, float32 [N, 1434], from data/features/.
+
+    They go straight into one array, so 500,000 faces need their size once.
+    """
     features = np.empty((len(dataset.row_of), COORDINATES), np.float32)
     source, row = dataset.column("source"), dataset.column("row").astype(np.int64)
     filled = 0
-    for file in files:
-        for vectors in read_features(file, row[source == file.path.stem]):
+    for key in dict.fromkeys(source):
+        for vectors in read_features(open_features(folder / f"{key}.parquet"), row[source == key]):
             features[filled : filled + len(vectors)] = vectors
             filled += len(vectors)
     pa.default_memory_pool().release_unused()  # what the last row groups took
-    return replace(dataset, features=features)
+    return features
 
 
 def describe_faces(
     files: list[RowsFile], classes: Mapping[str, tuple[str, ...]], split: SplitParams | None, labels: LabelParams
 ) -> Dataset:
-    """The dataset of these files without its features, float32 [N, 0]."""
+    """The dataset of these files, which may lack a class."""
     tables, targets = [], []
     for file in files:
         table = file.read(DESCRIPTION)
@@ -136,7 +138,6 @@ def describe_faces(
         if split is None
         else split_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), split),
         of_rows.archive,
-        np.zeros((len(row_of), 0), np.float32),
         of_rows.take(row_of),
         row_of,
         settings={

@@ -18,7 +18,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from faceemo.console import progress
 from faceemo.errors import FaceemoError
 from faceemo.params import Params
-from faceemo.training.dataset import Dataset, load_dataset
+from faceemo.training.dataset import Dataset, load_dataset, load_features
 from faceemo.training.train import train
 
 RESAMPLES = 4000
@@ -26,10 +26,15 @@ INTERVAL = (0.025, 0.975)
 
 
 def predict_over_folds(
-    dataset: Dataset, params: Params, folds: int, seed: int, after_fold: Callable[[], None] = lambda: None
+    dataset: Dataset,
+    features: np.ndarray,
+    params: Params,
+    folds: int,
+    after_fold: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """int64 [N], the class that each face is taken for by a network that has not seen its person.
 
+    features: float32 [N, 1434]. params.seed decides the folds too.
     Faces of nobody known are trained on in every fold and get -1. Raises FaceemoError with fewer people than folds.
     """
     subject = dataset.column("subject")
@@ -39,23 +44,25 @@ def predict_over_folds(
         raise FaceemoError(f"{people} people cannot be put into {folds} folds; lower --folds")
     stratify = dataset.targets.archive[known]
     predicted = np.full(len(subject), -1)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=params.seed)
     for _, fold in splitter.split(known, stratify, subject[known]):
         judged = known[fold]
-        predicted[judged] = train_and_predict(dataset, params, set(subject[judged]), seed)[judged].argmax(axis=1)
+        logits = train_and_predict(dataset, features, params, set(subject[judged]))
+        predicted[judged] = logits[judged].argmax(axis=1)
         after_fold()
     return predicted
 
 
-def train_and_predict(dataset: Dataset, params: Params, unseen: set[str], seed: int) -> np.ndarray:
+def train_and_predict(dataset: Dataset, features: np.ndarray, params: Params, unseen: set[str]) -> np.ndarray:
     """Logits float32 [N, classes] of all faces by a network trained on everybody but these people."""
     rows = np.array([subject in unseen for subject in dataset.rows["subject"].to_pylist()])
     # "valid" is measured after every epoch; without best_epoch and patience it chooses nothing
     split = np.where(rows, "valid", "train").astype(object)
     settings = dataclasses.replace(params.train, best_epoch=False, patience=None)
-    copied = dataclasses.replace(dataset, split=split, features=dataset.features.copy())  # train changes features
+    fold = dataclasses.replace(dataset, split=split)
+    params = dataclasses.replace(params, train=settings)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return train(copied, dataclasses.replace(params, seed=seed, train=settings), interrupted_path=None).logits
+        return train(fold, features.copy(), params, interrupted_path=None).logits
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,11 @@ def compare_over_folds(features_folder: Path, settings: dict[str, Params], folds
     with progress(len(settings) * seeds * folds, "folds", "trainings") as advance:
         for name, params in settings.items():
             dataset = load_dataset(features_folder, params.emotions, None, params.labels)
+            features = load_features(features_folder, dataset)
             predicted = [
-                predict_over_folds(dataset, params, folds, params.seed + number, lambda: advance(1))
+                predict_over_folds(
+                    dataset, features, dataclasses.replace(params, seed=params.seed + number), folds, lambda: advance(1)
+                )
                 for number in range(seeds)
             ]
             truths = {"archive": dataset.targets.archive, "majority": dataset.targets.majority}

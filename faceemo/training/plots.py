@@ -30,7 +30,7 @@ def write_run(folder: Path, dataset: Dataset, training: Training, probability: n
     target, predicted = dataset.targets.learnt[test], probability[test].argmax(axis=1)
     classes = dataset.classes
     some = np.random.default_rng(0).permutation(test)[:IMPORTANCE_ROWS]  # rows lie archive by archive
-    importance = landmark_importance(training.model.build(), dataset.features[some])
+    importance = landmark_importance(training.model.build(), training.inputs[some])
     write_predictions(folder / "predictions.csv", target, predicted, classes)
     plot_history(folder / "history.png", training.history, training.best_epoch)
     plot_confusion(folder / "confusion.png", target, predicted, classes)

@@ -2,9 +2,8 @@
 
 import copy
 import math
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,15 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.params import Params, TrainParams
 from faceemo.training.dataset import Dataset
-from faceemo.training.mirror import Mirror, mirrored_features
+from faceemo.training.devices import batch_sizes, find_devices
+from faceemo.training.mirror import Mirror
 from faceemo.training.model import NETWORKS, TrainedModel, save_model
 from faceemo.training.seen import hash_people, salt_of
+from faceemo.training.standardize import fit_standardization, standardize
 from faceemo.training.targets import Targets
-from faceemo.training.whiten import BLOCK_ROWS, Whitening, fit_whitening
+from faceemo.training.whiten import Whitening, fit_whitening
 
 EVALUATION_ROWS = 8192
-STD_FLOOR = 1e-3  # of features of size 1; a coordinate that never moved in training must not decide alone
 
 
 @dataclass(frozen=True)
@@ -47,83 +47,77 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Training:
-    """What training gives: the model, its epochs, and its logits float32 [N, classes] for all faces of the dataset."""
+    """What training gives: the model, its epochs, and its logits float32 [N, classes] for all faces of the dataset.
+
+    inputs: float32 [N, 1434], the features of all faces as the network takes them, (feature - mean) / std.
+    """
 
     model: TrainedModel
     history: list[Epoch]
     best_epoch: int
     logits: np.ndarray
+    inputs: np.ndarray
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What epochs work on, as tensors on the device of the network.
+
+    x: float32 [M, inputs], the faces to learn from and those to choose the epoch by, as the network takes them while it
+    learns. y: int64 [M] or float32 [M, classes], what loss_of compares their logits with.
+    learnt: int64 [M], the class that a prediction is compared with, below 0 for none.
+    rows: int64, which of x are learnt from; valid_rows: which choose the epoch, with valid_y, their classes.
+    mirror: turns a batch of x into the mirrored faces; None: no face is mirrored.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    learnt: torch.Tensor
+    rows: torch.Tensor
+    valid_rows: torch.Tensor
+    valid_y: torch.Tensor
+    loss_of: nn.Module
+    mirror: Callable[[torch.Tensor], torch.Tensor] | None
 
 
 def train(
     dataset: Dataset,
+    features: np.ndarray,
     params: Params,
     interrupted_path: Path | None,
     after_epoch: Callable[[list[Epoch]], None] = lambda history: None,
 ) -> Training:
     """Train on the people of the train split; the epoch with the best macro F1 on the valid split is kept.
 
-    dataset.features are standardised in place and moved to the device as one tensor. `after_epoch` is given the epochs
-    so far after each. On Ctrl-C the best model so far is written to `interrupted_path`, if any, and Interrupted raised.
+    features: float32 [N, 1434] of the dataset's faces. They are used up: their array becomes Training.inputs, since
+    500,000 faces take 3 GB. `after_epoch` is given the epochs so far after each. On Ctrl-C the best model so far is
+    written to `interrupted_path`, if any, and Interrupted raised.
     Raises FaceemoError if there is too little to train on, or if the training diverges.
     """
     torch.manual_seed(params.seed)
     devices = find_devices()
-    indices, targets = dataset.train, dataset.targets
-    neutral = mean_neutral_face(dataset, indices)
+    neutral = mean_neutral_face(dataset, features)
     mean, std = np.zeros(COORDINATES, np.float32), np.ones(COORDINATES, np.float32)
     if params.train.standardize:
-        mean, std = fit_standardization(dataset.features, indices, params.train.mirror)
-        standardize(dataset.features, mean, std)
-    whitening = make_whitening(dataset, params.train)
-    inputs, faces = dataset.features, np.arange(len(dataset.features))
-    if whitening is not None:  # only for these: the others wait for the folded network
-        faces = np.union1d(indices, dataset.valid)
-        inputs = whitening.transform(dataset.features, faces)
-    x = torch.from_numpy(inputs).to(devices[0])
-    y, loss_of = make_loss(targets, indices, params.train)
-    y, loss_of = y[faces].to(devices[0]), loss_of.to(devices[0])
-    learnt = torch.from_numpy(targets.learnt[faces]).to(devices[0])
-    rows = torch.from_numpy(np.searchsorted(faces, indices)).to(devices[0])
-    valid_rows = torch.from_numpy(np.searchsorted(faces, dataset.valid)).to(devices[0])
-    valid_y = torch.from_numpy(targets.valid[dataset.valid]).to(devices[0])
-
+        mean, std = fit_standardization(features, dataset.train, params.train.mirror)
+        standardize(features, mean, std)
+    whitening = make_whitening(dataset, features, params.train)
+    lessons = _make_lessons(dataset, features, whitening, params.train, devices[0])
     name = params.train.network or ("mlp" if whitening is None else "mlp_dropout")
-    network = NETWORKS[name](len(dataset.classes), x.shape[1]).to(devices[0])
-    parallel = nn.DataParallel(network, devices) if len(devices) > 1 else network
-    sizes = batch_sizes(len(rows), params.batch_size, len(devices))
-    optimizer, schedule = make_optimizer(network, params, len(sizes) * params.epochs)
-    mirror = make_mirror(whitening, devices[0]) if params.train.mirror else None
+    network = NETWORKS[name](len(dataset.classes), lessons.x.shape[1]).to(devices[0])
 
-    history: list[Epoch] = []
-    best: dict[str, torch.Tensor] = {}
-    best_epoch = peak = 0  # the epoch that is kept, and the one with the best score
+    so_far = _SoFar()
     try:
-        with progress(params.epochs, "train", "epochs") as advance:
-            for number in range(1, params.epochs + 1):
-                loss, accuracy = run_epoch(parallel, x, y, learnt, rows, sizes, optimizer, schedule, loss_of, mirror)
-                epoch = _measured(number, loss, accuracy, predict_logits(parallel, x, valid_rows), valid_y)
-                history.append(epoch)
-                after_epoch(history)
-                if not math.isfinite(loss + epoch.valid_loss):
-                    raise _diverged(number, params.lr)
-                better = not best or epoch.score > history[peak - 1].score
-                if better:
-                    peak = number
-                if better or not params.train.best_epoch:
-                    best, best_epoch = copy.deepcopy(network.state_dict()), number
-                advance(1, loss=f"{loss:.3f}", valid_macro_f1=f"{epoch.valid_macro_f1:.3f}")
-                if params.train.patience is not None and number - peak >= params.train.patience:
-                    break
+        _learn(network, lessons, params, devices, so_far, after_epoch)
         interrupted = False
     except KeyboardInterrupt:
-        if not best:
+        if not so_far.kept:
             raise Interrupted("no epoch was finished") from None
         interrupted = True
 
-    weights = {name: value.cpu() for name, value in best.items()}
+    weights = {name: value.cpu() for name, value in so_far.weights.items()}
     weights = weights if whitening is None else whitening.fold(weights)
-    seen = set(dataset.column("subject")[np.union1d(indices, dataset.valid)]) - {None}
+    seen = set(dataset.column("subject")[np.union1d(dataset.train, dataset.valid)]) - {None}
     model = TrainedModel(
         name,
         dataset.classes,
@@ -140,31 +134,78 @@ def train(
         raise Interrupted
     if interrupted:
         save_model(interrupted_path, model)
-        raise Interrupted(f"the model of epoch {best_epoch} is in {interrupted_path.as_posix()}")
-    print(f"kept epoch {best_epoch} of {len(history)}: valid macro F1 {history[best_epoch - 1].valid_macro_f1:.3f}")
-    everything = torch.from_numpy(dataset.features)
+        raise Interrupted(f"the model of epoch {so_far.kept} is in {interrupted_path.as_posix()}")
+    history, kept = so_far.history, so_far.kept
+    print(f"kept epoch {kept} of {len(history)}: valid macro F1 {history[kept - 1].valid_macro_f1:.3f}")
+    everything = torch.from_numpy(features)
     logits = predict_logits(model.build().to(devices[0]), everything, torch.arange(len(everything))).cpu().numpy()
     if not np.isfinite(logits).all():
-        raise _diverged(best_epoch, params.lr)
-    return Training(model, history, best_epoch, logits)
+        raise _diverged(kept, params.lr)
+    return Training(model, history, kept, logits, inputs=features)
+
+
+@dataclass
+class _SoFar:
+    """The epochs of a training that may be interrupted; the one that is kept, 0 before the first, and its weights."""
+
+    history: list[Epoch] = field(default_factory=list)
+    kept: int = 0
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def peak(self) -> int:
+        """The first epoch with the best score."""
+        return max(self.history, key=lambda epoch: epoch.score).epoch
+
+    def keep(self, network: nn.Module) -> None:
+        self.kept, self.weights = self.history[-1].epoch, copy.deepcopy(network.state_dict())
+
+
+def _learn(
+    network: nn.Module,
+    lessons: Lessons,
+    params: Params,
+    devices: list[torch.device],
+    so_far: _SoFar,
+    after_epoch: Callable[[list[Epoch]], None],
+) -> None:
+    parallel = nn.DataParallel(network, devices) if len(devices) > 1 else network
+    sizes = batch_sizes(len(lessons.rows), params.batch_size, len(devices))
+    optimizer, schedule = make_optimizer(network, params, len(sizes) * params.epochs)
+    with progress(params.epochs, "train", "epochs") as advance:
+        for number in range(1, params.epochs + 1):
+            loss, accuracy = run_epoch(parallel, lessons, sizes, optimizer, schedule)
+            epoch = _measured(
+                number, loss, accuracy, predict_logits(parallel, lessons.x, lessons.valid_rows), lessons.valid_y
+            )
+            so_far.history.append(epoch)
+            after_epoch(so_far.history)
+            if not math.isfinite(loss + epoch.valid_loss):
+                raise _diverged(number, params.lr)
+            if so_far.peak == number or not params.train.best_epoch:
+                so_far.keep(network)
+            advance(1, loss=f"{loss:.3f}", valid_macro_f1=f"{epoch.valid_macro_f1:.3f}")
+            if params.train.patience is not None and number - so_far.peak >= params.train.patience:
+                break
 
 
 def _diverged(epoch: int, lr: float) -> FaceemoError:
     return FaceemoError(f"training diverged in epoch {epoch}: the loss is not a finite number; lower 'lr', now {lr:g}")
 
 
-def mean_neutral_face(dataset: Dataset, indices: np.ndarray) -> torch.Tensor | None:
-    """float32 [1434], the mean of the neutral faces among those at `indices`, where features are changes of a person.
+def mean_neutral_face(dataset: Dataset, features: np.ndarray) -> torch.Tensor | None:
+    """float32 [1434], the mean of the neutral faces that are learnt from, where features are changes of a person.
 
     None where they are not, and without such faces.
     """
     if dataset.settings.get("normalize", {}).get("baseline") != "person" or NEUTRAL not in dataset.classes:
         return None
-    faces = dataset.features[indices[dataset.targets.learnt[indices] == dataset.classes.index(NEUTRAL)]]
+    indices = dataset.train
+    faces = features[indices[dataset.targets.learnt[indices] == dataset.classes.index(NEUTRAL)]]
     return torch.from_numpy(faces.mean(axis=0)) if len(faces) else None
 
 
-def make_whitening(dataset: Dataset, settings: TrainParams) -> Whitening | None:
+def make_whitening(dataset: Dataset, features: np.ndarray, settings: TrainParams) -> Whitening | None:
     """The whitening of standardised features that settings.whiten asks for; None without, and for changes of a person.
 
     Half as many components as there are faces to learn from are the most that it takes.
@@ -181,7 +222,33 @@ def make_whitening(dataset: Dataset, settings: TrainParams) -> Whitening | None:
             "learn from",
             flush=True,
         )
-    return fit_whitening(dataset.features, dataset.train, dataset.targets.learnt, components, settings.mirror)
+    return fit_whitening(features, dataset.train, dataset.targets.learnt, components, settings.mirror)
+
+
+def _make_lessons(
+    dataset: Dataset,
+    features: np.ndarray,
+    whitening: Whitening | None,
+    settings: TrainParams,
+    device: torch.device,
+) -> Lessons:
+    """features: standardised, float32 [N, 1434]."""
+    indices, valid, targets = dataset.train, dataset.valid, dataset.targets
+    faces = np.arange(len(features))
+    if whitening is not None:  # only for these: the others wait for the folded network
+        faces = np.union1d(indices, valid)
+        features = whitening.transform(features, faces)
+    y, loss_of = make_loss(targets, indices, settings)
+    return Lessons(
+        x=torch.from_numpy(features).to(device),
+        y=y[faces].to(device),
+        learnt=torch.from_numpy(targets.learnt[faces]).to(device),
+        rows=torch.from_numpy(np.searchsorted(faces, indices)).to(device),
+        valid_rows=torch.from_numpy(np.searchsorted(faces, valid)).to(device),
+        valid_y=torch.from_numpy(targets.valid[valid]).to(device),
+        loss_of=loss_of.to(device),
+        mirror=make_mirror(whitening, device) if settings.mirror else None,
+    )
 
 
 def make_mirror(whitening: Whitening | None, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -190,37 +257,6 @@ def make_mirror(whitening: Whitening | None, device: torch.device) -> Callable[[
         return Mirror(device)
     mirror = torch.from_numpy(whitening.mirror).float().to(device)
     return lambda components: components @ mirror
-
-
-def find_devices() -> list[torch.device]:
-    """All CUDA devices, or the CPU."""
-    return [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [torch.device("cpu")]
-
-
-def describe_devices(devices: list[torch.device]) -> str:
-    """One line that names the devices, and what to do where a GPU lies idle for want of the right PyTorch."""
-    if devices[0].type == "cuda":
-        return f"training on {', '.join(f'{device} ({torch.cuda.get_device_name(device)})' for device in devices)}"
-    line = f"training on the CPU ({torch.get_num_threads()} threads)"
-    if torch.version.cuda is None and shutil.which("nvidia-smi"):
-        line += (
-            "\nan NVIDIA driver is installed, but this PyTorch has no CUDA: install the CUDA build that "
-            "https://pytorch.org/get-started/locally/ gives for your system to train on the GPU"
-        )
-    return line
-
-
-def batch_sizes(rows: int, batch_size: int, devices: int) -> list[int]:
-    """Sizes of an epoch's batches: as even as can be, multiples of the device count, two rows or more a device.
-
-    BatchNorm cannot learn from one row, and DataParallel gives the last device the smallest share. Up to devices - 1
-    rows are left out, other ones in each epoch. Raises FaceemoError if there are too few rows for one batch.
-    """
-    units = rows // devices
-    if units < 2:
-        raise FaceemoError(f"{rows} pictures to train on are too few for {devices} device(s); add archives")
-    batches = min(-(-rows // batch_size), units // 2)
-    return [devices * (units // batches + (number < units % batches)) for number in range(batches)]
 
 
 @torch.no_grad()
@@ -233,38 +269,31 @@ def predict_logits(network: nn.Module, x: torch.Tensor, rows: torch.Tensor) -> t
 
 def run_epoch(
     network: nn.Module,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    learnt: torch.Tensor,
-    rows: torch.Tensor,
+    lessons: Lessons,
     sizes: list[int],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    loss_of: nn.Module,
-    mirror: Callable[[torch.Tensor], torch.Tensor] | None,
 ) -> tuple[float, float]:
-    """One pass over these rows of x [N, inputs] and y [N] or [N, classes] in random order: mean loss and accuracy.
-
-    learnt: int64 [N], the class that a prediction is compared with, below 0 for none.
-    """
+    """One pass over the faces to learn from, in random order, in batches of these sizes: mean loss and accuracy."""
     network.train()
+    x, rows = lessons.x, lessons.rows
     order = rows[torch.randperm(len(rows)).to(rows.device)]
     loss_sum = torch.zeros((), device=x.device)
     hits = torch.zeros((), device=x.device, dtype=torch.long)
     compared = torch.zeros((), device=x.device, dtype=torch.long)
     for batch in order[: sum(sizes)].split(sizes):
-        features, target = x.index_select(0, batch), y.index_select(0, batch)
-        if mirror is not None:  # the order is random, so the first half is a random half
+        features, target = x.index_select(0, batch), lessons.y.index_select(0, batch)
+        if lessons.mirror is not None:  # the order is random, so the first half is a random half
             half = len(batch) // 2
-            features[:half] = mirror(features[:half])
+            features[:half] = lessons.mirror(features[:half])
         logits = network(features)
-        loss = loss_of(logits, target)
+        loss = lessons.loss_of(logits, target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         schedule.step()
         loss_sum += loss.detach() * len(batch)
-        truth = learnt.index_select(0, batch)
+        truth = lessons.learnt.index_select(0, batch)
         hits += (logits.detach().argmax(1) == truth).sum()
         compared += (truth >= 0).sum()
     return loss_sum.item() / sum(sizes), hits.item() / max(compared.item(), 1)
@@ -286,28 +315,6 @@ def make_loss(targets: Targets, indices: np.ndarray, settings: TrainParams) -> t
     if settings.class_weights:  # by votes: of a class that is seldom the most voted one there may be many
         y *= _class_weights((targets.shares * weight)[indices].sum(axis=0))
     return y, nn.CrossEntropyLoss()
-
-
-def fit_standardization(features: np.ndarray, indices: np.ndarray, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and std, float32 [1434], of these rows of features [N, 1434], and of their mirror images if asked."""
-    total = np.zeros(features.shape[1])
-    squares = np.zeros(features.shape[1])
-    for start in range(0, len(indices), BLOCK_ROWS):
-        some = features[indices[start : start + BLOCK_ROWS]].astype(np.float64)
-        total += some.sum(axis=0)
-        squares += np.square(some).sum(axis=0)
-    mean, square = total / len(indices), squares / len(indices)
-    if mirror:
-        order, sign = mirrored_features()
-        mean, square = (mean + mean[order] * sign) / 2, (square + square[order]) / 2
-    std = np.sqrt(np.maximum(square - mean**2, 0))
-    return mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32)
-
-
-def standardize(features: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
-    """Make features [N, 1434] (features - mean) / std, in place."""
-    np.subtract(features, mean, out=features)
-    np.divide(features, std, out=features)
 
 
 def make_optimizer(

@@ -146,18 +146,20 @@ def answer(
         judged = np.array([index for index, row in enumerate(features) if row is not None])
         if unseen is None and len(set(table["emotion"].take(judged).to_pylist())) < 2:
             return None
-        dataset = make_dataset(table.take(judged), classes, np.stack([features[index] for index in judged]), params)
+        chosen = np.stack([features[index] for index in judged])
+        params = dataclasses.replace(params, seed=state)
+        dataset = make_dataset(table.take(judged), classes, params)
         if unseen is None:
-            found.append(predict_over_folds(dataset, params, FOLDS, state))
+            found.append(predict_over_folds(dataset, chosen, params, FOLDS))
             continue
         asked = np.array([subject in unseen for subject in dataset.column("subject")])
-        found.append(train_and_predict(dataset, params, unseen, state).argmax(axis=1)[asked])
+        found.append(train_and_predict(dataset, chosen, params, unseen).argmax(axis=1)[asked])
     if unseen is not None:
         judged = judged[asked]
     return Answers(judged, np.array(found))
 
 
-def make_dataset(table: pa.Table, classes: np.ndarray, features: np.ndarray, params: Params) -> Dataset:
+def make_dataset(table: pa.Table, classes: np.ndarray, params: Params) -> Dataset:
     no_votes = pa.chunked_array([pa.nulls(len(table), pa.list_(pa.int8()))])
     targets = make_targets(
         table["emotion"].to_pylist(), no_votes, (), {name: (name,) for name in classes}, params.labels
@@ -167,7 +169,6 @@ def make_dataset(table: pa.Table, classes: np.ndarray, features: np.ndarray, par
         table.select(["emotion", "subject"]),
         np.full(len(table), "", object),
         targets.archive,
-        features,
         targets,
         np.arange(len(table)),
         settings={"normalize": dataclasses.asdict(params.normalize)},

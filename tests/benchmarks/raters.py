@@ -38,7 +38,7 @@ from faceemo.extraction.sources import Labels, Source
 from faceemo.features.normalize import normalize_sources, open_features
 from faceemo.params import LabelParams, Params, load_params
 from faceemo.paths import FEATURES_FOLDER, LANDMARKS_FOLDER
-from faceemo.training.dataset import Dataset, describe_faces, with_features
+from faceemo.training.dataset import Dataset, describe_faces, load_features
 from faceemo.training.evaluate import expected_calibration_error, fit_temperature, judge_raters
 from faceemo.training.folds import interval_over_people
 from faceemo.training.train import train
@@ -108,18 +108,19 @@ def draw_labels(images: dict[str, list[str]], shares: dict[str, np.ndarray], dra
     return sources
 
 
-def predict_unseen(dataset: Dataset, params: Params, state: int) -> tuple[np.ndarray, np.ndarray]:
+def predict_unseen(dataset: Dataset, features: np.ndarray, params: Params) -> tuple[np.ndarray, np.ndarray]:
     """Logits of each face by a network that has not seen its person, and each face's temperature."""
-    params = dataclasses.replace(params, seed=state)
     subject, performed = dataset.column("subject"), dataset.targets.archive
     logits = np.empty((len(subject), len(EMOTIONS)), np.float32)
-    folds = list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=state).split(performed, performed, subject))
+    folds = list(
+        StratifiedGroupKFold(FOLDS, shuffle=True, random_state=params.seed).split(performed, performed, subject)
+    )
     for _, unseen in folds:
         split = np.full(len(dataset.split), "train", object)
         split[dataset.row_of[unseen]] = "valid"  # measured every epoch; with best_epoch off it chooses nothing
-        fold = dataclasses.replace(dataset, split=split, features=dataset.features.copy())
+        fold = dataclasses.replace(dataset, split=split)
         with contextlib.redirect_stdout(io.StringIO()):
-            logits[unseen] = train(fold, params, Path("interrupted.pt")).logits[unseen]
+            logits[unseen] = train(fold, features.copy(), params, Path("interrupted.pt")).logits[unseen]
     temperature = np.empty((len(subject), 1))
     for others, unseen in folds:
         known = others[dataset.targets.valid[others] >= 0]
@@ -193,14 +194,15 @@ def main():
                 if labels.target == "archive" and draw and args.baseline != "neutral":
                     continue  # raters change nothing; they choose the neutral faces of a baseline
                 files = [open_features(path) for path in sorted(FEATURES_FOLDER.glob("*.parquet"))]
-                dataset = with_features(describe_faces(files, CLASSES, base.split, labels), files)
+                dataset = describe_faces(files, CLASSES, base.split, labels)
+                features = load_features(FEATURES_FOLDER, dataset)
                 changes = {"best_epoch": False, "patience": None, "class_weights": settings.get("class_weights", False)}
                 params = dataclasses.replace(base, train=dataclasses.replace(base.train, **changes))
                 faces = dataset.column("image")
                 subject_of |= zip(faces, dataset.column("subject"), strict=True)
                 performed_in |= zip(faces, dataset.targets.archive, strict=True)
                 for state in args.states:
-                    logits, temperature = predict_unseen(dataset, params, state)
+                    logits, temperature = predict_unseen(dataset, features, dataclasses.replace(params, seed=state))
                     raw[name].append(dict(zip(faces, softmax(logits, axis=1), strict=True)))
                     runs[name].append(dict(zip(faces, softmax(logits / temperature, axis=1), strict=True)))
             everybody = dataclasses.replace(dataset, split=np.full(len(dataset.split), "test", object))

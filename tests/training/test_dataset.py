@@ -13,7 +13,7 @@ from faceemo.features.labels import VOTED
 from faceemo.features.normalize import SCHEMA
 from faceemo.params import LabelParams, SplitParams
 from faceemo.rows import rows_or_null
-from faceemo.training.dataset import count_coverage, count_subjects, load_dataset
+from faceemo.training.dataset import count_coverage, count_subjects, load_dataset, load_features
 from faceemo.training.split import share_of, split_of_rows
 
 BY_PERSON = SplitParams(by="person", valid=0.2, test=0.2)
@@ -158,10 +158,11 @@ def test_features_land_at_their_rows_with_failed_rows_between_over_files_and_bat
     expected = [one for key, rows in files.items() if "happy" not in key for one in rows]
     assert dataset.rows["image"].to_pylist() == [f"{one['mark']:g}.jpg" for one in expected]
     found = [one for one in expected if one["status"] == "ok"]
-    assert dataset.features.shape == (len(found), 1434)
-    assert dataset.features.dtype == np.float32
+    features = load_features(tmp_path, dataset)
+    assert features.shape == (len(found), 1434)
+    assert features.dtype == np.float32
     marks = np.array([one["mark"] for one in found], np.float32)
-    assert (dataset.features == marks[:, None]).all()
+    assert (features == marks[:, None]).all()
     assert list(dataset.column("image")) == [f"{one['mark']:g}.jpg" for one in found]
     assert list(dataset.column("subject")) == [one["subject"] for one in found]
     assert [dataset.classes[number] for number in dataset.targets.learnt] == [one["emotion"] for one in found]
@@ -184,7 +185,7 @@ def test_the_order_of_the_classes_is_the_asked_one(tmp_path):
     write_features(tmp_path, "a", everybody("neutral"))
     write_features(tmp_path, "b", everybody("anxious", start=50))
     dataset = load_dataset(tmp_path, single("anxious", "neutral"), BY_PERSON, ARCHIVE)
-    np.testing.assert_array_equal(dataset.targets.learnt, np.where(dataset.features[:, 0] < 50, 1, 0))
+    np.testing.assert_array_equal(dataset.targets.learnt, np.where(load_features(tmp_path, dataset)[:, 0] < 50, 1, 0))
 
 
 def test_settings_and_the_mean_face_come_with_the_features(tmp_path):
@@ -336,7 +337,7 @@ def test_features_of_another_version_are_one_clear_line(tmp_path):
     for difference, changed in changes.items():
         pq.write_table(changed, path)
         with pytest.raises(FaceemoError, match=rf"anxious-training-01\.parquet is of another version .*{difference}"):
-            load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)
+            load_features(tmp_path, load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE))
 
 
 def test_a_broken_features_file_is_one_clear_line(tmp_path):
@@ -346,7 +347,7 @@ def test_a_broken_features_file_is_one_clear_line(tmp_path):
     for content in (b"", b"text", whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(content)
         with pytest.raises(FaceemoError, match=r"neutral-training-01\.parquet cannot be read .*; run 'dvc repro'$"):
-            load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)
+            load_features(tmp_path, load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE))
 
 
 def seen(mark: float, emotion: str, subject: str, **votes: int) -> dict:
@@ -369,7 +370,7 @@ def test_a_face_of_an_archive_that_was_not_chosen_comes_in_where_raters_saw_a_ch
     write_features(tmp_path, "b", everybody("anxious", start=50))
     dataset = load_dataset(tmp_path, CLASSES, BY_PERSON, LabelParams(target, min_agreement=0))
     moved = dataset.column("emotion") == "happy"
-    assert dataset.features[moved, 0].tolist() == ([91, 92] if target == "votes" else [91])
+    assert load_features(tmp_path, dataset)[moved, 0].tolist() == ([91, 92] if target == "votes" else [91])
     assert dataset.targets.majority[moved][0] == 1
     assert (dataset.targets.learnt[moved][0] == 1) == (target != "archive")
     assert dataset.unlabelled_sources() == ["a", "b"]
@@ -413,5 +414,5 @@ def test_a_group_is_one_class_of_several_archives(tmp_path):
         write_features(tmp_path, emotion, everybody(emotion, start=50 * number))
     dataset = load_dataset(tmp_path, {**single("neutral"), "low": ("sad", "hurt")}, BY_PERSON, ARCHIVE)
     assert dataset.classes == ("neutral", "low")
-    np.testing.assert_array_equal(dataset.targets.learnt, dataset.features[:, 0] >= 50)
+    np.testing.assert_array_equal(dataset.targets.learnt, load_features(tmp_path, dataset)[:, 0] >= 50)
     assert count_coverage(dataset)["per_emotion"] == {"neutral": 1, "low": 1}

@@ -58,7 +58,6 @@ def dataset_of(rows: list[dict], classes: tuple[str, ...], voted: tuple[str, ...
         pa.table({name: pa.array([row[name] for row in rows], types.get(name, pa.string())) for name in names}),
         np.array([row["split"] for row in rows], object),
         archive=targets.archive,
-        features=np.zeros((int(ok.sum()), 1434), np.float32),
         targets=targets.take(ok),
         row_of=np.flatnonzero(ok),
         settings={},

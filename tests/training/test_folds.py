@@ -16,7 +16,7 @@ from faceemo.training.dataset import Dataset
 from faceemo.training.folds import FoldRun, fold_lines, interval_over_people, judge, predict_over_folds
 
 ROOT = Path(__file__).parents[2]
-PARAMS = dataclasses.replace(load_params(ROOT / "params.yaml"), epochs=2, batch_size=16)
+PARAMS = dataclasses.replace(load_params(ROOT / "params.yaml"), epochs=2, batch_size=16, seed=0)
 CLASSES = ("neutral", "anxious")
 
 
@@ -28,7 +28,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def people(count: int = 12, pictures: int = 4, nobodys: int = 0, told_by: str = "class") -> Dataset:
+def people(count: int = 12, pictures: int = 4, nobodys: int = 0, told_by: str = "class") -> tuple[Dataset, np.ndarray]:
     """Faces of both classes; features show the class, or who it is and nothing of the class."""
     random = np.random.default_rng(0)
     person = np.repeat(np.arange(count), pictures)
@@ -40,52 +40,52 @@ def people(count: int = 12, pictures: int = 4, nobodys: int = 0, told_by: str = 
         features += 3 * random.normal(size=(count, 1434))[person]
     subjects = [None if row < nobodys else f"{number:064x}" for row, number in enumerate(person)]
     rows = {"emotion": [CLASSES[number] for number in target], "subject": subjects}
-    return Dataset(
+    dataset = Dataset(
         CLASSES,
         pa.table(rows),
         np.full(len(person), "", object),
         target,
-        features.astype(np.float32),
         by_number(target, CLASSES),
         np.arange(len(person)),
         settings={"normalize": {"baseline": "none"}},
         face=np.zeros((478, 3)),
     )
+    return dataset, features.astype(np.float32)
 
 
 def test_every_face_is_predicted_once_by_a_network_that_has_not_seen_its_person(monkeypatch):
-    dataset, seen = people(), []
+    (dataset, features), seen = people(), []
 
-    def watched(copied, params, interrupted_path):
-        subjects, split = copied.column("subject"), copied.split
+    def watched(fold, features, params, interrupted_path):
+        subjects, split = fold.column("subject"), fold.split
         seen.append((set(subjects[split == "train"]), set(subjects[split == "valid"])))
         assert not params.train.best_epoch and params.train.patience is None and params.seed == 7
-        return train(copied, params, interrupted_path)
+        return train(fold, features, params, interrupted_path)
 
     train = folds.train
     monkeypatch.setattr(folds, "train", watched)
-    before = dataset.features.copy()
-    predicted = predict_over_folds(dataset, PARAMS, 3, seed=7)
-    np.testing.assert_array_equal(dataset.features, before)
+    before = features.copy()
+    predicted = predict_over_folds(dataset, features, dataclasses.replace(PARAMS, seed=7), 3)
+    np.testing.assert_array_equal(features, before)
     assert [len(trained & judged) for trained, judged in seen] == [0, 0, 0]
     assert sorted(subject for _, judged in seen for subject in judged) == sorted(set(dataset.column("subject")))
     assert (predicted == dataset.targets.archive).mean() > 0.9
 
 
 def test_what_only_tells_people_apart_helps_nobody_unseen():
-    dataset = people(count=20, told_by="person")
-    predicted = predict_over_folds(dataset, PARAMS, 5, seed=0)
+    dataset, features = people(count=20, told_by="person")
+    predicted = predict_over_folds(dataset, features, PARAMS, 5)
     assert (predicted == dataset.targets.archive).mean() < 0.8
 
 
 def test_faces_of_nobody_known_are_not_judged():
-    predicted = predict_over_folds(people(nobodys=3), PARAMS, 2, seed=0)
+    predicted = predict_over_folds(*people(nobodys=3), PARAMS, 2)
     assert list(np.flatnonzero(predicted < 0)) == [0, 1, 2]
 
 
 def test_fewer_people_than_folds_is_one_clear_line():
     with pytest.raises(FaceemoError, match="3 people cannot be put into 5 folds; lower --folds"):
-        predict_over_folds(people(count=3), PARAMS, 5, seed=0)
+        predict_over_folds(*people(count=3), PARAMS, 5)
 
 
 def test_a_judgement_is_the_mean_over_seeds_with_its_spread():

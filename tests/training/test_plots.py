@@ -36,12 +36,12 @@ def run_of(classes: tuple[str, ...], epochs: int) -> tuple[Dataset, Training, np
         pa.table(rows),
         split,
         target,
-        random.normal(size=(count, 1434)).astype(np.float32),
         by_number(target, classes),
         row_of=np.arange(count),
         settings={},
         face=random.normal(size=(478, 3)),
     )
+    inputs = random.normal(size=(count, 1434)).astype(np.float32)
     logits = (random.normal(size=(count, len(classes))) + 2 * np.eye(len(classes))[target]).astype(np.float32)
     torch.manual_seed(0)
     model = TrainedModel(
@@ -54,7 +54,8 @@ def run_of(classes: tuple[str, ...], epochs: int) -> tuple[Dataset, Training, np
         settings={},
     )
     history = [Epoch(n, 1 / n, 1 - 0.5 / n, 1.2 / n, 1 - 0.6 / n, 1 - 0.7 / n) for n in range(1, epochs + 1)]
-    return dataset, Training(model, history, epochs, logits), torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+    training = Training(model, history, epochs, logits, inputs)
+    return dataset, training, torch.softmax(torch.from_numpy(logits), dim=1).numpy()
 
 
 def table_of(path: Path) -> list[list[str]]:
@@ -112,7 +113,7 @@ def test_importance_looks_at_faces_of_every_archive(tmp_path, monkeypatch):
     """Rows lie archive by archive: the first ones are all of one emotion."""
     dataset, training, probability = run_of(("neutral", "anxious", "happy"), 1)
     test = dataset.test
-    dataset.features[test, 0] = test
+    training.inputs[test, 0] = test
     seen = []
     monkeypatch.setattr(plots, "IMPORTANCE_ROWS", len(test) // 2)
     monkeypatch.setattr(plots, "landmark_importance", lambda network, x: seen.extend(x[:, 0]) or np.ones(478))

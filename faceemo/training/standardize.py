@@ -1,0 +1,30 @@
+"""Each feature to mean 0 and standard deviation 1 over the faces that are learnt from."""
+
+import numpy as np
+
+from faceemo.training.mirror import mirrored_features
+
+BLOCK_ROWS = 2048  # in float64 at once
+STD_FLOOR = 1e-3  # of features of size 1; a coordinate that never moved in training must not decide alone
+
+
+def fit_standardization(features: np.ndarray, indices: np.ndarray, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and std, float32 [1434], of these rows of features [N, 1434], and of their mirror images if asked."""
+    total = np.zeros(features.shape[1])
+    squares = np.zeros(features.shape[1])
+    for start in range(0, len(indices), BLOCK_ROWS):
+        some = features[indices[start : start + BLOCK_ROWS]].astype(np.float64)
+        total += some.sum(axis=0)
+        squares += np.square(some).sum(axis=0)
+    mean, square = total / len(indices), squares / len(indices)
+    if mirror:
+        order, sign = mirrored_features()
+        mean, square = (mean + mean[order] * sign) / 2, (square + square[order]) / 2
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    return mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32)
+
+
+def standardize(features: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
+    """Make features [N, 1434] (features - mean) / std, in place."""
+    np.subtract(features, mean, out=features)
+    np.divide(features, std, out=features)
