@@ -51,10 +51,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The arguments, with paths before, between and behind the options: argparse takes only the first run of them."""
     parser = _parser()
     args, rest = parser.parse_known_args(arguments)
-    if rest and (not hasattr(args, "paths") or any(word.startswith("-") for word in rest)):
+    paths = getattr(args, "paths", None) or getattr(args, "places", None)
+    if rest and (not paths or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        args.paths += map(Path, rest)
+    if paths:
+        paths += map(Path, rest)
     return args
 
 

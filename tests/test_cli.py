@@ -545,7 +545,8 @@ class TestEvaluate:
             (["사진/불안", "--model", "사진/중립/이_cut.jpg"], "이_cut.jpg: not a faceemo model"),
             (["사진/불안", "--model", "models/emotion.pt", "--model", "models/emotion.pt"], "is given twice"),
             (["사진/불안", "--neutral", "사진/중립"], "models/emotion.pt judges single pictures"),
-            (["사진/불안", "--out", "empty"], "--out empty is a folder; name a file"),
+            (["사진/불안", "--out", "empty"], "--out empty: this is a folder; name a file in it"),
+            (["사진/불안", "--out", "-"], "--out -: what this command says goes to stdout; name a file"),
             (["사진/불안", "--plots", "models/emotion.pt"], "is a file; name a folder"),
         ],
     )

@@ -9,6 +9,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
 from faceemo.extraction.own import OwnOptions
+from faceemo.outputs import is_stdout, is_stream, written_to
 from faceemo.prediction.inputs import Input, find_inputs, read_inputs
 from faceemo.prediction.judge import Answer, Question, answer, ask, compare, given_baselines, judge, subject_of_inputs
 from faceemo.prediction.labelled import LabelledPictures, find_labelled, read_labelled
@@ -60,8 +61,8 @@ def _check_places(options: EvaluateOptions) -> None:
     for path in options.models:
         if options.models.count(path) > 1:
             raise FaceemoError(f"--model {path} is given twice")
-    if options.out and options.out.is_dir():
-        raise FaceemoError(f"--out {options.out} is a folder; name a file")
+    if options.out and is_stream(options.out) and is_stdout(options.out):
+        raise FaceemoError(f"--out {options.out}: what this command says goes to stdout; name a file for the numbers")
     if options.plots and options.plots.exists() and not options.plots.is_dir():
         raise FaceemoError(f"--plots {options.plots} is a file; name a folder")
 
@@ -100,7 +101,8 @@ def _tell(answers: list[Answer], pictures: LabelledPictures, options: EvaluateOp
         sources = [one.source.path for one in pictures.sources]
         known = len(set(pictures.subject[pictures.is_known]))
         about = {"sources": sources, "pictures": len(pictures), "people": known, "intervals_over": counted}
-        write_json(options.out, {**about, "models": judged, "compared": compared})
+        with written_to(options.out) as temporary:
+            write_json(temporary, {**about, "models": judged, "compared": compared})
         print(f"wrote {options.out}")
     if options.plots:
         print(f"wrote {', '.join(map(str, draw(options.plots, answers, judged)))}")
