@@ -14,7 +14,7 @@ with importing("faceemo"):
 
     from faceemo.durable import remove, write_json
     from faceemo.emotions import class_name, emotion_name, plain_word
-    from faceemo.errors import FaceemoError
+    from faceemo.errors import FaceemoError, FileError
     from faceemo.extraction.own import OwnOptions
     from faceemo.extraction.partial import find_partials
     from faceemo.extraction.people import check_pattern
@@ -356,7 +356,11 @@ def _folds(args: argparse.Namespace) -> None:
 
     settings = {PARAMS_FILE.name: load_params()}
     if args.changes:
-        settings[" ".join(args.changes)] = load_params(changes=dict(map(_change, args.changes)))
+        said = " ".join(args.changes)
+        try:
+            settings[said] = load_params(changes=dict(map(_change, args.changes)))
+        except FileError as error:  # the file itself has passed
+            raise FaceemoError(f"-S {said}: {error.what}") from None
     with contextlib.redirect_stdout(said_to(args.out)):  # its progress too
         result = compare_over_folds(FEATURES_FOLDER, settings, args.folds, args.seeds)
     with written_to(args.out) as temporary:
