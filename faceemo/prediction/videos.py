@@ -11,9 +11,9 @@ from faceemo.durable import rename
 from faceemo.errors import FaceemoError
 from faceemo.prediction.inputs import FRAMES_PER_SECOND, SHORT_OF_FRAMES
 
-# OpenCV writes H.264 with what Windows (which knows it as H264) and macOS have, or where it was built with an encoder, as
-# its packages for Linux are not; VP8 where it has libvpx, in a tenth of the time of VP9; MPEG-4, which no browser plays,
-# anywhere.
+# OpenCV writes H.264 with what Windows (which calls it H264) and macOS have, or where it was built with an encoder, as
+# its packages for Linux are not; VP8 where it has libvpx, in a tenth of the time of VP9; and anywhere MPEG-4, which no
+# browser plays.
 CODECS = (("avc1", ".mp4"), ("H264", ".mp4"), ("VP80", ".webm"), ("mp4v", ".mp4"))
 TRIED_SIZE = (240, 320, 3)
 TRIED_FRAMES = 5
