@@ -88,7 +88,7 @@ def scan_tree(key: str, path: Path, folder: str, options: OwnOptions, root: Path
 
     Raises FaceemoError if it holds no pictures, no folders name classes, or a word cannot name one.
     """
-    files, passed_over = files_below(path) if path.is_dir() else (members_below(path), [])
+    files, passed_over = (files_below if path.is_dir() else members_below)(path)
     names = [file.name for file in files if is_picture_name(file.name)]
     if not names:
         raise FaceemoError(f"{path}: no pictures in it")

@@ -1,24 +1,19 @@
 """Find what the pipeline can work on: archives of the AI-Hub set, and trees and tables of one's own."""
 
 import os
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 
 from faceemo.emotions import KOREAN
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, parse_picture_name
+from faceemo.extraction.archive_names import ArchiveName, folder_in_name, read_archive_name
 from faceemo.extraction.own import OwnOptions, OwnScan, own_id, scan_table, scan_tree
-from faceemo.extraction.sources import Labels, Source, written_path
+from faceemo.extraction.sources import Labels, Source, locate, written_path
 from faceemo.extraction.tables import TABLE_SUFFIXES
-from faceemo.extraction.trees import LABELS, TRAINING, VALIDATION, archive_emotion, files_below, is_picture_name
-
-_SAMPLE = re.compile(r"(?<![a-z])sample(?![a-z])|샘플")
-_PICTURES = re.compile(r"원천|(?<![a-z])[tv]s(?![a-z])")
-_PART = re.compile(r"[_\-\s](\d{1,2})$")
+from faceemo.extraction.trees import files_below, is_picture_name
 
 
 @dataclass(frozen=True)
@@ -37,22 +32,6 @@ class Scan:
     own: dict[str, OwnScan] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _ArchiveName:
-    """What the path of an archive says about it."""
-
-    path: Path
-    emotion: str
-    folder: str  # training | validation
-    set: str  # training | validation | sample
-    part: int
-    is_labels: bool
-
-    @property
-    def id(self) -> str:
-        return f"{self.emotion}-{self.set}-{self.part:02d}"
-
-
 def scan(
     places: list[Path],
     emotions: tuple[str, ...] | None = None,
@@ -64,22 +43,21 @@ def scan(
 
     A folder with archives of the set stands for these. Any other is a tree of pictures, as a ZIP archive is that is not
     of the set. Of archives central directories alone are read, and only those of `emotions` are taken. earlier: the
-    sources of the last scan, whose options stay for the same places. Raises FaceemoError if a place is missing or
-    cannot be read, nothing is found, one of `emotions` has no archive, a class to learn is alone, or two sources have
-    the same id or the same pictures.
+    sources of the last scan, whose options stay for the same places and for those moved. Raises FaceemoError if a
+    place is missing or cannot be read, nothing is found, one of `emotions` has no archive, a class to learn is alone,
+    or two sources have the same id or the same pictures.
     """
-    archives: list[_ArchiveName] = []
+    archives: list[ArchiveName] = []
     passed_over: list[tuple[Path, str]] = []
     own: dict[str, OwnScan] = {}
     for path, top in _zip_files(places):
-        name = _read_path(path, top)
+        name = read_archive_name(path, top)
         if name is not None:
             archives.append(name)
         elif path not in places and _holds_set(top):
             passed_over.append((path, "no emotion of the set in its name"))
-    before = {source.path: source for source in earlier.values() if source.emotion is None}
     for place in _own_places(places):
-        _add_own(own, place, root, options.as_before(before.get(written_path(place, root))))
+        _add_own(own, place, root, options, earlier)
     found = _take_archives(archives, emotions, root)
     if archives and not own:
         _check_asked(emotions, archives, found, places)
@@ -102,7 +80,7 @@ def scan(
     )
 
 
-def _take_archives(names: list[_ArchiveName], emotions: tuple[str, ...] | None, root: Path) -> Scan:
+def _take_archives(names: list[ArchiveName], emotions: tuple[str, ...] | None, root: Path) -> Scan:
     """The sources among archives of the set, with the labels that lie among these."""
     wanted = [name for name in names if emotions is None or name.emotion in emotions]
     passed_over = [(name.path, f"{name.emotion}, not asked for") for name in names if name not in wanted]
@@ -140,7 +118,7 @@ def _take_archives(names: list[_ArchiveName], emotions: tuple[str, ...] | None, 
 
 
 def _check_asked(
-    emotions: tuple[str, ...] | None, archives: list[_ArchiveName], found: Scan, places: list[Path]
+    emotions: tuple[str, ...] | None, archives: list[ArchiveName], found: Scan, places: list[Path]
 ) -> None:
     """Raises FaceemoError if one of the emotions asked for has no archive with pictures."""
     held = {source.emotion for source in found.sources.values()}
@@ -161,9 +139,9 @@ def _own_places(places: list[Path]) -> list[Path]:
         if place.is_dir() and not _holds_set(place):
             files, _ = files_below(place)
             archives = [Path(file.path) for file in files if file.name.lower().endswith(".zip")]
-            own_archives = [path for path in archives if _read_path(path, place) is None]
+            own_archives = [path for path in archives if read_archive_name(path, place) is None]
             taken = [place] if any(is_picture_name(file.name) for file in files) else own_archives
-        elif place.is_file() and _read_path(place, place.parent) is None:
+        elif place.is_file() and read_archive_name(place, place.parent) is None:
             taken = [place]
         else:
             taken = []
@@ -173,11 +151,13 @@ def _own_places(places: list[Path]) -> list[Path]:
 
 def _holds_set(folder: Path) -> bool:
     """Whether archives of pictures of the set lie below a folder."""
-    names = (_read_path(path, top) for path, top in _zip_files([folder]))
+    names = (read_archive_name(path, top) for path, top in _zip_files([folder]))
     return any(name is not None and not name.is_labels for name in names)
 
 
-def _add_own(own: dict[str, OwnScan], place: Path, root: Path, options: OwnOptions) -> None:
+def _add_own(
+    own: dict[str, OwnScan], place: Path, root: Path, options: OwnOptions, earlier: Mapping[str, Source]
+) -> None:
     try:
         str(place.resolve()).encode()
     except UnicodeEncodeError:
@@ -190,7 +170,15 @@ def _add_own(own: dict[str, OwnScan], place: Path, root: Path, options: OwnOptio
     if key in own:
         raise FaceemoError(f"{own[key].source.path} and {place} would both be {key}; rename one of them")
     scan_one = scan_table if kind == "table" else scan_tree
-    own[key] = scan_one(key, place, _folder_of(place), options, root)
+    options = options.as_before(_before(key, written_path(place, root), earlier))
+    own[key] = scan_one(key, place, folder_in_name(place), options, root)
+
+
+def _before(key: str, path: str, earlier: Mapping[str, Source]) -> Source | None:
+    """What the last scan had of this place, or under its id where that is gone: it was moved here."""
+    same = [source for source in earlier.values() if source.emotion is None and source.path == path]
+    moved = [source for name, source in earlier.items() if name == key and not locate(source.path).exists()]
+    return next(iter(same + moved), None)
 
 
 def _check_own(
@@ -243,12 +231,6 @@ def _check_apart(archives: dict[str, Source], own: dict[str, OwnScan]) -> None:
             raise FaceemoError(f"{other} and {path} hold the same pictures; scan only one of them")
 
 
-def part_of(path: str) -> int | None:
-    """The part that the name of an archive of the set ends with, like `_01`; None without one."""
-    part = _PART.search(PurePosixPath(path).stem)
-    return int(part[1]) if part else None
-
-
 def _zip_files(places: list[Path]) -> list[tuple[Path, Path]]:
     """Archives, and the folder asked for that each was found below."""
     found: dict[Path, tuple[Path, Path]] = {}  # by resolved path: folders may overlap
@@ -264,45 +246,7 @@ def _zip_files(places: list[Path]) -> list[tuple[Path, Path]]:
     return sorted(found.values())
 
 
-def _read_path(path: Path, top: Path) -> _ArchiveName | None:
-    """What the archive's name says and, where that is silent, the folders above it up to the parent of `top`."""
-    stem = unicodedata.normalize("NFC", path.stem)
-    emotion = archive_emotion(stem)
-    if emotion is None or path.suffix.lower() != ".zip":
-        return None
-    folders = path.resolve().parent.parts[max(len(top.resolve().parts) - 2, 0) :]
-    above = [unicodedata.normalize("NFC", part).lower() for part in reversed(folders)]
-    texts = [stem.lower(), *above]  # the nearest word decides
-    return _ArchiveName(
-        path,
-        emotion,
-        folder := _folder_in(texts),
-        set="sample" if _SAMPLE.search(stem.lower()) else folder,
-        part=part_of(path.as_posix()) or 1,
-        is_labels=next((not _PICTURES.search(text) for text in texts if _says_what_it_holds(text)), False),
-    )
-
-
-def _names_a_folder(text: str) -> bool:
-    return bool(VALIDATION.search(text) or TRAINING.search(text))
-
-
-def _folder_in(texts: Iterable[str]) -> str:
-    return next(
-        ("validation" if VALIDATION.search(text) else "training" for text in texts if _names_a_folder(text)),
-        "training",
-    )
-
-
-def _folder_of(place: Path) -> str:
-    return _folder_in([unicodedata.normalize("NFC", place.stem).lower()])
-
-
-def _says_what_it_holds(text: str) -> bool:
-    return bool(_PICTURES.search(text) or LABELS.search(text))
-
-
-def _labels_of(source: _ArchiveName, labels: list[_ArchiveName], root: Path) -> Labels | None:
+def _labels_of(source: ArchiveName, labels: list[ArchiveName], root: Path) -> Labels | None:
     """The label archive of the same emotion and set; one archive of labels serves all parts."""
     matching = [name for name in labels if (name.emotion, name.set) == (source.emotion, source.set)]
     found: dict[str, Path] = {}

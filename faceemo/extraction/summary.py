@@ -5,9 +5,10 @@ from itertools import groupby
 from pathlib import PurePosixPath
 
 from faceemo.console import printable
+from faceemo.extraction.archive_names import part_of
 from faceemo.extraction.own import OwnOptions, OwnScan
 from faceemo.extraction.retry import Unread
-from faceemo.extraction.scan import Scan, part_of
+from faceemo.extraction.scan import Scan
 from faceemo.extraction.sources import Source, holds_sample
 from faceemo.paths import SOURCES_FILE
 

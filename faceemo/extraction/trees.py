@@ -55,17 +55,16 @@ def is_picture_name(name: str) -> bool:
     return name.lower().endswith(PICTURE_SUFFIXES)
 
 
-def members_below(path: Path) -> list[PictureFile]:
-    """All files in a ZIP archive, in its order, but for names that lead out of it.
+def members_below(path: Path) -> tuple[list[PictureFile], list[tuple[Path, str]]]:
+    """All files in a ZIP archive, in its order; those passed over since their names lead out of it.
 
     Raises FaceemoError if the archive cannot be read.
     """
     with Archive(path) as archive:
-        return [
-            member_picture(member.name, path, index, member)
-            for index, member in enumerate(archive.members)
-            if not is_macos_extra(member.name) and not _leads_out(member.name)
-        ]
+        members = [one for one in enumerate(archive.members) if not is_macos_extra(one[1].name)]
+    found = [member_picture(one.name, path, index, one) for index, one in members if not _leads_out(one.name)]
+    leading_out = (Path(f"{path}/{one.name}") for _, one in members if _leads_out(one.name))
+    return found, [(place, "its name leads out of the archive") for place in leading_out]
 
 
 def labels_among(path: Path, files: list[PictureFile]) -> list[PictureFile]:
@@ -80,7 +79,7 @@ def label_files(path: Path) -> list[PictureFile]:
 
 def files_at(path: Path) -> list[PictureFile]:
     """All files below a folder or in a ZIP archive, not looked at."""
-    return files_below(path)[0] if path.is_dir() else members_below(path)
+    return (files_below if path.is_dir() else members_below)(path)[0]
 
 
 def has_class(name: str, level: int) -> bool:

@@ -87,7 +87,7 @@ def next_line(params: Params, sources: Mapping[str, Source], asked: tuple[str, .
     try:
         check_run(replace(params, emotions=entries), sources)
     except FaceemoError as error:
-        return f"{told}{command} would stop: {error}"
+        return f"not ready for {command}: {error}"
     stays = f" (dvc repro stays with {', '.join(params.emotions)})" if chosen and not absent else ""
     return f"{told}next: {command}{stays}"
 

@@ -237,7 +237,9 @@ def test_members_that_lead_out_of_an_archive_are_no_pictures(make_zip):
     path = make_zip(
         "faces.zip", ("happy/1.jpg", b"1"), ("sad/1.jpg", b"2"), ("../sad/2.jpg", b"3"), ("/sad/3.jpg", b"")
     )
-    assert names(scan_one(path)) == ["happy/1.jpg", "sad/1.jpg"]
+    one = scan_one(path)
+    assert names(one) == ["happy/1.jpg", "sad/1.jpg"]
+    assert {reason for _, reason in one.passed_over} == {"its name leads out of the archive"}
 
 
 @pytest.mark.parametrize(
@@ -292,6 +294,9 @@ def test_what_the_last_scan_was_told_stays_for_the_same_place_until_it_is_told_o
     assert again("faces", subject="each") == ("each", told.rename)
     assert again("faces", subject="", rename={}) == (None, {})
     assert again("other") == (None, {})
+    Path("new").mkdir()
+    Path("faces").rename("new/faces")
+    assert again("new/faces") == (told.subject, told.rename)
 
 
 def test_options_for_ones_own_pictures_are_refused_for_archives_of_the_set():

@@ -195,4 +195,4 @@ def test_the_next_command_has_the_emotions_that_were_scanned_where_params_yaml_h
         'next: dvc exp run -S "emotions=[neutral,happy]" (dvc repro stays with neutral, anxious)'
     )
     archive("anxious", [0])
-    assert next_line(PARAMS, scan([Path("set")]).sources, None).startswith("dvc repro would stop: the ")
+    assert next_line(PARAMS, scan([Path("set")]).sources, None).startswith("not ready for dvc repro: the ")
