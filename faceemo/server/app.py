@@ -24,7 +24,7 @@ PAGE = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
     **{
         f"/{name}.js": (f"{name}.js", "text/javascript")
-        for name in ("app", "camera", "drawing", "guide", "live", "result", "words")
+        for name in ("app", "camera", "drawing", "faces", "guide", "live", "result", "words")
     },
 }
 

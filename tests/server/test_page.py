@@ -1,7 +1,9 @@
 """The page of `faceemo serve` as people see it, with a made-up person before the camera whom training has not seen."""
 
+import base64
 import re
 
+import numpy as np
 import pytest
 from browser import browser, missing_browser, served
 from made_models import trained_model
@@ -81,14 +83,15 @@ def test_the_camera_is_judged_frame_by_frame(url, videos, emotion):
         assert requested(driver) == {url.rstrip("/").removeprefix("http://")}
 
 
-def painted(driver, canvas):
-    """Pixels of a canvas that are not transparent."""
+def painted(driver, canvas, left=0, right=1):
+    """Pixels of a canvas that are not transparent, between these shares of its width."""
     script = """
-        const canvas = document.getElementById(arguments[0]);
-        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const [canvas, left, right] = [document.getElementById(arguments[0]), arguments[1], arguments[2]];
+        const [start, width] = [Math.round(left * canvas.width), Math.round((right - left) * canvas.width)];
+        const { data } = canvas.getContext("2d").getImageData(start, 0, width, canvas.height);
         return data.filter((value, place) => place % 4 === 3 && value > 0).length;
     """
-    return driver.execute_script(script, canvas)
+    return driver.execute_script(script, canvas, left, right)
 
 
 def requested(driver):
@@ -143,6 +146,59 @@ def reached_by_tab(driver):
     return reached
 
 
+def test_every_face_of_a_picture_is_drawn_and_any_can_be_chosen(url, folder):
+    faces = [portrait("neutral"), portrait("anxious", 31), portrait("neutral", 32)]
+    group = np.full((512, 1200, 3), 128, np.uint8)
+    for index, (face, step) in enumerate(zip(faces, (1, 1, 2), strict=True)):
+        part = face[::step, ::step]
+        group[: part.shape[0], 400 * index : 400 * index + part.shape[1]] = part
+    Image.fromarray(group).save(folder / "group.jpg", quality=92)
+    with browser(None) as driver:
+        driver.get(url)
+        wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
+        element(driver, "file").send_keys(str(folder / "group.jpg"))
+        wait(driver, lambda driver: "3 faces, the largest is 1" in element(driver, "note").text)
+        buttons = element(driver, "faces").find_elements(By.TAG_NAME, "button")
+        words = [button.text for button in buttons]
+        assert [text.split()[0] for text in words] == ["1", "2", "3"]
+        assert sorted(text.split()[1] for text in words) == ["anxious", "neutral", "neutral"]
+        assert console(driver) == []
+        for left in (0, 400, 800):  # a mesh on each
+            assert painted(driver, "mesh", left / 1200, (left + 350) / 1200) > 300
+        anxious = next(button for button in buttons if "anxious" in button.text)
+        other = next(button for button in buttons if "neutral" in button.text)
+        for button, emotion in ((anxious, "anxious"), (other, "neutral")):
+            button.send_keys(Keys.ENTER)
+            wait(driver, lambda driver, emotion=emotion: settled(driver, emotion))
+            pressed = [one.text for one in buttons if one.get_attribute("aria-pressed") == "true"]
+            assert pressed == [button.text]
+        element(driver, "language").click()
+        assert "얼굴 3개입니다" in element(driver, "note").text and "중립" in element(driver, "faces").text
+        element(driver, "back").click()
+        assert not element(driver, "faces").is_displayed()
+
+
+def test_a_picture_dropped_while_another_is_still_read_stays_whatever_becomes_of_that(url, pictures):
+    """The first is no picture; its failure comes when the second has taken its place."""
+    script = """
+        const [jpeg, done] = arguments;
+        const bytes = Uint8Array.from(atob(jpeg), (letter) => letter.charCodeAt(0));
+        for (const [name, content] of [["first.jpg", new Uint8Array(5e6)], ["second.jpg", bytes]]) {
+          const data = new DataTransfer();
+          data.items.add(new File([content], name, { type: "image/jpeg" }));
+          document.getElementById("view").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+        }
+        done();
+    """
+    with browser(None) as driver:
+        driver.get(url)
+        wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
+        driver.execute_async_script(script, base64.b64encode(pictures["anxious"].read_bytes()).decode())
+        wait(driver, lambda driver: settled(driver, "anxious"))
+        assert element(driver, "still").is_displayed() and element(driver, "still").get_attribute("alt") == "second.jpg"
+        assert element(driver, "note").text == ""
+
+
 def test_a_dropped_picture_is_judged(url, videos):
     script = """
         const done = arguments[arguments.length - 1];
@@ -175,6 +231,30 @@ def test_a_model_of_single_pictures_says_that_it_needs_no_neutral_face(url, vide
         assert driver.switch_to.active_element == element(driver, "neutral")
         assert len(marks(driver)) == 2
         assert re.search(r"neutral \d+%, anxious \d+%$", element(driver, "note").text)
+
+
+def test_a_second_press_is_not_ended_by_the_time_of_the_first(url, videos):
+    """The button is disabled for the two seconds of each taking, though the first's time for an answer is five."""
+    record = """
+        window.changes = [];
+        new MutationObserver(([{ target }]) => {
+          window.changes.push([target.ariaDisabled, performance.now()]);
+        }).observe(document.getElementById("neutral"), { attributeFilter: ["aria-disabled"] });
+    """
+    with browser(videos["neutral"]) as driver:
+        driver.get(url)
+        wait(driver, lambda driver: settled(driver, "neutral"))
+        driver.execute_script(record)
+        element(driver, "neutral").click()
+        wait(driver, lambda driver: driver.execute_script("return performance.now() - window.changes[0][1] > 4000"))
+        assert element(driver, "neutral").get_attribute("aria-disabled") == "false"
+        element(driver, "neutral").click()
+        ends = "return window.changes.filter(([value]) => value === 'false').length"
+        wait(driver, lambda driver: driver.execute_script(ends) == 2)
+        changes = driver.execute_script("return window.changes")
+        assert [value for value, _ in changes] == ["true", "false", "true", "false"]
+        assert changes[2][1] - changes[0][1] < 5000  # else this shows nothing
+        assert changes[3][1] - changes[2][1] > 1900
 
 
 def marks(driver):
@@ -242,6 +322,36 @@ def reddish(driver):
         return count;
     """
     return driver.execute_script(script)
+
+
+def test_after_a_lost_connection_no_frame_is_judged_without_the_neutral_face(change_url, videos):
+    """The answer of /model, which tells whether the server is the same one, is slow here."""
+    script = """
+        window.statuses = [];
+        window.sockets = [];
+        window.WebSocket = class extends WebSocket {
+          constructor(...address) {
+            super(...address);
+            window.sockets.push(this);
+            this.addEventListener("message", ({ data }) => {
+              if (this !== window.sockets[0]) window.statuses.push(JSON.parse(data).status);
+            });
+          }
+        };
+        const atOnce = window.fetch;
+        const later = (done) => setTimeout(done, window.sockets.length > 1 ? 2000 : 0);
+        window.fetch = async (...what) => (await new Promise(later), atOnce(...what));
+    """
+    with browser(videos["neutral"]) as driver:
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+        driver.get(change_url)
+        wait(driver, lambda driver: element(driver, "give").is_displayed())
+        element(driver, "give").click()
+        wait(driver, lambda driver: "is set" in element(driver, "note").text)
+        wait(driver, lambda driver: settled(driver, "neutral"))
+        driver.execute_script("window.sockets[0].close(4000)")
+        wait(driver, lambda driver: driver.execute_script("return window.statuses.length > 20"))
+        assert set(driver.execute_script("return window.statuses")) == {"ok"}
 
 
 def test_without_a_camera_a_picture_becomes_the_baseline(change_url, pictures):

@@ -2,6 +2,7 @@
 
 import { Encoder, eachFrame, openCamera } from "./camera.js";
 import { Timeline, drawMesh } from "./drawing.js";
+import { Faces } from "./faces.js";
 import { Guide } from "./guide.js";
 import { Live } from "./live.js";
 import { Result, percent } from "./result.js";
@@ -21,13 +22,15 @@ const timeline = new Timeline();
 const encoder = new Encoder();
 const result = new Result(model.classes.length);
 const guide = new Guide(takeNeutralFace);
+const faces = new Faces(model.edges, (face) => result.show(sharesOf(face)));
 
 let language = browserLanguage();
 let camera = "starting"; // or "on", or the word for why there is none
 let connection = null; // the word for why there is none, or null
 let picture = null; // the File that is shown instead of the camera
+let wanted = null; // the File that is to be shown as soon as it is decoded
 let neutralFace = null; // the server's token for it
-let taking = false; // a neutral face
+let taking = null; // the timer that ends the taking of a neutral face, or null
 let noteWord = null; // a function that gives the note in the language of the moment
 let encoding = false;
 let answeredAt = [];
@@ -36,6 +39,11 @@ const word = (key) => WORDS[language][key];
 const names = () => (language === "ko" ? model.korean : model.classes);
 const inWords = (shares) => shares.map((share, number) => `${names()[number]} ${percent(share)}`).join(", ");
 const sharesOf = ({ probabilities }) => probabilities && model.classes.map((name) => probabilities[name]);
+const faceInWords = (face) => {
+  const shares = sharesOf(face);
+  const most = shares.indexOf(Math.max(...shares));
+  return `${names()[most]} ${percent(shares[most])}`;
+};
 const wantsNeutral = () => model.judges_change && !neutralFace;
 
 async function fetchModel() {
@@ -48,6 +56,8 @@ function setLanguage(tag) {
   for (const one of document.querySelectorAll("[data-word]")) one.textContent = word(one.dataset.word);
   element("language").lang = tag === "ko" ? "en" : "ko";
   result.name(names(), word("noFace"));
+  faces.name(faceInWords);
+  element("faces").setAttribute("aria-label", word("faces"));
   showNotice();
   showGuide();
   if (noteWord) note.textContent = noteWord();
@@ -76,7 +86,7 @@ function showGuide() {
   element("neutral").textContent = word(
     picture || !model.judges_change ? "neutralButton" : neutralFace ? "neutralAgain" : "neutralGive",
   );
-  element("neutral").setAttribute("aria-disabled", taking || guide.counting);
+  element("neutral").setAttribute("aria-disabled", Boolean(taking) || guide.counting);
 }
 
 /** Show an answer, or nothing; returns its shares. */
@@ -85,6 +95,7 @@ function show(answer) {
   result.show(shares);
   const [width, height] = [answer?.width ?? 1, answer?.height ?? 1];
   drawMesh(mesh, answer?.landmarks, answer?.neutral_landmarks, model.edges, width, height);
+  faces.show(answer?.faces?.length > 1 ? answer : null, faceInWords);
   return shares;
 }
 
@@ -95,8 +106,8 @@ const live = new Live({
     connection = null;
     showNotice();
     showGuide();
+    if (neutralFace) live.sendCommand({ neutral: neutralFace }); // before any frame
     if ((await fetchModel()) !== modelText) location.reload(); // the server was started again with another one
-    if (neutralFace) live.sendCommand({ neutral: neutralFace });
   },
   lost(crowded) {
     connection = crowded ? "crowded" : "disconnected";
@@ -168,8 +179,10 @@ function setCamera(state) {
   showGuide();
 }
 
+/** Begin or end the taking of a neutral face; it ends by itself should the answer never come. */
 function setTaking(state) {
-  taking = state;
+  clearTimeout(taking);
+  taking = state ? setTimeout(() => setTaking(false), NEUTRAL_MS) : null;
   showGuide();
 }
 
@@ -194,28 +207,27 @@ function takeNeutralFace() {
 
 function startTaking() {
   setTaking(true);
-  setTimeout(() => setTaking(false), NEUTRAL_MS);
   live.sendCommand({ neutral: "take" });
 }
 
 // --- a picture
 
 async function showPicture(file) {
-  const address = URL.createObjectURL(file);
-  const before = still.src;
-  still.src = address;
-  try {
-    await still.decode();
-  } catch {
+  wanted = file;
+  const decoded = new Image();
+  decoded.src = URL.createObjectURL(file);
+  const isPicture = await decoded.decode().then(() => true, () => false);
+  if (wanted !== file || !isPicture) URL.revokeObjectURL(decoded.src);
+  if (wanted !== file) return; // another one was chosen meanwhile, or the camera
+  if (!isPicture) {
     showCamera();
     say(() => word("notPicture") + file.name);
     return;
-  } finally {
-    URL.revokeObjectURL(before);
   }
+  URL.revokeObjectURL(still.src);
   picture = file;
-  still.alt = file.name;
-  view.style.aspectRatio = `${still.naturalWidth} / ${still.naturalHeight}`;
+  [still.src, still.alt] = [decoded.src, file.name];
+  view.style.aspectRatio = `${decoded.naturalWidth} / ${decoded.naturalHeight}`;
   view.classList.add("still");
   [still.hidden, video.hidden, element("back").hidden] = [false, true, false];
   show();
@@ -227,9 +239,11 @@ async function showPicture(file) {
 }
 
 async function judgePicture() {
-  const query = new URLSearchParams({ landmarks: "true", ...(neutralFace && { neutral: neutralFace }) });
-  const answer = await post(`/predict?${query}`);
+  const how = model.judges_change ? { neutral: neutralFace } : { faces: "all" };
+  const answer = await post(`/predict?${new URLSearchParams({ landmarks: "true", ...how })}`);
   if (answer?.status === "ok" || answer?.status === "no_face") show(answer);
+  const [found, count] = [answer?.faces_found, answer?.faces?.length];
+  if (count > 1) say(() => (found > count ? word("tooManyFaces")(found, count) : word("severalFaces")(count)));
 }
 
 async function takeNeutralPicture() {
@@ -259,7 +273,7 @@ async function post(path) {
 }
 
 function showCamera() {
-  picture = null;
+  picture = wanted = null;
   URL.revokeObjectURL(still.src);
   still.removeAttribute("src");
   [still.hidden, video.hidden, element("back").hidden] = [true, false, true];

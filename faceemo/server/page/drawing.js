@@ -6,6 +6,8 @@ const SLOT_MS = 200; // the time line shows means of so long
 export const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4], [1, 2]]; // class by class
 
 const STILL = "rgba(120, 225, 255, 0.6)";
+const CHOSEN = "rgba(255, 224, 130, 1)";
+const NUMBER_PIXELS = 14; // as shown
 const MOVED = [ // by how far an edge has moved, in heights of the face
   [0.015, STILL],
   [0.03, "rgba(255, 224, 130, 0.85)"],
@@ -18,13 +20,8 @@ const MOVED = [ // by how far an edge has moved, in heights of the face
  * With those of the same person's neutral face in its place, edges are coloured by how far they have moved from there.
  */
 export function drawMesh(canvas, landmarks, neutral, edges, width, height) {
-  const scale = Math.min(1, LONGEST_SIDE / Math.max(width, height));
-  const size = [Math.round(width * scale), Math.round(height * scale)];
-  if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
-  const context = canvas.getContext("2d");
-  context.clearRect(0, 0, ...size);
+  const [context, scale] = clear(canvas, width, height);
   if (!landmarks) return;
-  context.lineWidth = Math.max(0.7, Math.min(...size) / 700); // up to 1 it is drawn six times as fast
   if (!neutral) {
     strokeEdges(context, landmarks, edges, scale, STILL);
     return;
@@ -42,6 +39,38 @@ export function drawMesh(canvas, landmarks, neutral, edges, width, height) {
     strokeEdges(context, landmarks, some, scale, color);
     least = most;
   }
+}
+
+/** Draw the faces of an answer, each with its number, the chosen one brighter. */
+export function drawFaces(canvas, { faces, width, height }, chosen, edges) {
+  const [context, scale] = clear(canvas, width, height);
+  for (const [index, face] of faces.entries()) {
+    strokeEdges(context, face.landmarks, edges, scale, index === chosen ? CHOSEN : STILL);
+  }
+  const letters = NUMBER_PIXELS * Math.max(1, canvas.width / canvas.clientWidth);
+  context.font = `600 ${letters}px ${getComputedStyle(canvas).fontFamily}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  for (const [index, face] of faces.entries()) {
+    const [left, top, right] = face.box.map((edge) => edge * scale);
+    const [x, y] = [(left + right) / 2, Math.max(top - letters * 0.7, letters * 0.7)];
+    const half = (context.measureText(index + 1).width + letters * 0.6) / 2;
+    context.fillStyle = index === chosen ? CHOSEN : "rgba(11, 14, 19, 0.85)";
+    context.fillRect(x - half, y - letters * 0.65, 2 * half, letters * 1.3);
+    context.fillStyle = index === chosen ? "#0b0e13" : "#fff";
+    context.fillText(index + 1, x, y);
+  }
+}
+
+/** Make a canvas one for a picture of width x height, and empty; returns its context and its pixels per the picture's. */
+function clear(canvas, width, height) {
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(width, height));
+  const size = [Math.round(width * scale), Math.round(height * scale)];
+  if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, ...size);
+  context.lineWidth = Math.max(0.7, Math.min(...size) / 700); // up to 1 it is drawn six times as fast
+  return [context, scale];
 }
 
 function strokeEdges(context, points, edges, scale, color) {
