@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
-from faceemo.extraction.facemesh import mesh_edges, within
+from faceemo.extraction.facemesh import contour_edges, mesh_edges, within
 from faceemo.prediction.inputs import DRAWN_MARK, is_readable
 from faceemo.prediction.predict import Prediction, by_picture
 from faceemo.prediction.videos import Video, video_codec
@@ -20,6 +20,7 @@ MARK_TEXT = "'faceemo predict --annotate' draws into this folder, and passes ove
 JPEG_QUALITY = 90
 JPEG_MAX_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 MESH_OPACITY = 0.45
+MESH_WIDTH = 160  # of a face in pixels, from which on the mesh is no mere patch of colour: below it only its contours
 NO_BASELINE = "no baseline of this person"
 TAG_WIDTH = 1.3  # at most, in widths of its face
 LEAST_LETTERS = 9  # pixels
@@ -88,8 +89,11 @@ def draw(rgb: np.ndarray, faces: list[Prediction], classes: list[str]) -> np.nda
     mesh = rgb.copy()
     for face in faces:
         if face.box:
-            lines = np.round(face.input.reading.points[mesh_edges()] * 8).astype(np.int32)  # in eighths of a pixel
-            cv2.polylines(mesh, list(lines), False, MESH, max(1, round(unit * 0.6)), cv2.LINE_AA, shift=3)
+            face_width = face.box[2] - face.box[0]
+            edges = mesh_edges() if face_width >= MESH_WIDTH else contour_edges()
+            lines = np.round(face.input.reading.points[edges] * 8).astype(np.int32)  # in eighths of a pixel
+            thickness = max(1, round(min(unit * 0.6, face_width / 300)))
+            cv2.polylines(mesh, list(lines), False, MESH, thickness, cv2.LINE_AA, shift=3)
     picture = cv2.addWeighted(mesh, MESH_OPACITY, rgb, 1 - MESH_OPACITY, 0)
     return _with_panel(picture, faces[0], classes, unit) if len(faces) == 1 else _with_tags(picture, faces, unit)
 

@@ -7,6 +7,7 @@ export const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4], [1, 2]
 
 const STILL = "rgba(120, 225, 255, 0.6)";
 const CHOSEN = "rgba(255, 224, 130, 1)";
+const FACE_LINES = 300; // lines of the mesh that would fill a face from side to side
 const NUMBER_PIXELS = 14; // as shown
 const MOVED = [ // by how far an edge has moved, in heights of the face
   [0.015, STILL],
@@ -44,7 +45,10 @@ export function drawMesh(canvas, landmarks, neutral, edges, width, height) {
 /** Draw the faces of an answer, each with its number, the chosen one brighter. */
 export function drawFaces(canvas, { faces, width, height }, chosen, edges) {
   const [context, scale] = clear(canvas, width, height);
+  const widest = context.lineWidth;
   for (const [index, face] of faces.entries()) {
+    const [left, , right] = face.box;
+    context.lineWidth = Math.min(widest, ((right - left) * scale) / FACE_LINES); // else a small face is a patch of colour
     strokeEdges(context, face.landmarks, edges, scale, index === chosen ? CHOSEN : STILL);
   }
   const letters = NUMBER_PIXELS * Math.max(1, canvas.width / canvas.clientWidth);
