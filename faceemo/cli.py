@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "counted and left out. Several models are compared on the pictures that all judge.",
     )
     command.add_argument(
-        "places", nargs="+", type=Path, metavar="PATH", help="a folder, archive or table, as faceemo scan takes it"
+        "paths", nargs="+", type=Path, metavar="PATH", help="a folder, archive or table, as faceemo scan takes it"
     )
     command.add_argument(
         "--model",
@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         "person, or of people whom their names tell. Without it they are each person's other neutral pictures in PATH",
     )
     command.add_argument("--seen", action="store_true", help="judge people too that the model was trained on")
-    command.add_argument("--out", type=Path, metavar="FILE", help="write all numbers there, as JSON")
+    command.add_argument("--out", type=Path, metavar="FILE", help="write all numbers there, as JSON; -: stdout")
     command.add_argument("--plots", type=Path, metavar="DIR", help="write confusion and calibration there, as PNG")
     command.add_argument("--workers", type=_at_least(1), metavar="N", help="processes; default: one a core")
     command.set_defaults(command=_evaluate, needs_project=False)
@@ -324,7 +324,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     own = _own_options(args)
     evaluate(
         EvaluateOptions(
-            args.places,
+            args.paths,
             args.models or [MODEL_FILE],
             own,
             args.neutral,

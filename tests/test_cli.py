@@ -45,7 +45,10 @@ def command(*arguments, **environment):
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON") or key == "PYTHONPATH"}
     clean["PYTHONIOENCODING"] = "utf-8"
     return subprocess.run(
-        [sys.executable, "-m", "faceemo.cli", *arguments], capture_output=True, env={**clean, **environment}, timeout=60
+        [sys.executable, "-m", "faceemo.cli", *arguments],
+        capture_output=True,
+        env={**clean, **environment},
+        timeout=180,
     )
 
 
@@ -525,6 +528,11 @@ class TestEvaluate:
         assert drawn == [f"{n}-emotion-{what}.png" for n in (1, 2) for what in ("confusion", "reliability")]
         assert sorted(path.name for path in folder.iterdir()) == ["deep", "empty", "models", "other", "그림", "사진"]
 
+    def test_the_numbers_may_go_to_stdout_and_paths_may_stand_behind_options(self, folder):
+        code, out, err = self.evaluate("--rename", "지루함=bored", "--out", "-", "사진")
+        assert code == 0 and json.loads(out)["pictures"] == 6
+        assert err.startswith("6 pictures (") and err.endswith("wrote -\n")
+
     def test_says_pictures_not_people_where_nobody_is_known(self, folder):
         code, out, _ = self.evaluate("사진", "--rename", "지루함=bored")
         assert code == 0
@@ -546,7 +554,6 @@ class TestEvaluate:
             (["사진/불안", "--model", "models/emotion.pt", "--model", "models/emotion.pt"], "is given twice"),
             (["사진/불안", "--neutral", "사진/중립"], "models/emotion.pt judges single pictures"),
             (["사진/불안", "--out", "empty"], "--out empty: this is a folder; name a file in it"),
-            (["사진/불안", "--out", "-"], "--out -: what this command says goes to stdout; name a file"),
             (["사진/불안", "--plots", "models/emotion.pt"], "is a file; name a folder"),
         ],
     )

@@ -1,5 +1,6 @@
 """The command `faceemo evaluate`: models judged on labelled pictures, told and written."""
 
+import contextlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
 from faceemo.extraction.own import OwnOptions
-from faceemo.outputs import is_stdout, is_stream, written_to
+from faceemo.outputs import is_stream, said_to, written_to
 from faceemo.prediction.inputs import Input, find_inputs, read_inputs
 from faceemo.prediction.judge import Answer, Question, answer, ask, compare, given_baselines, judge, subject_of_inputs
 from faceemo.prediction.labelled import LabelledPictures, find_labelled, read_labelled
@@ -21,7 +22,7 @@ from faceemo.prediction.verdict import comparison_lines, draw, model_lines, pict
 class EvaluateOptions:
     """What to judge on, which models, and where the numbers go; as the command's arguments of these names."""
 
-    places: list[Path]
+    paths: list[Path]
     models: list[Path]
     own: OwnOptions = field(default_factory=OwnOptions)
     neutral: list[Path] | None = None
@@ -36,7 +37,24 @@ def evaluate(options: EvaluateOptions) -> None:
 
     Raises FaceemoError for what cannot be read or written, and if there is no picture that a model can be judged on.
     """
-    silence_native_log()
+    silence_native_log()  # before stderr is taken for anything: it becomes another
+    with contextlib.redirect_stdout(said_to(options.out) if options.out else sys.stdout):  # its progress too
+        answers, pictures = _asked(options)
+        numbers = _tell(answers, pictures)
+    if options.out:
+        with written_to(options.out) as temporary:
+            write_json(temporary, numbers)
+    written = [options.out] if options.out else []
+    if options.plots:
+        written += draw(options.plots, answers)
+    if written:
+        print(f"wrote {', '.join(map(str, written))}", file=said_to(options.out) if options.out else None)
+    if not any(answer.judged.any() for answer in answers):
+        raise FaceemoError("no face to judge: see above what became of the pictures")
+
+
+def _asked(options: EvaluateOptions) -> tuple[list[Answer], LabelledPictures]:
+    """The models' answers, and the pictures that they were asked about."""
     _check_places(options)
     models = {str(path): EmotionModel.load(path) for path in options.models}
     if options.neutral and not any(model.judges_change for model in models.values()):
@@ -46,14 +64,13 @@ def evaluate(options: EvaluateOptions) -> None:
     neutral_files = find_inputs(options.neutral) if options.neutral else []
     for note in sorted({note for model in models.values() if (note := engine_note(model))}):
         print(note, file=sys.stderr, flush=True)
-    pictures = find_labelled(options.places, options.own)
+    pictures = find_labelled(options.paths, options.own)
     print(pictures_line(pictures), flush=True)
     questions = [ask(name, model, pictures, options.seen) for name, model in models.items()]
     try:
-        answers = _answers(questions, pictures, neutral_files, options)
+        return _answers(questions, pictures, neutral_files, options), pictures
     except WorkerDiedError as error:
         raise FaceemoError(str(error)) from None
-    _tell(answers, pictures, options)
 
 
 def _check_places(options: EvaluateOptions) -> None:
@@ -61,8 +78,8 @@ def _check_places(options: EvaluateOptions) -> None:
     for path in options.models:
         if options.models.count(path) > 1:
             raise FaceemoError(f"--model {path} is given twice")
-    if options.out and is_stream(options.out) and is_stdout(options.out):
-        raise FaceemoError(f"--out {options.out}: what this command says goes to stdout; name a file for the numbers")
+    if options.out:
+        is_stream(options.out)  # refuses a folder
     if options.plots and options.plots.exists() and not options.plots.is_dir():
         raise FaceemoError(f"--plots {options.plots} is a file; name a folder")
 
@@ -88,7 +105,8 @@ def _answers(
     return [answers[question.name] for question in questions]
 
 
-def _tell(answers: list[Answer], pictures: LabelledPictures, options: EvaluateOptions) -> None:
+def _tell(answers: list[Answer], pictures: LabelledPictures) -> dict:
+    """Print how good the models are; returns all numbers, as --out has them."""
     judged = {answer.question.name: judge(answer, pictures) for answer in answers}
     compared = compare(answers, pictures) if len(answers) > 1 else None
     counted = "people" if pictures.is_known.any() else "pictures"
@@ -96,15 +114,12 @@ def _tell(answers: list[Answer], pictures: LabelledPictures, options: EvaluateOp
         print("\n".join(model_lines(name, found, counted)))
     if compared:
         print("\n".join(comparison_lines(compared, counted)))
-    print(f"in brackets: 95 % over {counted if counted == 'people' else 'pictures, not people'}")
-    if options.out:
-        sources = [one.source.path for one in pictures.sources]
-        known = len(set(pictures.subject[pictures.is_known]))
-        about = {"sources": sources, "pictures": len(pictures), "people": known, "intervals_over": counted}
-        with written_to(options.out) as temporary:
-            write_json(temporary, {**about, "models": judged, "compared": compared})
-        print(f"wrote {options.out}")
-    if options.plots:
-        print(f"wrote {', '.join(map(str, draw(options.plots, answers, judged)))}")
-    if not any(answer.judged.any() for answer in answers):
-        raise FaceemoError("no face to judge: see above what became of the pictures")
+    print(f"in brackets: 95 % over {counted if counted == 'people' else 'pictures, not people'}", flush=True)
+    return {
+        "sources": [one.source.path for one in pictures.sources],
+        "pictures": len(pictures),
+        "people": len(set(pictures.subject[pictures.is_known])),
+        "intervals_over": counted,
+        "models": judged,
+        "compared": compared,
+    }

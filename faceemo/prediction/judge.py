@@ -17,10 +17,11 @@ from faceemo.extraction.worker import Reading, batches
 from faceemo.features.baselines import Faces, fit_baselines
 from faceemo.prediction.baselines import PeoplesBaselines, tell_whose
 from faceemo.prediction.inputs import Input
+from faceemo.prediction.intervals import differences_over_people, intervals_over_people, log_losses
 from faceemo.prediction.labelled import LabelledPictures
 from faceemo.prediction.predict import EmotionModel
 from faceemo.status import Status
-from faceemo.training import evaluate, folds
+from faceemo.training import evaluate
 from faceemo.training.targets import Targets
 
 BLOCK = 1024  # faces that are normalised or judged at once
@@ -205,20 +206,21 @@ def _judge(answer: Answer, truth: np.ndarray, person: np.ndarray) -> dict | None
     faces = np.flatnonzero(asked & answer.judged)
     classes = answer.question.model.trained.classes
     target, probability, who = truth[faces], answer.probability[faces], person[faces]
-    right = probability.argmax(axis=1) == target
+    predicted = probability.argmax(axis=1)
     found = {"pictures": len(faces), "people": len(set(who)), **evaluate.summary(probability, target, classes)}
-    found["accuracy_interval"] = _interval(right, who)
-    balanced = len(set(who)) > 1
-    found["balanced_accuracy_interval"] = (
-        evaluate.interval_over_people(target, probability.argmax(axis=1), who) if balanced else None
-    )
-    for number, name in enumerate(classes):
-        own = target == number
-        found["per_class"][name]["recall_interval"] = _interval(right[own], who[own])
-    counts = confusion_matrix(target, probability.argmax(axis=1), labels=range(len(classes))) if len(faces) else []
-    found["confusion"] = [[int(count) for count in row] for row in counts]
-    found["all_pictures"] = {"pictures": int(asked.sum()), "accuracy": right.sum() / asked.sum()}
-    return found
+    counts = confusion_matrix(target, predicted, labels=range(len(classes))).tolist() if len(faces) else []
+    recalls = found.pop("per_class")
+    intervals = intervals_over_people(target, predicted, log_losses(probability, target), who, len(classes))
+    for (name, one), interval in zip(recalls.items(), intervals.pop("recall"), strict=True):
+        recalls[name] = {**one, "recall_interval": interval}
+    right = np.count_nonzero(predicted == target)
+    return {
+        **found,
+        **{f"{metric}_interval": interval for metric, interval in intervals.items()},
+        "per_class": recalls,
+        "confusion": counts,
+        "all_pictures": {"pictures": int(asked.sum()), "accuracy": right / int(asked.sum())},
+    }
 
 
 def compare(answers: list[Answer], pictures: LabelledPictures) -> dict:
@@ -238,24 +240,10 @@ def _compare(answers: list[Answer], truth: str, faces: np.ndarray, person: np.nd
         summary = evaluate.summary(probability, target, one.question.model.trained.classes)
         models[one.question.name] = {metric: summary[metric] for metric in METRICS}
         right.append((probability.argmax(axis=1) == target).astype(float))
-        loss.append(-np.log(np.clip(probability[np.arange(len(faces)), target], 1e-12, None)))
+        loss.append(log_losses(probability, target))
     classes = answers[0].question.truth(truth)[faces]
-    differences = {}
-    for one, is_right, cost in zip(answers[1:], right[1:], loss[1:], strict=True):
-        more = is_right - right[0]
-        by_class = np.mean([more[classes == number].mean() for number in np.unique(classes)])
-        differences[one.question.name] = {
-            "accuracy": _with_interval(more.mean(), more, person),
-            "balanced_accuracy": _with_interval(by_class, more, person, classes),
-            "log_loss": _with_interval((cost - loss[0]).mean(), cost - loss[0], person),
-        }
+    differences = {
+        one.question.name: differences_over_people(is_right - right[0], cost - loss[0], classes, person)
+        for one, is_right, cost in zip(answers[1:], right[1:], loss[1:], strict=True)
+    }
     return {"pictures": len(faces), "people": len(set(person)), "models": models, "differences": differences}
-
-
-def _with_interval(mean: float, values: np.ndarray, person: np.ndarray, group: np.ndarray | None = None) -> list:
-    return [mean, *(_interval(values, person, group) or (None, None))]
-
-
-def _interval(values: np.ndarray, person: np.ndarray, group: np.ndarray | None = None) -> tuple[float, float] | None:
-    """The 95 % interval of a mean over people; None with fewer than two of them, who tell nothing about others."""
-    return folds.interval_over_people(values, person, group) if len(set(person)) > 1 else None

@@ -117,7 +117,7 @@ def comparison_lines(compared: dict, counted: str) -> list[str]:
     return lines
 
 
-def draw(folder: Path, answers: list[Answer], judged: dict[str, dict]) -> list[Path]:
+def draw(folder: Path, answers: list[Answer]) -> list[Path]:
     """The confusion and the calibration of each model as PNG; returns their paths."""
     from faceemo.training.plots import plot_confusion, plot_reliability  # they need matplotlib
 
@@ -130,9 +130,7 @@ def draw(folder: Path, answers: list[Answer], judged: dict[str, dict]) -> list[P
         stem = "" if len(answers) == 1 else f"{number}-{Path(answer.question.name).stem}-"
         confusion, reliability = (folder / f"{stem}{what}.png" for what in ("confusion", "reliability"))
         probability, classes = answer.probability[faces], answer.question.model.trained.classes
-        seen = judged[answer.question.name]["seen"]["judged"]
-        title = f"{len(faces)} pictures" + ("" if seen else " of unseen people")
-        plot_confusion(confusion, truth[faces], probability.argmax(axis=1), classes, title)
+        plot_confusion(confusion, truth[faces], probability.argmax(axis=1), classes)
         plot_reliability(reliability, probability, truth[faces])
         paths += [confusion, reliability]
     return paths

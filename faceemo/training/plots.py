@@ -66,10 +66,8 @@ def plot_history(path: Path, history: list[Epoch], best: int) -> None:
     _save(figure, path)
 
 
-def plot_confusion(
-    path: Path, target: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...], title: str | None = None
-) -> None:
-    """Confusion matrix of the test people, or of those in the title: share of each actual class, and counts."""
+def plot_confusion(path: Path, target: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Confusion matrix of the test people: share of each actual class, and counts."""
     counts = confusion_matrix(target, predicted, labels=range(len(classes)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.4 + 0.9 * len(classes)
@@ -81,7 +79,7 @@ def plot_confusion(
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=30 if len(classes) > 3 else 0)
     axes.set_yticks(ticks, classes)
-    axes.set(xlabel="predicted", ylabel="actual", title=title or f"{len(target)} test pictures")
+    axes.set(xlabel="predicted", ylabel="actual", title=f"{len(target)} test pictures")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, shrink=0.8, label="share of the actual class")
     _save(figure, path)
