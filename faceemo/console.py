@@ -2,6 +2,7 @@
 
 import atexit
 import errno
+import io
 import json
 import os
 import signal
@@ -33,7 +34,8 @@ def run(name: str, main: Callable[[], int | None]) -> int:
     """
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # all is said then, and unloading torch takes a while
     for stream in (sys.stdout, sys.stderr):  # a Korean Windows console is CP949: show what it lacks, never fail on it
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main() or 0
         sys.stdout.flush()  # here, where a closed pipe or a full disk is still ours to tell
@@ -128,11 +130,11 @@ def progress(
 
         with tqdm(total=total, initial=done, desc=description, unit=unit, dynamic_ncols=True) as bar:
 
-            def advance(count: int, **postfix: object) -> None:
+            def advance_bar(count: int, **postfix: object) -> None:
                 bar.set_postfix(postfix, refresh=False)
                 bar.update(count)
 
-            yield advance
+            yield advance_bar
         return
 
     start = said = time.monotonic()

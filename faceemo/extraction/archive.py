@@ -7,9 +7,10 @@ import struct
 import unicodedata
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Protocol
 
 from faceemo.emotions import ENGLISH
 from faceemo.errors import FaceemoError
@@ -63,6 +64,13 @@ class PictureName:
     background: str | None
 
 
+class Named(Protocol):
+    """A picture, wherever it lies."""
+
+    @property
+    def name(self) -> str: ...
+
+
 class Archive:
     """An open ZIP archive; only its central directory has been read.
 
@@ -73,6 +81,7 @@ class Archive:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
+            assert self._zip.fp is not None, "it is open"
             recorded = _recorded_count(self._zip.fp)
         except FileNotFoundError:
             raise FaceemoError(f"{path}: no such archive") from None
@@ -141,7 +150,7 @@ class Archive:
         self.close()
 
 
-def _recorded_count(file: BinaryIO) -> int | None:
+def _recorded_count(file: IO[bytes]) -> int | None:
     """How many members the end record of an archive counts, None where it does not say. zipfile does not compare.
 
     The end record is looked for as zipfile does. Raises OSError if the file cannot be read.
@@ -174,7 +183,7 @@ def file_state(path: str) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def first_by_hash(members: list[Member], limit: int | None) -> list[int]:
+def first_by_hash(members: Sequence[Named], limit: int | None) -> list[int]:
     """Indices of the `limit` members with the smallest hash of their name, ascending: a smaller limit is a subset."""
     indices = list(range(len(members)))
     if limit is None or limit >= len(members):

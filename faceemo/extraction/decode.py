@@ -9,6 +9,7 @@ import numpy as np
 import simplejpeg
 from PIL import (
     Image,
+    UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401 - else Pillow imports all its plugins to find this one
 )
 
@@ -66,7 +67,7 @@ class Picture:
         with _decoder_errors("broken header: "):
             try:
                 return Image.open(io.BytesIO(self._data), formats=FORMATS)
-            except Image.UnidentifiedImageError:
+            except UnidentifiedImageError:
                 raise DecodeError(_unknown(self._data)) from None
             except Image.DecompressionBombError:
                 raise DecodeError(f"pixels above the bound of {self._max_pixels}") from None
@@ -87,7 +88,8 @@ class Picture:
     def _decode_with_pillow(self, reduction: int) -> np.ndarray:
         image = self._open()
         with _decoder_errors():
-            image.draft(None, tuple(max(1, size // reduction) for size in image.size))
+            width, height = (max(1, size // reduction) for size in image.size)
+            image.draft(None, (width, height))
             image.load()
             return rgb_of(image)
 
@@ -95,9 +97,9 @@ class Picture:
         if "exif" not in self._image.info:
             return 1
         with contextlib.suppress(Exception):  # a picture with broken EXIF is shown as it lies, as viewers do
-            orientation = self._image.getexif().get(EXIF_ORIENTATION)
+            orientation = self._image.getexif().get(EXIF_ORIENTATION, 1)
             if orientation in range(1, 9):
-                return orientation
+                return int(orientation)
         return 1
 
 

@@ -76,7 +76,8 @@ class EveryFace:
         part.flags.writeable = False  # MediaPipe copies what could still change
         found, score = self.mesh.find_scored(part)
         x_scale, y_scale = (right - left, bottom - top) / size
-        return found * np.float32([x_scale, y_scale, x_scale]) + np.float32([*(left, top) / size, 0]), score
+        shift = np.array([*(left, top) / size, 0], np.float32)
+        return found * np.array([x_scale, y_scale, x_scale], np.float32) + shift, score
 
 
 def largest_first(faces: np.ndarray, width: int, height: int) -> np.ndarray:

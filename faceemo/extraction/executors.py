@@ -118,7 +118,9 @@ class ProcessesExecutor(Executor):
     def _run(self, function: Callable, /, *args: object, **kwargs: object) -> object:
         process = self._idle.get()
         try:
-            for attempt in range(1, self._tries + 1):
+            attempt = 0
+            while True:
+                attempt += 1
                 process = process or _start_process()
                 try:
                     return process.submit(function, *args, **kwargs).result()
@@ -204,7 +206,9 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a worker"
+    parent.join()
     os._exit(1)
 
 

@@ -6,8 +6,9 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -32,12 +33,9 @@ class FaceMesh:
     def __init__(self, max_faces: int = 1, engine: str = "auto") -> None:
         self.engine = choose_engine(engine)
         _add_windows_runtime()
-        if self.engine == "mediapipe":
-            from faceemo.extraction.engines.mediapipe_engine import MediaPipeEngine as Engine
-        else:
-            from faceemo.extraction.engines.litert_engine import LiteRTEngine as Engine
+        make_engine = _engine_maker(self.engine)
         with _native_log_held():
-            self._engine = Engine(max_faces)
+            self._engine = make_engine(max_faces)
         self._has_greeted = False
 
     def find(self, rgb: np.ndarray) -> np.ndarray:
@@ -60,12 +58,31 @@ class FaceMesh:
         self._engine.close()
 
 
+class Engine(Protocol):
+    """What finds landmarks; made with the number of faces that it looks for."""
+
+    def find_scored(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:
+        """As FaceMesh.find_scored, of a picture that is not too large."""
+
+    def close(self) -> None: ...
+
+
+def _engine_maker(name: str) -> Callable[[int], Engine]:
+    if name == "mediapipe":
+        from faceemo.extraction.engines.mediapipe_engine import MediaPipeEngine
+
+        return MediaPipeEngine
+    from faceemo.extraction.engines.litert_engine import LiteRTEngine
+
+    return LiteRTEngine
+
+
 @functools.cache
 def _add_windows_runtime() -> None:
     """On Windows: where the native code of both engines finds the C++ runtime of the package msvc-runtime."""
     if sys.platform == "win32":
         for folder in runtime_folders(Path(sys.prefix)):
-            os.add_dll_directory(folder)
+            os.add_dll_directory(str(folder))
 
 
 def runtime_folders(prefix: Path) -> list[Path]:
@@ -81,10 +98,13 @@ def within(rgb: np.ndarray, max_side: int, max_pixels: int) -> np.ndarray:
 
     Landmarks are relative to the sides, so they hold for `rgb` all the same.
     """
-    for step in itertools.count(1):
+
+    def fits(step: int) -> bool:
         height, width = (-(-size // step) for size in rgb.shape[:2])
-        if max(height, width) <= max_side and height * width <= max_pixels:
-            return rgb if step == 1 else np.ascontiguousarray(rgb[::step, ::step])
+        return max(height, width) <= max_side and height * width <= max_pixels
+
+    step = next(filter(fits, itertools.count(1)))
+    return rgb if step == 1 else np.ascontiguousarray(rgb[::step, ::step])
 
 
 @functools.cache

@@ -1,13 +1,13 @@
 """A source, opened: its pictures in the order of the rows, their digest and bytes, and tasks for workers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from faceemo.console import progress
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive, Member
+from faceemo.extraction.archive import Archive, Named
 from faceemo.extraction.people import subject_reader
 from faceemo.extraction.pictures import PictureFile, PictureReader, Seen, digest_of, look_at, read_seen
 from faceemo.extraction.sources import Source, locate
@@ -19,10 +19,13 @@ from faceemo.paths import SEEN_FOLDER
 
 
 class Pictures(Protocol):
-    """An open source. members: its pictures, each with a name. digest: what sources.yaml has of a source like it."""
+    """An open source. members: its pictures. digest: what sources.yaml has of a source like it."""
 
-    members: list[Member] | list[PictureFile]
-    digest: str
+    @property
+    def members(self) -> Sequence[Named]: ...
+
+    @property
+    def digest(self) -> str: ...
 
     def chunk(self, indices: list[int], settings: ExtractParams) -> Chunk | FileChunk:
         """A task for a worker: members by their index."""
@@ -77,7 +80,7 @@ def open_pictures(key: str, source: Source, look: bool = True) -> Iterator[Pictu
 
     look: whether pictures in files are looked at, so that their digest can be compared with that of a scan.
     """
-    opened = SetPictures(locate(source.path)) if source.emotion is not None else _open_own(key, source, look)
+    opened: Pictures = SetPictures(locate(source.path)) if source.emotion is not None else _open_own(key, source, look)
     try:
         yield opened
     finally:
@@ -98,6 +101,7 @@ def pictures_at(path: Path, level: int | None, table: Table | None) -> Iterable[
     """The pictures with a class of a table, a folder or a ZIP archive, in the order of the rows, not looked at yet."""
     if table is not None:
         return table_pictures(table, path.parent)
+    assert level is not None, "a source without a table has one"
     return (file for file in files_at(path) if has_class(file.name, level))
 
 

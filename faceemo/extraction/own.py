@@ -97,8 +97,9 @@ def scan_tree(key: str, path: Path, folder: str, options: OwnOptions, root: Path
     pictures = [file for file in files if has_class(file.name, level)]
     pictures = pictures if options.to_judge else _looked_at(key, pictures, seen, path)
     labels = look_at_all(key, labels_among(path, files), seen)
-    words = Counter(word_of(picture.name, level) for picture in pictures)
-    classes = _classes(path, words, options.rename)
+    words = Counter(word for picture in pictures if (word := word_of(picture.name, level)) is not None)
+    rename = options.rename or {}
+    classes = _classes(path, words, rename)
     people, nobodys = _people(key, [picture.name for picture in pictures], options.subject, {})
     written = written_path(path, root)
     source = Source(
@@ -111,7 +112,7 @@ def scan_tree(key: str, path: Path, folder: str, options: OwnOptions, root: Path
         labels=Labels(None, digest_of(labels)) if labels else None,
         level=level,
         subject=options.subject,
-        rename=_used(options.rename, words),
+        rename=_used(rename, words),
         classes=tuple(sorted(classes)),
     )
     return OwnScan(
@@ -135,9 +136,10 @@ def scan_table(key: str, path: Path, folder: str, options: OwnOptions, root: Pat
     pictures = list(table_pictures(table, path.parent))
     pictures = pictures if options.to_judge else _looked_at(key, pictures, seen, path)
     words = Counter(line.emotion for line in table.lines.values())
-    classes = _classes(path, words, options.rename)
+    rename = options.rename or {}
+    classes = _classes(path, words, rename)
     people, nobodys = _people(key, list(table.lines), options.subject, table.lines)
-    voted = {name_class(word, options.rename) for word in table.voted}
+    voted = {name for word in table.voted if (name := name_class(word, rename)) is not None}
     source = Source(
         zip=None,
         table=TableFile(written_path(path, root), hashlib.sha256(path.read_bytes()).hexdigest()),
@@ -147,7 +149,7 @@ def scan_table(key: str, path: Path, folder: str, options: OwnOptions, root: Pat
         digest=digest_of(pictures),
         labels=None,
         subject=options.subject,
-        rename=_used(options.rename, [*words, *table.voted]),
+        rename=_used(rename, [*words, *table.voted]),
         classes=tuple(sorted(classes.keys() | voted)),
     )
     known = frozenset(map(plain_word, [*words, *table.voted]))
@@ -183,15 +185,17 @@ def _looked_at(key: str, found: list[PictureFile], seen: Seen, path: Path) -> li
 
 
 def _classes(path: Path, words: Counter[str], rename: Mapping[str, str]) -> Counter[str]:
-    unnamed = sorted(word for word in words if name_class(word, rename) is None)
+    names = {word: name_class(word, rename) for word in words}
+    unnamed = sorted(word for word, name in names.items() if name is None)
     if unnamed:
         raise FaceemoError(
             f"{path}: {', '.join(map(repr, unnamed))} cannot name a class, which is letters of ASCII, digits, - and _; "
             f"give it such a name with --rename '{unnamed[0]}=CLASS'"
         )
     classes: Counter[str] = Counter()
-    for word, count in words.items():
-        classes[name_class(word, rename)] += count
+    for word, name in names.items():
+        if name is not None:
+            classes[name] += words[word]
     return classes
 
 

@@ -105,7 +105,7 @@ class PictureReader:
         if picture.error is not None:
             raise ReadError(picture.error)
         if picture.index is not None:
-            return self._read_member(picture, max_bytes)
+            return self._read_member(picture, picture.index, max_bytes)
         try:
             size = os.stat(picture.path).st_size  # noqa: PTH116
             if size > max_bytes:
@@ -119,22 +119,22 @@ class PictureReader:
             raise ReadError(CHANGED)
         return data
 
-    def _read_member(self, picture: PictureFile, max_bytes: int) -> bytes:
+    def _read_member(self, picture: PictureFile, index: int, max_bytes: int) -> bytes:
         archive = self._archive(picture.path)
-        members = archive.members
-        member = members[picture.index] if picture.index < len(members) else None
+        member = archive.members[index] if index < len(archive.members) else None
         if member is None or (member.size, member.info.CRC) != (picture.size, picture.crc):
             raise ReadError(CHANGED)
         return archive.read(member, max_bytes)
 
     def _archive(self, path: str) -> Archive:
         state = file_state(path)  # a cluster's worker outlives a changed archive
-        known, archive = self._archives.get(path, (None, None))
-        if known != state:
-            if archive is not None:
-                archive.close()
-            archive = Archive(Path(path))
-            self._archives[path] = state, archive
+        known = self._archives.get(path)
+        if known is not None and known[0] == state:
+            return known[1]
+        if known is not None:
+            known[1].close()
+        archive = Archive(Path(path))
+        self._archives[path] = state, archive
         return archive
 
     def close(self) -> None:

@@ -108,7 +108,7 @@ def _take_archives(names: list[ArchiveName], emotions: tuple[str, ...] | None, r
             written_path(name.path, root), name.emotion, name.folder, images, digest, _labels_of(name, labels, root)
         )
         sizes[name.id], others[name.id] = name.path.stat().st_size, other
-        subjects.setdefault(name.folder, set()).update(set(people) - {None})
+        subjects.setdefault(name.folder, set()).update(filter(None, people))
         nobodys += people.count(None)
     used = {source.labels.zip for source in sources.values() if source.labels}
     passed_over += [
@@ -187,7 +187,7 @@ def _check_own(
     """Raises FaceemoError if options are not for what was found, or sources of one's own cannot be trained on."""
     words = sorted({word for one in own.values() for word in one.words})
     if options.to_judge:  # a model may have other words than the set
-        words += sorted({source.emotion for source in archives.values()} - set(words))
+        words += sorted({source.emotion for source in archives.values() if source.emotion} - set(words))
     for name, is_lost in (("--subject", options.subject and not own), ("--rename", options.rename and not words)):
         if is_lost:
             raise FaceemoError(f"{name} is for folders, ZIP archives and tables of your own; none was found")
@@ -205,7 +205,7 @@ def _check_own(
     if options.to_judge:
         return
     classes = {name for one in own.values() for name in one.source.classes}
-    classes |= {source.emotion for source in archives.values()}
+    classes |= {source.emotion for source in archives.values() if source.emotion}
     if len(classes) < 2:
         where = ", ".join(one.source.path for one in own.values())
         raise FaceemoError(f"{where}: only one class, {classes.pop()}; a model needs at least two to tell apart")

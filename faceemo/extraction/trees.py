@@ -32,7 +32,7 @@ def files_below(root: Path) -> tuple[list[PictureFile], list[tuple[Path, str]]]:
     """
     found: list[PictureFile] = []
     passed_over: list[tuple[Path, str]] = []
-    waiting = [("", root, (os.path.realpath(root),))]
+    waiting: list[tuple[str, Path, tuple[str, ...]]] = [("", root, (os.path.realpath(root),))]
     while waiting:
         prefix, folder, above = waiting.pop()
         with os.scandir(folder) as entries:

@@ -5,12 +5,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive, Member, ReadError, file_state
+from faceemo.extraction.archive import Archive, ReadError, file_state
 from faceemo.extraction.decode import DecodeError, Picture, turned_over
 from faceemo.extraction.everyface import VIEW_FACES, EveryFace, EveryFaceParams, largest_first
 from faceemo.extraction.facemesh import LANDMARKS, FaceMesh, face_width, largest_face
@@ -35,6 +35,14 @@ UPRIGHT_SCORE = 0.87
 CHUNK_PICTURES = 8  # of a task
 
 Item = TypeVar("Item")
+Place = TypeVar("Place", contravariant=True)  # a member of an archive, or a file
+
+
+class Holder(Protocol[Place]):
+    """What pictures lie in: an archive, or folders."""
+
+    def read(self, picture: Place, max_bytes: int, /) -> bytes:
+        """The bytes of a picture. Raises ReadError if they cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Reading:
     @property
     def points(self) -> np.ndarray:
         """float64 [478, 2]: x and y of the landmarks in pixels of the upright picture; only if status is ok."""
+        assert self.landmarks is not None, "only if status is ok"
         return self.landmarks.reshape(LANDMARKS, 3)[:, :2] * np.array([self.width, self.height])
 
     @property
@@ -124,7 +133,7 @@ def read_task(task: Chunk | FileChunk) -> list[Reading]:
 def read_files(chunk: FileChunk) -> list[Reading]:
     """Read, decode and measure picture files; a file that cannot be read is a read_error, as a member would be."""
     if getattr(_worker, "root", "") != chunk.root:
-        _worker.reader = PictureReader(chunk.root and Path(chunk.root))
+        _worker.reader = PictureReader(None if chunk.root is None else Path(chunk.root))
         _worker.root = chunk.root
     return [read_picture(_worker.reader, picture, chunk.settings) for picture in chunk.pictures]
 
@@ -159,7 +168,7 @@ def _open_archive(path: Path, digest: str) -> Archive:
     return archive
 
 
-def read_picture(holder: Archive | PictureReader, picture: Member | PictureFile, settings: ExtractParams) -> Reading:
+def read_picture(holder: Holder[Place], picture: Place, settings: ExtractParams) -> Reading:
     """A reading of one picture, whatever it holds: a bad picture is a status, never an exception."""
     try:
         data = holder.read(picture, settings.max_bytes)

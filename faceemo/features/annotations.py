@@ -7,6 +7,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -16,7 +17,7 @@ from faceemo.extraction.archive import Archive, parse_picture_name
 from faceemo.extraction.opening import look_at_all
 from faceemo.extraction.people import subject_reader
 from faceemo.extraction.pictures import PictureReader, digest_of, read_seen
-from faceemo.extraction.sources import Source, locate
+from faceemo.extraction.sources import Source, TableFile, locate
 from faceemo.extraction.tables import Table, read_table
 from faceemo.extraction.trees import folder_of, label_files, word_of
 from faceemo.features.labels import MAX_BYTES, VOTED, Label, LabelArchive, label_key, read_label_files, read_labels
@@ -54,12 +55,15 @@ class Annotations:
 def read_annotations(key: str, source: Source) -> Annotations:
     """What raters saw in a source. Raises FaceemoError if that cannot be read or is not what was scanned."""
     if source.table:
-        table = _table_of(key, source)
+        table = _table_of(key, source.table)
         records = {name: Label(line.votes, None, None) for name, line in table.lines.items() if line.votes}
         return Annotations(_renamed(table.voted, source), records, [], key_of=str, by_three=False)
     if source.labels is None:
         return Annotations((), {}, [])
-    found = _tree_labels(key, source) if source.labels.zip is None else _archive_labels(key, source)
+    if source.labels.zip is None:
+        found = _tree_labels(key, locate(source.path), source.labels.digest)
+    else:
+        found = _archive_labels(key, locate(source.labels.zip), source.labels.digest)
     return Annotations(_renamed(VOTED, source), found.labels, found.unreadable)
 
 
@@ -70,7 +74,7 @@ def describer(key: str, source: Source) -> Describe:
     """
     if source.emotion is not None:
         return lambda rows: rows.append_column("folder", pa.repeat(source.folder, len(rows)))
-    table = _table_of(key, source) if source.table else None
+    table = _table_of(key, source.table) if source.table else None
     subject_of = subject_reader(source.subject, key)
 
     def describe(rows: pa.Table) -> pa.Table:
@@ -95,7 +99,8 @@ Description = tuple[str, str | None, str | None, int | None, str | None]  # word
 
 def _described_by_name(name: str, source: Source) -> Description:
     parsed = parse_picture_name(name)
-    return word_of(name, source.level), None, parsed.sex, parsed.age, folder_of(name)
+    assert source.level is not None, "a source without emotion and table has one"
+    return word_of(name, source.level) or "", None, parsed.sex, parsed.age, folder_of(name)
 
 
 def _by_line(name: str, table: Table) -> Description:
@@ -105,30 +110,28 @@ def _by_line(name: str, table: Table) -> Description:
     return line.emotion, line.subject, line.sex, line.age, None
 
 
-def _table_of(key: str, source: Source) -> Table:
-    path = locate(source.table.path)
+def _table_of(key: str, file: TableFile) -> Table:
+    path = locate(file.path)
     table = read_table(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != source.table.digest:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != file.digest:
         raise FaceemoError(f"{key}: {path} changed since the last scan; run 'faceemo scan'")
     return table
 
 
 def _renamed(words: Iterable[str], source: Source) -> tuple[str, ...]:
-    return tuple(name_class(word, source.rename) for word in words)
+    return tuple(name_class(word, source.rename) or word for word in words)
 
 
-def _archive_labels(key: str, source: Source) -> LabelArchive:
-    path = locate(source.labels.zip)
+def _archive_labels(key: str, path: Path, digest: str) -> LabelArchive:
     with Archive(path) as archive:
-        if archive.digest() != source.labels.digest:
+        if archive.digest() != digest:
             raise FaceemoError(f"{key}: label archive changed since the last scan; run 'faceemo scan'")
     return read_labels(path)
 
 
-def _tree_labels(key: str, source: Source) -> LabelArchive:
-    path = locate(source.path)
+def _tree_labels(key: str, path: Path, digest: str) -> LabelArchive:
     files = look_at_all(key, label_files(path), read_seen(key, locate(SEEN_FOLDER.as_posix())))
-    if digest_of(files) != source.labels.digest:
+    if digest_of(files) != digest:
         raise FaceemoError(f"{key}: label files changed since the last scan; run 'faceemo scan'")
     with PictureReader(path) as reader:
         return read_label_files(path, {file.name: functools.partial(reader.read, file, MAX_BYTES) for file in files})

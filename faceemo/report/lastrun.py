@@ -99,7 +99,8 @@ def _read_history() -> list[Epoch]:
     try:
         with HISTORY_FILE.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        history = [Epoch(**{field.name: field.type(row[field.name]) for field in fields(Epoch)}) for row in rows]
+        figures = [field.name for field in fields(Epoch) if field.name != "epoch"]
+        history = [Epoch(int(row["epoch"]), *(float(row[name]) for name in figures)) for row in rows]
     except FileNotFoundError:
         raise FaceemoError(f"{HISTORY_FILE.as_posix()} is not here; run 'dvc repro' first") from None
     except (ValueError, TypeError, KeyError, csv.Error):
@@ -154,7 +155,7 @@ def _locked_params(params: Params, sources: dict[str, Source], md5: str) -> Para
 
 def _leaves(values: dict, prefix: str = "") -> dict:
     """A nested mapping as one with dotted keys."""
-    flat = {}
+    flat: dict = {}
     for key, value in values.items():
         flat.update(_leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
     return flat
@@ -188,7 +189,7 @@ def _is_like(value: object, like: object, name: str = "") -> bool:
         return value == like
     if value is None or like is None:
         return value is like or name == "precision"  # null where nothing is chosen; all else follows from the rows
-    return type(value) in (int, float) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _judge_test(model: EmotionModel, dataset: Dataset, files: dict[str, RowsFile]) -> np.ndarray:

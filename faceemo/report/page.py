@@ -102,7 +102,8 @@ def _environment(language: Language) -> jinja2.Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    environment.install_gettext_translations(language, newstyle=True)
+    # the extension has added this method
+    environment.install_gettext_translations(language, newstyle=True)  # type: ignore[attr-defined]
 
     def interval(bounds: tuple[float, float]) -> str:
         low, high = bounds

@@ -152,7 +152,6 @@ def seen_by_archive(run: LastRun) -> list[Seen]:
 def disputed_people(run: LastRun, at_most: int) -> list[Seen]:
     """The people whose raters saw least often what the archive is named after, of those with enough pictures."""
     people = _grouped(_answers(run), "subject")
-    people.pop(None, None)
     seen = [_seen(subject[:8], None, rows) for subject, rows in people.items() if len(rows) >= FEW_PICTURES]
     return sorted(seen, key=lambda one: (one.own / one.pictures, one.name))[:at_most]
 
@@ -168,10 +167,12 @@ def _answers(run: LastRun) -> list[dict]:
     return found
 
 
-def _grouped(rows: list[dict], column: str) -> dict[str | None, list[dict]]:
-    groups: dict[str | None, list[dict]] = {}
+def _grouped(rows: list[dict], column: str) -> dict[str, list[dict]]:
+    """Rows by the value of a column, but for those without one."""
+    groups: dict[str, list[dict]] = {}
     for row in rows:
-        groups.setdefault(row[column], []).append(row)
+        if row[column] is not None:
+            groups.setdefault(row[column], []).append(row)
     return groups
 
 
@@ -197,7 +198,7 @@ class Group:
     pictures: int
     accuracy: float
     balanced_accuracy: float
-    bounds: tuple[float, float] | None
+    bounds: tuple[float | None, float | None] | None
 
 
 def groups(run: LastRun, column: str, predicted: np.ndarray) -> list[Group]:

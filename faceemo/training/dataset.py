@@ -217,7 +217,7 @@ def _check_splits(dataset: Dataset, labels: LabelParams, settings: SplitParams |
         name = (foreign or missing)[0]
         if cause := _no_features(dataset, name, split):
             raise FaceemoError(cause)
-        if foreign or split == "any":
+        if foreign or split == "any" or settings is None:
             raise FaceemoError(_no_faces(name, bool(foreign), labels, files))
         if split == "train" and labels.min_agreement:
             raise FaceemoError(

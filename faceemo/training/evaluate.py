@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -311,11 +312,11 @@ def landmark_importance(network: nn.Module, features: np.ndarray) -> np.ndarray:
     features: float32 [N, 1434], standardised, so that a landmark counts by how much it really moves.
     """
     x = torch.from_numpy(features).requires_grad_()
-    network(x).max(dim=1).values.sum().backward()
-    return x.grad.abs().mean(dim=0).reshape(LANDMARKS, 3).sum(dim=1).double().numpy()
+    (gradient,) = torch.autograd.grad(network(x).max(dim=1).values.sum(), x)
+    return gradient.abs().mean(dim=0).reshape(LANDMARKS, 3).sum(dim=1).double().numpy()
 
 
-def plain(value: object) -> object:
+def plain(value: Any) -> Any:
     """Numbers as JSON knows them, rounded; NaN and None as null."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}

@@ -148,16 +148,21 @@ def compare_over_folds(features_folder: Path, settings: dict[str, Params], folds
         if not len(classes):
             continue
         judged = {name: dataclasses.asdict(judge(*run.judged(truth)[:2])) for name, run in runs.items()}
-        entry = {"images": len(classes), "people": len(set(subject)), "settings": judged, "differences": {}}
+        differences: dict[str, dict] = {}
         for name in others:
             after, _, _ = runs[name].judged(truth)
             difference = ((after == classes).astype(float) - (before == classes)).mean(axis=0)
             by_class = [difference[classes == number].mean() for number in np.unique(classes)]
-            entry["differences"][name] = {
+            differences[name] = {
                 "accuracy": [float(difference.mean()), *interval_over_people(difference, subject)],
                 "balanced_accuracy": [float(np.mean(by_class)), *interval_over_people(difference, subject, classes)],
             }
-        result["truths"][truth] = entry
+        result["truths"][truth] = {
+            "images": len(classes),
+            "people": len(set(subject)),
+            "settings": judged,
+            "differences": differences,
+        }
     return result
 
 

@@ -82,7 +82,7 @@ class TrainedModel:
 
     def has_seen(self, subjects: Iterable[str | None]) -> list[bool]:
         """Whether each of these people was in its training or validation; False for nobody, and where none are told."""
-        if self.people is None:
+        if self.people is None or self.salt is None:
             return [False for _ in subjects]
         known = {row.tobytes() for row in self.people.numpy()}
         return [subject is not None and hash_person(subject, self.salt) in known for subject in subjects]
@@ -111,7 +111,9 @@ def load_model(path: Path) -> TrainedModel:
     """
     values = _read(path)
     other = FaceemoError(f"{path}: not a model of this version of faceemo; train it again with 'dvc repro'")
-    number = values.pop("faceemo", None) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise other
+    number = values.pop("faceemo", None)
     if not isinstance(number, int) or number not in (1, FORMAT):
         raise other
     digest = values.pop("digest", None)

@@ -71,7 +71,7 @@ def plot_confusion(path: Path, target: np.ndarray, predicted: np.ndarray, classe
     counts = confusion_matrix(target, predicted, labels=range(len(classes)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.4 + 0.9 * len(classes)
-    figure, axes = _figure(size + 0.8, size)
+    figure, (axes,) = _figure(size + 0.8, size)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
         color = "white" if share > 0.55 else INK
@@ -88,7 +88,7 @@ def plot_confusion(path: Path, target: np.ndarray, predicted: np.ndarray, classe
 def plot_reliability(path: Path, probability: np.ndarray, target: np.ndarray) -> None:
     """Is a model that is 80 % sure right in 80 % of the pictures? Test people; a dot's area tells how many pictures."""
     confidence, accuracy, count = calibration_bins(probability, target)
-    figure, axes = _figure(4.6, 4.2)
+    figure, (axes,) = _figure(4.6, 4.2)
     lowest = 1 / probability.shape[1]
     axes.plot([lowest, 1], [lowest, 1], color=TRAIN, linestyle="--", label="as sure as it is right")
     axes.plot(confidence, accuracy, color=VALID, label="the model; a larger dot is more pictures")
@@ -103,7 +103,7 @@ def plot_reliability(path: Path, probability: np.ndarray, target: np.ndarray) ->
 def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> None:
     """Two classes: the ROC curve of the second. More: recall and precision of each."""
     if len(classes) == 2:
-        figure, axes = _figure(4.6, 4.2)
+        figure, (axes,) = _figure(4.6, 4.2)
         false_positive, true_positive, _ = roc_curve(target == 1, probability[:, 1])
         area = roc_auc_score(target == 1, probability[:, 1])
         axes.plot([0, 1], [0, 1], color=TRAIN, linestyle="--", label="chance")
@@ -114,7 +114,7 @@ def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classe
     else:
         counts = confusion_matrix(target, probability.argmax(axis=1), labels=range(len(classes)))
         hits = counts.diagonal()
-        figure, axes = _figure(1.8 + 0.9 * len(classes), 3.6)
+        figure, (axes,) = _figure(1.8 + 0.9 * len(classes), 3.6)
         position = np.arange(len(classes))
         for offset, totals, name, color in (
             (-0.2, counts.sum(1), "recall", VALID),
@@ -132,7 +132,7 @@ def plot_importance(path: Path, face: np.ndarray, importance: np.ndarray) -> Non
 
     face: [478, 3], y down; importance: [478], any positive unit; all zero of a network that answers all faces alike.
     """
-    figure, axes = _figure(5.2, 5.2)
+    figure, (axes,) = _figure(5.2, 5.2)
     _draw_mesh(axes, face)
     order = importance.argsort()
     share = importance / (importance.max() or 1)
@@ -158,10 +158,10 @@ def _draw_mesh(axes: Axes, face: np.ndarray) -> None:
     axes.axis("off")
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Axes]:
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, columns)
-    for one in np.atleast_1d(axes):
+    axes = list(figure.subplots(1, columns, squeeze=False)[0])
+    for one in axes:
         one.spines[["top", "right"]].set_visible(False)
     return figure, axes
 

@@ -1,7 +1,7 @@
 """Whether a run can end in a model, told before its work: from params.yaml, sources.yaml and the names of pictures."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from faceemo.emotions import NEUTRAL
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive, first_by_hash, parse_picture_name
+from faceemo.extraction.archive import Archive, Named, first_by_hash, parse_picture_name
 from faceemo.extraction.opening import check_people, pictures_at
 from faceemo.extraction.schema import SCHEMA
 from faceemo.extraction.sources import Source, check_emotions, held_emotions, locate
@@ -103,12 +103,13 @@ def _look(params: Params, sources: Mapping[str, Source]) -> _Found:
     pictures = _pictures_for_baselines(params, sources)
     class_of = {member: name for name, members in params.emotions.items() for member in members}
     for key, source in sources.items():
-        name = class_of.get(source.emotion)
+        name = class_of.get(source.emotion or "")
         if source.emotion and (name is None or all((split, name) in found.judged for split in SPLITS)):
             continue
         rows = _named(key, source, params.limit)
         if rows is None:
-            everything = {(split, class_of.get(word)) for split in SPLITS for word in held_emotions({key: source})}
+            held = held_emotions({key: source}) & class_of.keys()
+            everything = {(split, class_of[word]) for split in SPLITS for word in held}
             found.faces |= everything
             found.judged |= everything
             continue
@@ -169,7 +170,7 @@ def _named(key: str, source: Source, limit: int | None) -> pa.Table | None:
     if source.emotion is not None:
         try:
             with Archive(path) as archive:
-                pictures = archive.pictures
+                pictures: Sequence[Named] = archive.pictures
         except FaceemoError:  # the stage that reads it says so
             return None
     else:

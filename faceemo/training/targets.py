@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,13 +42,17 @@ class Targets:
 
     def take(self, chosen: np.ndarray) -> "Targets":
         """Those of some pictures, by mask or index."""
-        return Targets(**{name: None if value is None else value[chosen] for name, value in vars(self).items()})
+        values: dict[str, Any] = {name: None if one is None else one[chosen] for name, one in vars(self).items()}
+        return Targets(**values)
 
     @classmethod
     def concatenate(cls, several: list["Targets"]) -> "Targets":
         """Those of all pictures of sources with the same classes and labels.target."""
         columns = {field.name: [getattr(one, field.name) for one in several] for field in dataclasses.fields(cls)}
-        return cls(**{name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()})
+        joined: dict[str, Any] = {
+            name: None if parts[0] is None else np.concatenate(parts) for name, parts in columns.items()
+        }
+        return cls(**joined)
 
     @property
     def judged(self) -> np.ndarray:
@@ -68,7 +73,7 @@ def make_targets(
     which is empty for a source without label archive. classes: the members of each class, by its name.
     """
     class_of = {member: number for number, members in enumerate(classes.values()) for member in members}
-    archive = np.array([class_of.get(name, NONE) for name in emotions], np.int64)
+    archive = np.array([NONE if name is None else class_of.get(name, NONE) for name in emotions], np.int64)
     seen = _count(votes, voted, class_of, len(classes))
     majority = seen.majority()
     if settings.target == "archive" or not voted:
@@ -128,7 +133,8 @@ def pair_raters(targets: Targets, faces: np.ndarray) -> RaterPairs:
         found.append(
             np.stack([np.repeat(rated, times), np.repeat(others.argmax(axis=1), times), np.full(times.sum(), answer)])
         )
-    return RaterPairs(*np.concatenate(found, axis=1), rated=len(rated))
+    face, truth, answers = np.concatenate(found, axis=1)
+    return RaterPairs(face, truth, answers, len(rated))
 
 
 @dataclass(frozen=True)

@@ -130,9 +130,9 @@ def train(
         salt=salt_of(weights),
         people=hash_people(seen, salt_of(weights)),
     )
-    if interrupted and interrupted_path is None:
-        raise Interrupted
     if interrupted:
+        if interrupted_path is None:
+            raise Interrupted
         save_model(interrupted_path, model)
         raise Interrupted(f"the model of epoch {so_far.kept} is in {interrupted_path.as_posix()}")
     history, kept = so_far.history, so_far.kept

@@ -27,7 +27,8 @@ def installed_engines() -> tuple[str, ...]:
 
 def _has_file(package: str, file: str) -> bool:
     found = importlib.util.find_spec(package)
-    return bool(found) and any((Path(folder) / file).is_file() for folder in found.submodule_search_locations or [])
+    folders = found.submodule_search_locations if found else None
+    return any((Path(folder) / file).is_file() for folder in folders or [])
 
 
 def choose_engine(engine: str) -> str:

@@ -137,9 +137,9 @@ class _Network:
 def _view(rgb: np.ndarray, square: Square, side: int, border: int) -> np.ndarray:
     """float32 [1, side, side, 3], 0 to 255: what a square of the picture shows."""
     corners = cv2.boxPoints(((square.x, square.y), (square.side, square.side), float(np.degrees(square.angle))))
-    matrix = cv2.getPerspectiveTransform(corners, np.float32([[0, side], [0, 0], [side, 0], [side, side]]))
+    matrix = cv2.getPerspectiveTransform(corners, np.array([[0, side], [0, 0], [side, 0], [side, side]], np.float32))
     view = cv2.warpPerspective(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
-    return np.float32(view)[None]
+    return view.astype(np.float32)[None]
 
 
 def _layer_anchors(cells: int, each: int) -> np.ndarray:
@@ -164,7 +164,8 @@ def _distinct_faces(boxes: np.ndarray, logits: np.ndarray, limit: int) -> list[n
     faces = np.concatenate([middle - half, middle + half, raw[:, 2:] + anchor], axis=1)
     order = np.argsort(-scores, kind="stable")
     order = order[(half[order, 0] > 0).all(axis=-1)]
-    faces, scores, found = faces[order], scores[order], []
+    faces, scores = faces[order], scores[order]
+    found: list[np.ndarray] = []
     while len(faces) and len(found) < limit:
         same = _overlap(faces, faces[0]) > MAX_OVERLAP
         same[0] = True

@@ -37,6 +37,7 @@ class MediaPipeEngine:
         # to a pool of threads costs a sixth of the time, and worker processes use all cores anyway.
         base = _solution_base()
         _, graph_file = ENGINES["mediapipe"]
+        assert base.__file__ is not None, "it is a file of the package"
         file = Path(base.__file__).parents[1] / graph_file
         graph = base.calculator_pb2.CalculatorGraphConfig.FromString(file.read_bytes())
         graph.executor.add(type="ApplicationThreadExecutor")
@@ -78,7 +79,9 @@ def _solution_base() -> types.ModuleType:
     """
     if "mediapipe" in sys.modules:
         return _import_solution_base()
-    folder = Path(importlib.util.find_spec("mediapipe").submodule_search_locations[0])
+    found = importlib.util.find_spec("mediapipe")
+    assert found is not None and found.submodule_search_locations, "choose_engine has seen it"
+    folder = Path(found.submodule_search_locations[0])
     for name in ("mediapipe", "mediapipe.python", "mediapipe.python.solutions"):
         sys.modules[name] = types.ModuleType(name)
         sys.modules[name].__path__ = [str(folder.joinpath(*name.split(".")[1:]))]

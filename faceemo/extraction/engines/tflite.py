@@ -72,5 +72,5 @@ def _region(options: bytes) -> Region:
         left=values["left_rotation_idx"],
         right=values["right_rotation_idx"],
         angle=values["target_rotation_radians"],
-        scale=np.float32([values["scale_x"], values["scale_y"]]),
+        scale=np.array([values["scale_x"], values["scale_y"]], np.float32),
     )
