@@ -53,12 +53,13 @@ def check_run(params: Params, sources: Mapping[str, Source]) -> None:
             f"{PARAMS_FILE}: normalize.baseline is neutral, and no neutral pictures were scanned; scan the neutral "
             "archives too, whatever 'emotions' names, or set it to none"
         )
-    found = _look(params, sources)
+    pictures = _pictures_for_baselines(params, sources)
+    found = _look(params, sources, pictures)
     missing = _missing(params, found)
     if missing and asks_raters:
         for key, source in sources.items():
             if source.labels or source.table:
-                _add_rated(found, key, source, params)
+                _add_rated(found, key, source, params, pictures)
         missing = _missing(params, found)
     if missing:
         split, name = missing[0]
@@ -97,10 +98,9 @@ def _missing(params: Params, found: _Found) -> list[tuple[str, str]]:
     return [pair for pair in pairs if pair not in found.judged]
 
 
-def _look(params: Params, sources: Mapping[str, Source]) -> _Found:
+def _look(params: Params, sources: Mapping[str, Source], pictures: Counter[str] | None) -> _Found:
     """What names and tables tell; archives of a class are opened until it has people in every split."""
     found = _Found()
-    pictures = _pictures_for_baselines(params, sources)
     class_of = {member: name for name, members in params.emotions.items() for member in members}
     for key, source in sources.items():
         name = class_of.get(source.emotion or "")
@@ -120,8 +120,7 @@ def _look(params: Params, sources: Mapping[str, Source]) -> _Found:
                 continue
             found.faces.add((split, name))
             found.people.setdefault(name, set()).update({subject} - {None})
-            own = params.normalize.baseline == "neutral" and emotion == NEUTRAL  # a face is no baseline of its own
-            if pictures is None or pictures[subject] - own >= params.normalize.least_pictures:
+            if _has_baseline(subject, emotion, params, pictures):
                 found.judged.add((split, name))
     return found
 
@@ -143,7 +142,12 @@ def _pictures_for_baselines(params: Params, sources: Mapping[str, Source]) -> Co
     return counts
 
 
-def _add_rated(found: _Found, key: str, source: Source, params: Params) -> None:
+def _has_baseline(subject: str | None, emotion: str | None, params: Params, pictures: Counter[str] | None) -> bool:
+    own = params.normalize.baseline == "neutral" and emotion == NEUTRAL  # a face is no baseline of its own
+    return pictures is None or pictures[subject] - own >= params.normalize.least_pictures
+
+
+def _add_rated(found: _Found, key: str, source: Source, params: Params, pictures: Counter[str] | None) -> None:
     """Add what raters saw in a source's pictures."""
     rows = _named(key, source, params.limit)
     annotations = read_annotations(key, source)
@@ -151,15 +155,16 @@ def _add_rated(found: _Found, key: str, source: Source, params: Params) -> None:
         return
     labels = annotations.find(rows["image"].to_pylist())
     votes = pa.chunked_array([pa.array([label and label.votes for label in labels], pa.list_(pa.int8()))])
-    targets = make_targets(rows["emotion"].to_pylist(), votes, annotations.voted, params.emotions, params.labels)
-    splits = split_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), params.split)
+    emotions, subjects = rows["emotion"].to_pylist(), rows["subject"].to_pylist()
+    targets = make_targets(emotions, votes, annotations.voted, params.emotions, params.labels)
+    splits = split_of_rows(subjects, rows["folder"].to_pylist(), params.split)
+    based = np.array([_has_baseline(*one, params, pictures) for one in zip(subjects, emotions, strict=True)], bool)
     names = list(params.emotions)
     for split in SPLITS:
         seen = targets.valid if split == "valid" else targets.learnt
         taken = (splits == split) & (targets.trained if split == "train" else True)
-        pairs = {(split, names[number]) for number in np.unique(seen[taken & (seen >= 0)])}
-        found.faces |= pairs
-        found.judged |= pairs
+        found.faces |= {(split, names[number]) for number in np.unique(seen[taken & (seen >= 0)])}
+        found.judged |= {(split, names[number]) for number in np.unique(seen[taken & based & (seen >= 0)])}
 
 
 def _named(key: str, source: Source, limit: int | None) -> pa.Table | None:
@@ -193,11 +198,15 @@ def _not_scanned(name: str, held: set[str]) -> str:
 def _cause(split: str, name: str, found: _Found, params: Params, sources: Mapping[str, Source]) -> str:
     folders = {source.folder for source in sources.values() if source.emotion is not None}
     if (split, name) in found.faces:
-        normalize = params.normalize
+        kind, least = params.normalize.baseline, params.normalize.least_pictures
+        needed = (
+            f"{least} neutral pictures of a person beside the one judged"
+            if kind == "neutral"
+            else (f"{least} pictures of a person")
+        )
         return (
-            f"nobody with {name} in the {split} split can have a baseline (normalize.baseline: {normalize.baseline}, "
-            f"which needs {normalize.least_pictures} pictures of a person besides the one that is judged); scan more "
-            "archives of the same people, raise 'limit', or set normalize.baseline to none"
+            f"nobody with {name} in the {split} split can have a baseline (normalize.baseline: {kind}, which needs "
+            f"{needed}); scan more archives of the same people, raise 'limit', or set normalize.baseline to none"
         )
     if split == "test" and params.split.by == "folder" and folders == {"training"}:
         return (

@@ -153,6 +153,7 @@ def test_a_neutral_baseline_needs_neutral_pictures_of_the_same_people():
 def test_a_persons_baseline_needs_enough_pictures():
     archive("neutral", shots=4)
     archive("anxious", shots=3)
+    labels("anxious", dict.fromkeys(EVERYBODY, "anxious"))
     assert "normalize.baseline: person, which needs 8 pictures" in refusal(params(normalize__baseline="person"))
     check_run(params(normalize__baseline="person", normalize__baseline_min=7), scan([Path("set")]).sources)
 
