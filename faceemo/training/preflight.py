@@ -202,7 +202,7 @@ def _cause(split: str, name: str, found: _Found, params: Params, sources: Mappin
         needed = (
             f"{least} neutral pictures of a person beside the one judged"
             if kind == "neutral"
-            else (f"{least} pictures of a person")
+            else f"{least} pictures of a person"
         )
         return (
             f"nobody with {name} in the {split} split can have a baseline (normalize.baseline: {kind}, which needs "
