@@ -21,7 +21,7 @@ from faceemo.prediction.inputs import read_inputs
 from faceemo.prediction.judge import answer, ask, compare, given_baselines, judge, subject_of_inputs
 from faceemo.prediction.labelled import find_labelled, read_labelled
 from faceemo.prediction.predict import EmotionModel
-from faceemo.training.dataset import load_dataset
+from faceemo.training.dataset import load_dataset, load_features
 from faceemo.training.evaluate import evaluate, fit_temperature
 from faceemo.training.seen import hash_people
 from faceemo.training.train import train
@@ -46,7 +46,7 @@ def run_pipeline(folder, **normalize):
         normalize_sources(sources, LANDMARKS_FOLDER, dataclasses.replace(PARAMS.normalize, **normalize))
         dataset = load_dataset(FEATURES_FOLDER, PARAMS.emotions, PARAMS.split, PARAMS.labels)
         params = dataclasses.replace(PARAMS, epochs=3)
-        training = train(dataset, params, None)
+        training = train(dataset, load_features(FEATURES_FOLDER, dataset), params, None)
     valid = dataset.valid
     temperature = fit_temperature(training.logits[valid], dataset.targets.valid[valid])
     model = dataclasses.replace(training.model, temperature=temperature)
