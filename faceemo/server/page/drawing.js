@@ -7,7 +7,7 @@ export const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4], [1, 2]
 
 const STILL = "rgba(120, 225, 255, 0.6)";
 const CHOSEN = "rgba(255, 224, 130, 1)";
-const FACE_LINES = 300; // lines of the mesh that would fill a face from side to side
+const FACE_LINES = 180; // lines of the mesh that would fill a face from side to side
 const NUMBER_PIXELS = 14; // as shown
 const MOVED = [ // by how far an edge has moved, in heights of the face
   [0.015, STILL],
