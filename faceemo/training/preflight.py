@@ -144,7 +144,7 @@ def _pictures_for_baselines(params: Params, sources: Mapping[str, Source]) -> Co
 
 def _has_baseline(subject: str | None, emotion: str | None, params: Params, pictures: Counter[str] | None) -> bool:
     own = params.normalize.baseline == "neutral" and emotion == NEUTRAL  # a face is no baseline of its own
-    return pictures is None or pictures[subject] - own >= params.normalize.least_pictures
+    return pictures is None or pictures[subject or ""] - own >= params.normalize.least_pictures
 
 
 def _add_rated(found: _Found, key: str, source: Source, params: Params, pictures: Counter[str] | None) -> None:
