@@ -141,10 +141,10 @@ def read_files(chunk: FileChunk) -> list[Reading]:
 def worker_mesh(settings: ExtractParams) -> FaceMesh:
     """This thread's FaceMesh for these settings, built on first use and kept."""
     wanted = (VIEW_FACES if isinstance(settings, EveryFaceParams) else settings.max_faces, settings.engine)
-    if getattr(_worker, "mesh_of", None) != wanted:
-        _worker.mesh = FaceMesh(*wanted)
-        _worker.mesh_of = wanted
-    return _worker.mesh
+    meshes = vars(_worker).setdefault("meshes", {})
+    if wanted not in meshes:
+        meshes[wanted] = FaceMesh(*wanted)
+    return meshes[wanted]
 
 
 def read_chunk(chunk: Chunk) -> list[Reading]:
