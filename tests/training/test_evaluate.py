@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 from made_targets import single, targets_of
+from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
@@ -149,10 +150,16 @@ def test_the_temperature_of_honest_logits_is_one_and_grows_with_them():
         assert fit_temperature(*overconfident(factor=factor)) == pytest.approx(factor * honest, rel=1e-3)
 
 
-def test_the_temperature_stays_within_bounds_when_every_guess_is_right_or_wrong():
+def test_a_few_faces_on_whom_nothing_is_mistaken_do_not_make_a_model_sure_of_everything():
+    logits = np.tile([[1.0, -1.0], [-1.0, 1.0]], (10, 1)).astype(np.float32)
+    temperature = fit_temperature(logits, np.tile([0, 1], 10))
+    assert softmax(logits[0] / temperature).max() == pytest.approx(11 / 12, abs=1e-3)
+
+
+def test_the_temperature_stays_within_bounds_when_every_guess_is_wrong_or_right_by_a_hair():
     logits = np.array([[1.0, -1.0], [-1.0, 1.0]], np.float32)
-    assert 0.05 <= fit_temperature(logits, np.array([0, 1])) < 0.2
     assert 19 < fit_temperature(logits, np.array([1, 0])) <= 20
+    assert 0.05 <= fit_temperature(logits / 1000, np.array([0, 1])) < 0.06
 
 
 def test_calibration_error_is_small_for_honest_and_the_gap_for_overconfident_probabilities():
