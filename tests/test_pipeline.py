@@ -179,11 +179,11 @@ def test_normalize_parameter_extracts_nothing(project):
     project.restore()
 
 
-def test_readme_line_runs_the_published_recipe(project):
+def test_the_line_of_the_docs_runs_the_published_recipe(project):
     """Nose tip (point 1), largest absolute coordinate, Adam at 1e-3, batches of 128, cross entropy, last epoch."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    line = next(line for line in readme.splitlines() if line.startswith("dvc exp run -n published"))
-    assert line in (ROOT / "README.ko.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    line = next(line for line in page.splitlines() if line.startswith("dvc exp run -n published"))
+    assert line in (ROOT / "docs/recipes.ko.md").read_text(encoding="utf-8")
     words = line.replace("epochs=50", "epochs=2").split()
     assert stages_run(project.dvc(*words[1:])) == {"normalize", "train"}
 
@@ -367,13 +367,13 @@ def test_a_dropped_archive_leaves_no_rows(project):
 
 
 @pytest.mark.parametrize("content", ["", '{"write": {'])
-def test_the_readme_knows_what_dvc_says_of_its_broken_lock_and_what_mends_it(project, content):
+def test_the_docs_know_what_dvc_says_of_its_broken_lock_and_what_mends_it(project, content):
     lock = project.folder / ".dvc/tmp/rwlock"
     lock.write_text(content, encoding="utf-8")
     words = "Unable to read RWLock-file '.dvc/tmp/rwlock'. JSON structure is corrupted"
     assert words in project.dvc("repro", code=255)
-    for name in ("README.md", "README.ko.md"):
-        assert f"- **`{words}`**" in (ROOT / name).read_text(encoding="utf-8")
+    for name in ("troubleshooting.md", "troubleshooting.ko.md"):
+        assert f"- **`{words}`**" in (ROOT / "docs" / name).read_text(encoding="utf-8")
     lock.unlink()
     project.dvc("repro")
 

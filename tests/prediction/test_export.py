@@ -174,18 +174,18 @@ class TestBaseline:
         assert "baseline [1, 1434]" in inputs and "features" in inputs
 
 
-README_ONNX = re.compile(r"```python\n(import json\n.*?InferenceSession.*?)```", re.DOTALL)
-README_PYTHON = re.compile(r"```python\n((?:(?!```).)*?model\.predict\(.*?)```", re.DOTALL)
+ONNX = re.compile(r"```python\n(import json\n.*?InferenceSession.*?)```", re.DOTALL)
+PYTHON = re.compile(r"```python\n((?:(?!```).)*?model\.predict\(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
-def test_the_python_of_the_readme_runs_as_it_stands_there(tmp_path, name):
+@pytest.mark.parametrize("name", ["use.md", "use.ko.md"])
+def test_the_python_of_the_docs_runs_as_it_stands_there(tmp_path, name):
     model = EmotionModel.load(model_file(tmp_path))
     export_onnx(tmp_path / "models/emotion.pt", tmp_path / "models/emotion.onnx")
     with Archive(ANXIOUS) as archive:
         (tmp_path / "photo.jpg").write_bytes(archive.read(archive.pictures[0], SETTINGS.max_bytes))
-    readme = (ROOT / name).read_text(encoding="utf-8")
-    blocks = [README_PYTHON.search(readme)[1], README_ONNX.search(readme)[1]]
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    blocks = [PYTHON.search(page)[1], ONNX.search(page)[1]]
     for block in blocks:
         code = block + "\nprint(json.dumps([classes, probabilities.tolist()]))" if "onnx" in block else block
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8")
