@@ -65,10 +65,15 @@ class Reading:
     others: tuple[np.ndarray, ...] = ()
 
     @property
+    def mesh(self) -> np.ndarray:
+        """float32 [478, 3]: the landmarks; only if status is ok."""
+        assert self.landmarks is not None, self.status
+        return self.landmarks.reshape(LANDMARKS, 3)
+
+    @property
     def points(self) -> np.ndarray:
         """float64 [478, 2]: x and y of the landmarks in pixels of the upright picture; only if status is ok."""
-        assert self.landmarks is not None, "only if status is ok"
-        return self.landmarks.reshape(LANDMARKS, 3)[:, :2] * np.array([self.width, self.height])
+        return self.mesh[:, :2] * np.array([self.width, self.height])
 
     @property
     def box(self) -> tuple[float, float, float, float]:

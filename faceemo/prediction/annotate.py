@@ -103,8 +103,11 @@ def _with_tags(picture: np.ndarray, faces: list[Prediction], unit: float) -> np.
     image = Image.fromarray(picture)
     drawing = ImageDraw.Draw(image, "RGBA")
     for face in faces:
+        if face.box is None:
+            continue
         left, top, right, _ = face.box
-        text = f"{face.face} {NO_BASELINE if face.label is None else f'{face.label} {face.probability.max():.0%}'}"
+        said = NO_BASELINE if face.probability is None else f"{face.label} {face.probability.max():.0%}"
+        text = f"{face.face} {said}"
         font = ImageFont.load_default(14 * unit)
         share = TAG_WIDTH * (right - left) / drawing.textlength(text, font=font)
         size = max(min(14 * unit * share, 14 * unit), LEAST_LETTERS)
@@ -134,7 +137,7 @@ def _with_panel(picture: np.ndarray, prediction: Prediction, classes: list[str],
     for number, row in enumerate(rows):
         middle = top + pad + line * (number + 0.5)
         drawing.text((left + pad, middle), row, fill=INK, font=font, anchor="lm")
-        if number:
+        if number and probability is not None:
             share = float(probability[number - 1])
             start = left + 2 * pad + text_width
             color = BAR if classes[number - 1] == prediction.label else OTHER_BAR

@@ -5,6 +5,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from faceemo.durable import write_json
 from faceemo.errors import FaceemoError
 from faceemo.extraction.executors import WorkerDiedError
@@ -91,7 +93,7 @@ def _answers(
     answers: dict[str, Answer] = {}
     for settings in {question.model.extract_settings: None for question in questions}:
         sharing = [question for question in questions if question.model.extract_settings == settings]
-        wanted = sum(question.needed(pictures, bool(neutral_files)) for question in sharing) > 0
+        wanted = np.any([question.needed(pictures, bool(neutral_files)) for question in sharing], axis=0)
         neutral: list[Input] = []
         if neutral_files and any(question.model.judges_change for question in sharing):
             neutral = list(read_inputs(neutral_files, settings, options.workers))
@@ -99,7 +101,7 @@ def _answers(
         for question in sharing:
             given = None
             if neutral_files and question.model.judges_change:
-                subject = subject_of_inputs(options.own.subject, options.neutral)
+                subject = subject_of_inputs(options.own.subject, options.neutral or [])
                 given = given_baselines(question.model, pictures, neutral, subject)
             answers[question.name] = answer(question, pictures, readings, given)
     return [answers[question.name] for question in questions]

@@ -157,7 +157,7 @@ def _unit(vectors: Tensor) -> Tensor:
 
 
 def _trace(model: EmotionModel, path: Path) -> None:
-    faces = torch.ones(2, LANDMARKS, 3), torch.ones(2, 2)
+    faces: tuple[Tensor, ...] = torch.ones(2, LANDMARKS, 3), torch.ones(2, 2)
     inputs = {"landmarks": "N", "size": "N"}
     outputs = {"probabilities": "N"}
     if model.judges_change:

@@ -5,7 +5,7 @@ import functools
 import itertools
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -47,13 +47,12 @@ def write_predictions(predictions: Iterable[Prediction], classes: list[str], nam
 
     out: None or `-` for stdout. Raises FaceemoError for Parquet to the terminal and for a folder.
     """
-    to_stdout = out is None or is_stdout(out)
     if name == "parquet":
-        if out is None or (to_stdout and sys.stdout.isatty()):
+        if out is None or (is_stdout(out) and sys.stdout.isatty()):
             raise FaceemoError("--format parquet cannot go to the terminal; name a file with --out")
         with written_to(out) as temporary:
             _write_parquet(predictions, classes, temporary)
-    elif to_stdout:
+    elif out is None or is_stdout(out):
         _TEXT[name](predictions, classes, sys.stdout)
     elif is_stream(out):
         with out.open("w", encoding="utf-8", newline="\n") as stream:
@@ -143,7 +142,7 @@ def _json(prediction: Prediction, classes: list[str], file: TextIO) -> str:
     return json.dumps(_row(prediction, classes), ensure_ascii=not is_unicode)
 
 
-_TEXT = {
+_TEXT: dict[str, Callable[[Iterable[Prediction], list[str], TextIO], None]] = {
     "table": _write_table,
     "csv": _write_csv,
     "tsv": functools.partial(_write_csv, delimiter="\t"),

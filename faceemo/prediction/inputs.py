@@ -165,8 +165,8 @@ def _runs(files: list[Path], settings: ExtractParams) -> Iterator[_Pictures]:
                     return paths[index].read_bytes()
 
                 names = [_shown(path) for path in paths]
-                files = [PictureFile(name, str(path)) for name, path in zip(names, paths, strict=True)]
-                yield _Pictures(names, FileChunk(files, settings), file_data)
+                pictures = [PictureFile(name, str(path)) for name, path in zip(names, paths, strict=True)]
+                yield _Pictures(names, FileChunk(pictures, settings), file_data)
 
 
 def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:

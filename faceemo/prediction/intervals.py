@@ -58,7 +58,8 @@ def differences_over_people(right: np.ndarray, loss: np.ndarray, target: np.ndar
     drawn = sums_over_people(cells, person) if len(set(person)) > 1 else None
     found = {}
     for name, mean in (("accuracy", _accuracy), ("balanced_accuracy", _balanced), ("log_loss", _loss)):
-        found[name] = [mean(whole)[0], *(_interval(mean(drawn)) if drawn is not None else (None, None))]
+        bounds: tuple[float | None, float | None] = (None, None) if drawn is None else _interval(mean(drawn))
+        found[name] = [mean(whole)[0], *bounds]
     return found
 
 
@@ -89,6 +90,6 @@ def _loss(sums: np.ndarray) -> np.ndarray:
     return sums[:, 0] / np.split(sums[:, 1:], 2, axis=1)[0].sum(axis=1)
 
 
-def _interval(values: np.ndarray) -> Interval:
+def _interval(values: np.ndarray) -> tuple[float, float]:
     low, high = np.nanquantile(values, LEVEL)
     return float(low), float(high)

@@ -110,10 +110,11 @@ def answer(
         features[rows] = model.features(*(readings[faces[row]] for row in rows))
     baselines = _baselines(model, pictures, faces, features, given)
     chosen = [row for row, index in enumerate(faces) if question.asked[index]]
-    without = [row for row in chosen if baselines is not None and baselines[row] is None]
+    known = {} if baselines is None else {row: one for row, one in enumerate(baselines) if one is not None}
+    without = [row for row in chosen if baselines is not None and row not in known]
     status[faces[without]] = Status.NO_BASELINE
     for rows in batches([row for row in chosen if status[faces[row]] == Status.OK], BLOCK):
-        compared = None if baselines is None else np.stack([baselines[row] for row in rows])
+        compared = None if baselines is None else np.stack([known[row] for row in rows])
         probability[faces[rows]] = model.judge(features[rows], compared)
     return Answer(question, status, probability)
 
@@ -126,9 +127,13 @@ def _baselines(
         return None
     if given is not None:
         return [given(index, row) for index, row in zip(faces.tolist(), features, strict=True)]
-    subjects = np.where(pictures.is_known, pictures.subject, None)[faces].tolist()
+    subjects = [
+        subject if known else None
+        for subject, known in zip(pictures.subject[faces], pictures.is_known[faces], strict=True)
+    ]
     found = Faces(subjects, features, pictures.neutral[faces], pictures.denied[faces])
-    return fit_baselines([found], model.normalize_settings).of(found)
+    baselines = fit_baselines([found], model.normalize_settings)
+    return None if baselines is None else baselines.of(found)
 
 
 def given_baselines(

@@ -15,6 +15,7 @@ from faceemo.extraction.executors import open_workers
 from faceemo.extraction.opening import Pictures, open_pictures
 from faceemo.extraction.own import OwnOptions
 from faceemo.extraction.people import as_person
+from faceemo.extraction.pictures import PictureFile
 from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.scan import scan
 from faceemo.extraction.schema import SCHEMA
@@ -51,7 +52,7 @@ class LabelledSource:
     def place(self, index: int) -> str:
         """Where a picture is: its file, or `archive.zip/member`."""
         member = self.pictures.members[index]
-        if getattr(member, "index", 0) is None:
+        if isinstance(member, PictureFile) and member.index is None:
             return member.path
         path = locate(self.source.path)
         return f"{path.parent if self.source.table else path}/{member.name}"
@@ -141,8 +142,9 @@ def _labelled(key: str, source: Source, options: OwnOptions) -> LabelledSource:
     rows = describer(key, source)(pa.table(columns, schema=pa.schema([SCHEMA.field(name) for name in KNOWN])))
     emotions, subjects = rows["emotion"].to_pylist(), rows["subject"].to_pylist()
     if source.emotion is not None:  # an archive of the set, of which `scan` renames nothing
-        source = replace(source, rename=options.rename)
-        emotions = [name_class(word, options.rename) for word in emotions]
+        rename = options.rename or {}
+        source = replace(source, rename=rename)
+        emotions = [name_class(word, rename) for word in emotions]
     annotations = read_annotations(key, source)
     labels = annotations.find(names)
     return LabelledSource(
@@ -152,7 +154,7 @@ def _labelled(key: str, source: Source, options: OwnOptions) -> LabelledSource:
         emotions,
         subjects,
         [subject == as_person(key, name) for subject, name in zip(subjects, names, strict=True)],
-        [label and label.votes for label in labels],
+        [None if label is None else label.votes for label in labels],
         annotations.voted,
         [denies(label, NEUTRAL, annotations) for label in labels],
     )

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -128,11 +129,12 @@ class EmotionModel:
         return read(picture, self.extract_settings)
 
     def _find_faces(self, pictures: Pictures) -> list[Reading]:
-        return [self.find_face(picture) for picture in ([pictures] if is_one(pictures) else pictures)]
+        several = cast(Iterable[Picture], [pictures] if is_one(pictures) else pictures)
+        return [self.find_face(picture) for picture in several]
 
     def features(self, *readings: Reading) -> np.ndarray:
         """float32 [readings, 1434] of readings whose status is ok, without a baseline: the pipeline's, bit for bit."""
-        landmarks = np.stack([reading.landmarks.reshape(LANDMARKS, 3) for reading in readings])
+        landmarks = np.stack([reading.mesh for reading in readings])
         width, height = np.array([(reading.width, reading.height) for reading in readings]).T
         return normalize(landmarks, width, height, self.normalize_settings)[0]
 
@@ -262,12 +264,12 @@ def _judge_faces(
         return []
     features = model.features(*(entry.reading for entry in found))
     if baseline_of is None:
-        return model.judge(features)
+        return list(model.judge(features))
     baselines = [baseline_of(entry, row) for entry, row in zip(found, features, strict=True)]
-    known = [index for index, baseline in enumerate(baselines) if baseline is not None]
+    known = {index: baseline for index, baseline in enumerate(baselines) if baseline is not None}
     probabilities: list[np.ndarray | None] = [None] * len(found)
     if known:
-        judged = model.judge(features[known], np.stack([baselines[index] for index in known]))
+        judged = model.judge(features[list(known)], np.stack(list(known.values())))
         for index, probability in zip(known, judged, strict=True):
             probabilities[index] = probability
     return probabilities

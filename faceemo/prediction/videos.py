@@ -79,7 +79,7 @@ class Video:
 
 
 def _writer(path: Path, code: str, rate: float, shape: tuple[int, ...]) -> cv2.VideoWriter:
-    return cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), rate, (shape[1], shape[0]))
+    return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), rate, (shape[1], shape[0]))
 
 
 def _holds_frames(path: Path, count: int) -> bool:

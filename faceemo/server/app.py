@@ -112,6 +112,7 @@ def create_app(model: EmotionModel) -> FastAPI:
             Literal["largest", "all"], Query(description="all: the answer has `faces`; for a model of single pictures")
         ] = "largest",
     ) -> EveryFaceAnswer | Answer:
+        answer: Answer
         if faces == "all":
             answer = await service.predict_every_face(request, landmarks, neutral)
         else:

@@ -1,7 +1,7 @@
 """What the server does for its clients, with the bounds on how much of it at once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -95,7 +95,7 @@ class Service:
         def judge(data: bytes) -> EveryFaceAnswer:
             reading = self._readers.read(data, every_face(self._model.extract_settings))
             readings = reading.each_face() if reading.status == Status.OK else []
-            probabilities = self._model.judge(self._model.features(*readings)) if readings else []
+            probabilities = list(self._model.judge(self._model.features(*readings))) if readings else []
             faces = [
                 describe_face(self._model, one, probability, landmarks)
                 for one, probability in zip(readings, probabilities, strict=True)
@@ -194,7 +194,7 @@ class Service:
             raise ProblemError(400, Status.DECODE_ERROR, "the connection was lost") from None
 
 
-async def _next_message(websocket: WebSocket) -> dict[str, Any] | None:
+async def _next_message(websocket: WebSocket) -> MutableMapping[str, Any] | None:
     """What a client sends next; None if it goes, or is let go because it sends nothing."""
     try:
         async with asyncio.timeout(IDLE_SECONDS):

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,7 +62,7 @@ def listen(port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn with bounds on what it buffers, and an end that waits for nobody."""
 
-    def __init__(self, app: object) -> None:
+    def __init__(self, app: Callable[..., Any]) -> None:
         config = uvicorn.Config(
             app,
             ws_max_size=MAX_MESSAGE_BYTES,

@@ -1,7 +1,7 @@
 """What each face is learnt as and judged by: the name of its archive, its raters' majority, or their votes."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Targets:
 
 
 def make_targets(
-    emotions: list[str | None],
+    emotions: Sequence[str | None],
     votes: pa.ChunkedArray,
     voted: tuple[str, ...],
     classes: Mapping[str, tuple[str, ...]],

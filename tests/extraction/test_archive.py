@@ -16,7 +16,6 @@ from PIL import Image
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive, Member, PictureName, ReadError, first_by_hash, parse_picture_name
-from faceemo.extraction.facemesh import FaceMesh
 from faceemo.extraction.scan import scan
 from faceemo.extraction.worker import read_picture
 
@@ -376,7 +375,6 @@ def test_500_damaged_archives_are_one_line_or_a_row_a_picture(make_zip, monkeypa
         ("__MACOSX/._b.png", b"1"),
         ("c", b"2"),
     ]
-    mesh = FaceMesh()
     outcomes = Counter()
     for seed in range(500):
         monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1 if seed % 3 else 65_535)
@@ -387,7 +385,7 @@ def test_500_damaged_archives_are_one_line_or_a_row_a_picture(make_zip, monkeypa
         try:
             (source,) = scan([path]).sources.values()
             with Archive(path) as archive:
-                rows = [read_picture(archive, member, mesh, SETTINGS) for member in archive.pictures]
+                rows = [read_picture(archive, member, SETTINGS) for member in archive.pictures]
                 assert len(rows) == source.images
                 outcomes.update(row.status for row in rows)
                 if path.read_bytes().endswith(whole[-22:]):  # its end record still counts four

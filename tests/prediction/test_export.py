@@ -22,7 +22,6 @@ import faceemo
 from faceemo import EmotionModel
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive
-from faceemo.extraction.facemesh import FaceMesh
 from faceemo.extraction.worker import read_picture
 from faceemo.features.geometry import normalize
 from faceemo.prediction.export import Normalization, export_onnx
@@ -35,13 +34,11 @@ NO_BASELINE = np.zeros((1, 1434), np.float32)
 @pytest.fixture(scope="module")
 def readings():
     """Eight faces of the sample, as extraction finds them."""
-    mesh = FaceMesh()
     found = []
     for path in (ANXIOUS, NEUTRAL):
         with Archive(path) as archive:
-            several = (read_picture(archive, member, mesh, SETTINGS) for member in archive.pictures)
+            several = (read_picture(archive, member, SETTINGS) for member in archive.pictures)
             found += itertools.islice((reading for reading in several if reading.status == "ok"), 4)
-    mesh.close()
     return found
 
 
