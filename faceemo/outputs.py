@@ -5,7 +5,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -43,6 +43,15 @@ def is_stream(out: Path) -> bool:
     if stat.S_ISDIR(mode):
         raise FaceemoError(f"--out {out}: this is a folder; name a file in it")
     return not stat.S_ISREG(mode)
+
+
+def check_apart(out: Path, read: Iterable[Path]) -> None:
+    """Raises FaceemoError if `out` is one of the files that a command reads: it would be replaced."""
+    if is_stream(out) or not out.exists():
+        return
+    for path in read:
+        if path.exists() and path.samefile(out):
+            raise FaceemoError(f"--out {out}: this file is read, and would be replaced; name another")
 
 
 def said_to(out: Path) -> TextIO:

@@ -29,14 +29,14 @@ def tell_whose(entries: list[Input]) -> bool:
     """Whether every input's name tells whose face it is, or none does. Raises FaceemoError as read_baselines."""
     named = [entry for entry in entries if entry.subject is not None]
     nameless = [entry for entry in entries if entry.subject is None]
+    for entry in nameless:
+        if entry.reading.error:
+            raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
     if named and nameless:
         raise FaceemoError(
             f"--neutral: {named[0].path} tells in its name whose face it is and {nameless[0].path} does not: give "
             "pictures of one kind only"
         )
-    for entry in nameless:
-        if entry.reading.error:
-            raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
     return bool(named)
 
 

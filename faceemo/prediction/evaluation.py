@@ -12,7 +12,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
 from faceemo.extraction.own import OwnOptions
-from faceemo.outputs import is_stream, said_to, written_to
+from faceemo.outputs import check_apart, said_to, written_to
 from faceemo.prediction.inputs import Input, find_inputs, read_inputs
 from faceemo.prediction.judge import Answer, Question, answer, ask, compare, given_baselines, judge, subject_of_inputs
 from faceemo.prediction.labelled import LabelledPictures, find_labelled, read_labelled
@@ -81,7 +81,7 @@ def _check_places(options: EvaluateOptions) -> None:
         if options.models.count(path) > 1:
             raise FaceemoError(f"--model {path} is given twice")
     if options.out:
-        is_stream(options.out)  # refuses a folder
+        check_apart(options.out, [*options.paths, *options.models, *(options.neutral or [])])
     if options.plots and options.plots.exists() and not options.plots.is_dir():
         raise FaceemoError(f"--plots {options.plots} is a file; name a folder")
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.features.geometry import FOREHEAD, FRONTAL_LEAN, LEFT_EYE, NOSE_BRIDGE, NOSE_TIP, RIGHT_EYE
-from faceemo.outputs import said_to, written_to
+from faceemo.outputs import check_apart, said_to, written_to
 from faceemo.params import NormalizeParams
 from faceemo.prediction.predict import EmotionModel
 
@@ -62,6 +62,7 @@ def export_onnx(model_path: Path, out: Path) -> None:
         import onnx
     except ImportError:
         raise FaceemoError('export needs ONNX: python -m pip install -c constraints.txt -e ".[export]"') from None
+    check_apart(out, [model_path])
     model = EmotionModel.load(model_path)
     with written_to(out) as temporary:
         _trace(model, temporary)

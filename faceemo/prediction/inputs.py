@@ -121,14 +121,17 @@ def count_inputs(files: list[Path]) -> int | None:
 def _count_pictures(file: Path) -> int:
     if not _is_archive(file):
         return 1
-    with Archive(file) as archive:
-        return len(archive.pictures) + len(_heic_members(archive))
+    try:
+        with Archive(file) as archive:
+            return len(archive.pictures) + len(_heic_members(archive))
+    except FaceemoError:  # it becomes one reading
+        return 1
 
 
 def read_inputs(files: list[Path], settings: ExtractParams, workers: int | None = None) -> Iterator[Input]:
-    """A reading of every picture and frame in the files, in their order.
+    """A reading of every picture and frame in the files, in their order; one of an archive that cannot be opened.
 
-    Raises FaceemoError for an archive that cannot be read, WorkerDiedError when a worker dies.
+    Raises FaceemoError for an archive that changes meanwhile, WorkerDiedError when workers die.
     """
     videos = itertools.count()
     for is_video, group in itertools.groupby(files, _is_video):
@@ -170,12 +173,17 @@ def _runs(files: list[Path], settings: ExtractParams) -> Iterator[_Pictures]:
 
 
 def _archive_runs(path: Path, settings: ExtractParams) -> Iterator[_Pictures]:
-    with Archive(path) as archive:
-        digest, names = archive.digest(), [member.name for member in archive.pictures]
-        heic = [
-            member_picture(f"{_shown(path)}/{member.name}", path, index, member)
-            for index, member in _heic_members(archive)
-        ]
+    try:
+        with Archive(path) as archive:
+            digest, names = archive.digest(), [member.name for member in archive.pictures]
+            heic = [
+                member_picture(f"{_shown(path)}/{member.name}", path, index, member)
+                for index, member in _heic_members(archive)
+            ]
+    except FaceemoError as error:
+        broken = PictureFile(_shown(path), str(path), error=str(error).removeprefix(f"{path}: "))
+        yield _Pictures([broken.name], FileChunk([broken], settings), lambda index: b"")
+        return
 
     for indices in batches(list(range(len(names))), CHUNK_PICTURES):
 

@@ -15,7 +15,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.everyface import MOST_FACES, every_face
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
-from faceemo.outputs import is_stdout, said_to
+from faceemo.outputs import check_apart, is_stdout, said_to
 from faceemo.prediction.annotate import annotate, check_drawing_folder
 from faceemo.prediction.baselines import MeansSoFar, read_baselines
 from faceemo.prediction.formats import format_of, write_predictions
@@ -54,6 +54,8 @@ def predict(options: PredictOptions) -> None:
     torch.set_num_threads(1)  # the cores are busy reading
     name = format_of(options.format, options.out)
     files = find_inputs(options.paths, _say)
+    if options.out:
+        check_apart(options.out, [*files, options.model, *(options.neutral or [])])
     if options.annotate:
         check_drawing_folder(options.annotate, files)
     model = EmotionModel.load(options.model)
@@ -64,22 +66,21 @@ def predict(options: PredictOptions) -> None:
     if options.faces == "all":
         check_every_face(model)
         settings = every_face(settings)
-    inputs = read_inputs(files, settings, options.workers)
-    predictions = predict_inputs(model, inputs, _baselines(model, options))
-    if options.annotate:
-        predictions = annotate(predictions, classes, options.annotate)
     tally = _Tally()
-    total = count_inputs(files)
     try:
-        with _progress(options.out, total) as advance:
+        inputs = read_inputs(files, settings, options.workers)
+        predictions = predict_inputs(model, inputs, _baselines(model, options))
+        if options.annotate:
+            predictions = annotate(predictions, classes, options.annotate)
+        with _progress(options.out, count_inputs(files)) as advance:
             write_predictions(tally.count(predictions, advance), classes, name, options.out)
     except WorkerDiedError as error:
         raise FaceemoError(str(error)) from None
-    if tally.crowded:
+    if tally.crowded and options.faces == "all":
         _say(tally.crowded_note())
     if not tally.statuses[Status.OK]:
         found = ", ".join(f"{count} {status}" for status, count in tally.statuses.items()) or "no pictures"
-        raise FaceemoError(f"no face to judge: {found}")
+        raise FaceemoError(f"no face to judge: {found}{tally.first_error}")
     if options.out:
         counts = ", ".join(f"{count} {status}" for status, count in tally.statuses.most_common())
         print(f"wrote {options.out}: {counts}", file=said_to(options.out), flush=True)
@@ -98,18 +99,24 @@ def _say(note: str) -> None:
 
 @dataclass
 class _Tally:
-    """Rows by status, and the files that show more faces than are judged, with how many."""
+    """Rows by status, and the files that show more faces than are judged, with how many.
+
+    first_error: of the first row that has one, for the end of a line; "" without.
+    """
 
     statuses: Counter[str] = field(default_factory=Counter)
+    first_error: str = ""
     crowded: dict[str, int] = field(default_factory=dict)
 
     def count(self, predictions: Iterable[Prediction], advance: Callable[[int], None] | None) -> Iterator[Prediction]:
         """Pass predictions on; advance: told of each picture."""
         for prediction in predictions:
+            reading, path = prediction.input.reading, prediction.input.path
             self.statuses[prediction.status] += 1
-            faces = prediction.input.reading.faces or 0
-            if faces > MOST_FACES:
-                self.crowded.setdefault(prediction.input.path, faces)
+            if reading.error and not self.first_error:
+                self.first_error = f"; the first is {path}: {reading.error}"
+            if (reading.faces or 0) > MOST_FACES:
+                self.crowded.setdefault(path, reading.faces)
             if advance and prediction.face in (None, 1):
                 advance(1)
             yield prediction

@@ -238,6 +238,14 @@ def test_without_onnx_one_line_says_how_to_get_it(tmp_path, monkeypatch):
     assert not (tmp_path / "emotion.onnx").exists()
 
 
+def test_the_model_itself_is_never_replaced(tmp_path):
+    path = model_file(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(FaceemoError, match="this file is read, and would be replaced; name another"):
+        export_onnx(path, tmp_path / "models" / ".." / "models" / path.name)
+    assert path.read_bytes() == before
+
+
 def test_a_missing_model_is_one_clear_line_and_makes_no_folder(tmp_path):
     with pytest.raises(FaceemoError, match="no such model"):
         export_onnx(tmp_path / "emotion.pt", tmp_path / "models" / "emotion.onnx")

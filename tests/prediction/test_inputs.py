@@ -166,11 +166,21 @@ def test_a_file_above_the_bound_of_bytes_is_never_read(face_file):
     assert entry.reading.status == "read_error" and "above the bound of 1000" in entry.reading.error
 
 
-def test_an_archive_that_cannot_be_read_is_one_clear_error(tmp_path):
-    path = tmp_path / "broken.zip"
-    path.write_bytes(b"PK\x03\x04 no archive")
-    with pytest.raises(FaceemoError, match=r"broken\.zip: not a readable ZIP archive"):
-        read(path)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_archive_that_cannot_be_opened_is_a_row_among_the_others(tmp_path, face_file, workers):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "broken.zip").write_bytes(b"PK\x03\x04 no archive")
+    for name in ("a.jpg", "z.jpg"):
+        shutil.copy(face_file, folder / name)
+    files = find_inputs([folder])
+    found = list(read_inputs(files, SETTINGS, workers))
+    assert [(Path(entry.path).name, entry.reading.status) for entry in found] == [
+        ("a.jpg", "ok"),
+        ("broken.zip", "read_error"),
+        ("z.jpg", "ok"),
+    ]
+    assert found[1].reading.error.startswith("not a readable ZIP archive (") and count_inputs(files) == 3
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -269,6 +269,9 @@ class TestBaseline:
         broken = Input("cut.jpg", None, None, Reading("decode_error", "premature end"), lambda: BLANK)
         with pytest.raises(FaceemoError, match=r"cut\.jpg: decode_error: premature end"):
             read_baselines(neutral_model, [broken])
+        named = Input("a.jpg", None, "x", Reading("no_face", None, 9, 9, 0), lambda: BLANK)
+        with pytest.raises(FaceemoError, match=r"cut\.jpg: decode_error: premature end"):
+            read_baselines(neutral_model, [named, broken])
 
     def test_pictures_that_tell_whose_they_are_and_pictures_that_do_not_are_not_mixed(self, neutral_model, inputs):
         mixed = [
