@@ -427,7 +427,7 @@ class TestPredict:
             (["사진", "--model", "other.pt"], "other.pt: no such model; train one with 'dvc repro'"),
             (["사진", "--model", "사진/cut.jpg"], "cut.jpg: not a faceemo model"),
             (["사진/cut.jpg"], "no face to judge: 1 decode_error; the first is"),
-            (["사진/가.jpg", "--format", "csv", "--out", "사진/../사진/가.jpg"], "this file is read, and would be replaced"),
+            (["사진/가.jpg", "--format", "csv", "--out", "./사진/가.jpg"], "this file is read, and would be replaced"),
             (["사진", "--format", "csv", "--out", "models/emotion.pt"], "this file is read, and would be replaced"),
             (["사진", "--format", "parquet"], "name a file with --out"),
             (["사진", "--out", "결과.xlsx"], "--out 결과.xlsx: nothing is written as .xlsx; name it .txt, .csv"),

@@ -8,6 +8,8 @@ from faceemo.extraction.worker import Reading
 from faceemo.prediction.predict import EmotionModel
 from faceemo.status import Status
 
+MODEL_ERROR = "model_error"  # a status: the model gives numbers that are not finite
+
 
 class Face(BaseModel):
     """A face in a picture. Lengths are in pixels of the upright picture, after EXIF orientation."""

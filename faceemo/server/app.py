@@ -11,8 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
+from faceemo.errors import FaceemoError
 from faceemo.prediction.predict import EmotionModel
-from faceemo.server.answers import Answer, EveryFaceAnswer, ModelInfo, NeutralFace, Problem, ProblemError
+from faceemo.server.answers import MODEL_ERROR, Answer, EveryFaceAnswer, ModelInfo, NeutralFace, Problem, ProblemError
 from faceemo.server.clients import Service
 from faceemo.server.guard import Guard
 from faceemo.status import Status
@@ -51,6 +52,7 @@ UPLOAD_PROBLEMS = _problems(
     _403="asked for by a page from elsewhere",
     _408="the picture did not arrive in time",
     _413="the picture has too many bytes",
+    _500="the model cannot judge (model_error); train it again",
     _503="too many pictures at once",
 )
 
@@ -79,6 +81,10 @@ def create_app(model: EmotionModel) -> FastAPI:
     @app.exception_handler(ProblemError)
     async def problem(request: Request, error: ProblemError) -> JSONResponse:
         return JSONResponse(error.problem.model_dump(), error.code)
+
+    @app.exception_handler(FaceemoError)
+    async def model_failed(request: Request, error: FaceemoError) -> JSONResponse:
+        return JSONResponse(Problem(status=MODEL_ERROR, error=str(error)).model_dump(), 500)
 
     @app.exception_handler(RequestValidationError)
     async def wrong_parameter(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -9,12 +9,13 @@ from concurrent.futures import BrokenExecutor
 
 import numpy as np
 
+from faceemo.errors import FaceemoError
 from faceemo.extraction.executors import ProcessesExecutor
 from faceemo.extraction.rescue import DIED
 from faceemo.extraction.worker import Reading, measure
 from faceemo.params import ExtractParams
 from faceemo.prediction.predict import EmotionModel, baseline_in_pixels
-from faceemo.server.answers import by_class, describe
+from faceemo.server.answers import MODEL_ERROR, by_class, describe
 from faceemo.status import Status
 
 NEUTRAL_SECONDS = 2.0
@@ -84,9 +85,18 @@ class Session:
     def frame(self, data: bytes) -> list[str]:
         """Judge an encoded frame. Returns messages for the client: its answer, and the neutral face if it is complete.
 
-        Bytes that are no picture are an answer with a status.
+        Bytes that are no picture, and a face that the model cannot judge, are an answer with a status.
         """
         reading = self._readers.read(data, self._settings)
+        try:
+            return self._judge(reading)
+        except FaceemoError as error:
+            failed = dataclasses.replace(reading, status=MODEL_ERROR, error=str(error))
+            answer = describe(self._model, failed, None, with_landmarks=False).model_dump()
+            return [json.dumps({"kind": "frame", **answer, "neutral_landmarks": None})]
+
+    def _judge(self, reading: Reading) -> list[str]:
+        """The messages for a reading. Raises FaceemoError for a model whose probabilities are not finite."""
         probability = neutral = None
         if reading.status == Status.OK:
             features = self._model.features(reading)

@@ -54,8 +54,15 @@ def group():
 
 @contextlib.contextmanager
 def running(**normalize):
-    """host:port of a real server in a thread."""
-    server = Server(app.create_app(EmotionModel(random_model(**normalize))))
+    """host:port of a real server in a thread, with random_model(**normalize)."""
+    with serving(random_model(**normalize)) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving(trained):
+    """host:port of a real server in a thread, with this model."""
+    server = Server(app.create_app(EmotionModel(trained)))
     with listen(0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -477,6 +484,25 @@ class TestLive:
         assert after["status"] == "ok" and after["label"]
         assert np.abs(np.array(after["neutral_landmarks"]) - after["landmarks"]).max() > 1
         assert after == again  # after a reconnect the token brings it back
+
+
+def test_a_model_that_cannot_judge_says_so_in_every_answer(face, capfd):
+    trained = random_model()
+    for name, weights in trained.state_dict.items():
+        if "running" not in name and weights.is_floating_point():
+            weights.mul_(1e30)  # finite, but no more so behind a layer or two
+
+    async def live(host):
+        async with connected(host) as client:
+            return [await asked(client, face) for _ in range(2)]
+
+    with serving(trained) as host:
+        answers = [httpx.post(f"http://{host}/predict{query}", content=face) for query in ("", "?faces=all")]
+        frames = asyncio.run(live(host))
+    for answer in (*(answer.json() for answer in answers), *frames):
+        assert answer["status"] == "model_error" and "not finite numbers; train it again" in answer["error"]
+    assert [answer.status_code for answer in answers] == [500, 500]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_nothing_is_stored(face, tmp_path, monkeypatch):

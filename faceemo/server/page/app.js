@@ -66,7 +66,8 @@ function setLanguage(tag) {
 
 function say(write) {
   noteWord = write;
-  note.textContent = write ? write() : "";
+  const text = write ? write() : "";
+  if (note.textContent !== text) note.textContent = text; // else it is spoken again
 }
 
 function showNotice() {
@@ -123,6 +124,7 @@ const live = new Live({
     document.documentElement.dataset.latency = milliseconds.toFixed(1); // for the benchmark
     document.documentElement.dataset.frames = Number(document.documentElement.dataset.frames ?? 0) + 1;
     if (picture) return;
+    if (answer.status === "model_error") say(() => word("failed") + answer.error);
     timeline.add(now, show(answer));
   },
   message(answer) {
