@@ -89,7 +89,7 @@ def test_every_text_goes_through_the_language(project):
     data = set(re.findall(r"[a-z]+", " ".join((*KOREAN, "training", "validation", "person", "AUROC", "git", "md"))))
     for run in runs_of_every_text(read_last_run()):
         page = render(run, Wordless())
-        body = page.partition('<h2 id="versions">')[0]
+        body = page.partition('<h2 id="versions">')[0].replace(run.md5[:8], "")
         words = set(re.findall(r"[a-z]+", " ".join(Texts(body).texts))) - data
         words -= {"zip", *re.findall("[a-z]+", " ".join(row["subject"][:8] for row in run.dataset.rows.to_pylist()))}
         assert words == set()
