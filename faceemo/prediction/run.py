@@ -115,7 +115,7 @@ class _Tally:
             self.statuses[prediction.status] += 1
             if reading.error and not self.first_error:
                 self.first_error = f"; the first is {path}: {reading.error}"
-            if (reading.faces or 0) > MOST_FACES:
+            if reading.faces is not None and reading.faces > MOST_FACES:
                 self.crowded.setdefault(path, reading.faces)
             if advance and prediction.face in (None, 1):
                 advance(1)
