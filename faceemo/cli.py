@@ -261,7 +261,7 @@ def _scan(args: argparse.Namespace) -> None:
         from faceemo.training.preflight import next_line
 
     params = load_params()
-    emotions = tuple(emotion_name(word) for word in args.emotions) if args.emotions else None
+    emotions = tuple(dict.fromkeys(map(emotion_name, args.emotions))) if args.emotions else None
     options = _own_options(args, args.hash)
     earlier = last_sources()
     result = scan(args.places, emotions, options=options, earlier=earlier)

@@ -38,9 +38,9 @@ def real(at_least: float | None = None, above: float | None = None, below: float
     def parse(value: Any) -> float:
         number = _number(value, "a number")
         if above is not None and not number > above:
-            raise ValueError(f"must be above {above:g}, not {number:g}")
+            raise ValueError(f"must be above {above:.15g}, not {number:.15g}")
         if below is not None and not number < below:
-            raise ValueError(f"must be below {below:g}, not {number:g}")
+            raise ValueError(f"must be below {below:.15g}, not {number:.15g}")
         return float(_bounded(number, at_least, None))
 
     return parse
@@ -96,9 +96,9 @@ def _number(value: Any, what: str) -> float | int:
 
 def _bounded(number: float, at_least: float | None, at_most: float | None) -> float:
     if at_least is not None and number < at_least:
-        raise ValueError(f"must be at least {at_least:g}, not {number:g}")
+        raise ValueError(f"must be at least {at_least:.15g}, not {number:.15g}")
     if at_most is not None and number > at_most:
-        raise ValueError(f"must be at most {at_most:g}, not {number:g}")
+        raise ValueError(f"must be at most {at_most:.15g}, not {number:.15g}")
     return number
 
 

@@ -149,6 +149,11 @@ def test_scan_takes_emotions_in_english_and_korean(project, words):
     assert {source.emotion for source in read_sources().values()} == {"neutral"}
 
 
+def test_an_emotion_named_in_both_languages_is_one_class_and_no_model_is_promised(project, capsys):
+    assert main(["scan", "내 사진", "--emotions", "중립", "neutral"]) == 0
+    assert "only neutral was found, and a model needs two classes" in capsys.readouterr().out
+
+
 def test_the_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from faceemo.emotions import ENGLISH
@@ -197,7 +197,7 @@ def parse_picture_name(name: str) -> PictureName:
 
     A name that begins with a subject but goes on otherwise still tells the subject.
     """
-    stem = Path(name.replace("\\", "/")).stem
+    stem = PurePosixPath(name.replace("\\", "/")).stem
     subject = _SUBJECT.match(stem)
     match = _PICTURE_NAME.fullmatch(stem)
     return PictureName(

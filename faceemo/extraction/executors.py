@@ -55,10 +55,11 @@ def open_workers(scheduler: str | None, workers: int | None, tasks: int) -> Iter
 
     scheduler: the address of a Dask scheduler, or None for this machine, with one process a core or `workers`. A single
         task runs in this process: a picture that kills its worker ends that too.
-    Raises WorkerDiedError if memory runs out in the block, FaceemoError if the cluster cannot be had.
+    Raises WorkerDiedError if memory runs out in the block, FaceemoError if the cluster does not answer.
     """
+    count = min(workers or default_workers(), tasks)
     try:
-        with _cluster(scheduler) if scheduler else _local(min(workers or default_workers(), tasks), tasks) as opened:
+        with _cluster(scheduler) if scheduler and tasks else _local(count, tasks) as opened:
             yield opened
     except MemoryError:
         raise WorkerDiedError from None

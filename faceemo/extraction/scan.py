@@ -50,13 +50,14 @@ def scan(
     archives: list[ArchiveName] = []
     passed_over: list[tuple[Path, str]] = []
     own: dict[str, OwnScan] = {}
+    of_set = {place for place in places if _holds_set(place)}
     for path, top in _zip_files(places):
         name = read_archive_name(path, top)
         if name is not None:
             archives.append(name)
-        elif path not in places and _holds_set(top):
+        elif path not in places and top in of_set:
             passed_over.append((path, "no emotion of the set in its name"))
-    for place in _own_places(places):
+    for place in _own_places(places, of_set):
         _add_own(own, place, root, options, earlier)
     found = _take_archives(archives, emotions, root)
     if archives and not own:
@@ -132,11 +133,11 @@ def _check_asked(
             )
 
 
-def _own_places(places: list[Path]) -> list[Path]:
-    """The trees, ZIP archives and tables of one's own among the places, each once."""
+def _own_places(places: list[Path], of_set: set[Path]) -> list[Path]:
+    """The trees, ZIP archives and tables of one's own among the places, each once; of_set: places that hold the set."""
     found: dict[Path, Path] = {}
     for place in places:
-        if place.is_dir() and not _holds_set(place):
+        if place.is_dir() and place not in of_set:
             files, _ = files_below(place)
             archives = [Path(file.path) for file in files if file.name.lower().endswith(".zip")]
             own_archives = [path for path in archives if read_archive_name(path, place) is None]

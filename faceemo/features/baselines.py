@@ -38,7 +38,7 @@ class PersonMeans:
             if subject in self._sums:
                 self._sums[subject] += row
             else:
-                self._sums[subject] = row
+                self._sums[subject] = row.copy()  # a view would keep the whole shard in memory
             self._counts[subject] += 1
 
     def __contains__(self, subject: str | None) -> bool:

@@ -80,7 +80,7 @@ def headline(evaluation: dict) -> dict:
         },
         "ceiling": {"balanced_accuracy": evaluation["ceiling"]["raters"]["balanced_accuracy"]},
         "valid": {name: valid[name] for name in ("accuracy", "macro_f1", "log_loss")},
-        "coverage": round(coverage["ok"] / coverage["images"], DIGITS),
+        "coverage": round(coverage["ok"] / coverage["images"], DIGITS) if coverage["images"] else None,
         "subjects": {name: evaluation["subjects"][name] for name in ("overlap", "each")},
     }
 

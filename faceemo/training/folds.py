@@ -7,6 +7,7 @@ chosen on the fold that is judged.
 import contextlib
 import dataclasses
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ def predict_over_folds(
     """int64 [N], the class that each face is taken for by a network that has not seen its person.
 
     features: float32 [N, 1434]. params.seed decides the folds too.
-    Faces of nobody known are trained on in every fold and get -1. Raises FaceemoError with fewer people than folds.
+    Faces of unknown people are trained on in every fold and get -1. Raises FaceemoError if there are fewer people, or
+    fewer faces of each class, than folds.
     """
     subject = dataset.column("subject")
     known = np.flatnonzero(subject != None)  # noqa: E711 - elementwise
@@ -43,10 +45,15 @@ def predict_over_folds(
     if people < folds:
         raise FaceemoError(f"{people} people cannot be put into {folds} folds; lower --folds")
     stratify = dataset.targets.archive[known]
+    most = int(np.unique(stratify, return_counts=True)[1].max())
+    if most < folds:
+        raise FaceemoError(f"{most} pictures of a class cannot be put into {folds} folds; lower --folds")
     predicted = np.full(len(subject), -1)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=params.seed)
-    for _, fold in splitter.split(known, stratify, subject[known]):
-        judged = known[fold]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # it is then missing in some folds
+        parts = [known[fold] for _, fold in splitter.split(known, stratify, subject[known])]
+    for judged in parts:
         logits = train_and_predict(dataset, features, params, set(subject[judged]))
         predicted[judged] = logits[judged].argmax(axis=1)
         after_fold()

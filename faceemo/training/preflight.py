@@ -150,8 +150,13 @@ def _has_baseline(subject: str | None, emotion: str | None, params: Params, pict
 def _add_rated(found: _Found, key: str, source: Source, params: Params, pictures: Counter[str] | None) -> None:
     """Add what raters saw in a source's pictures."""
     rows = _named(key, source, params.limit)
+    if rows is None:
+        everything = {(split, name) for split in SPLITS for name in params.emotions}
+        found.faces |= everything
+        found.judged |= everything
+        return
     annotations = read_annotations(key, source)
-    if rows is None or not annotations.voted:
+    if not annotations.voted:
         return
     labels = annotations.find(rows["image"].to_pylist())
     votes = pa.chunked_array([pa.array([label and label.votes for label in labels], pa.list_(pa.int8()))])

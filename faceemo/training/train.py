@@ -330,11 +330,20 @@ def make_optimizer(
 
 
 def _class_weights(counts: np.ndarray) -> torch.Tensor:
-    """Inverse to how often each class comes, 1 on average over the pictures or votes counted."""
-    return torch.from_numpy(counts.sum() / (len(counts) * counts)).float()
+    """Inverse to how often each class occurs, 1 on average over the pictures or votes counted; 0 for an absent class.
+
+    A fold may leave a class of few people without any to train on.
+    """
+    present = counts > 0
+    weights = np.zeros(len(counts), np.float32)
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return torch.from_numpy(weights)
 
 
 def _measured(number: int, loss: float, accuracy: float, logits: torch.Tensor, target: torch.Tensor) -> Epoch:
+    """valid_* are 0 where no face of the valid split has a class, as in a fold of people whom raters saw otherwise."""
+    if not len(target):
+        return Epoch(number, loss, accuracy, 0.0, 0.0, 0.0)
     predicted = logits.argmax(1)
     return Epoch(
         epoch=number,

@@ -92,6 +92,11 @@ def test_a_scheduler_that_does_not_answer_is_one_clear_line(monkeypatch):
         pass
 
 
+def test_without_tasks_no_cluster_is_needed():
+    with open_workers("tcp://127.0.0.1:9", None, 0) as opened:
+        assert isinstance(opened.executor, SequentialExecutor)
+
+
 @contextlib.contextmanager
 def cluster(folder, count, **settings):
     """A real scheduler and so many worker processes on this machine: (address, worker processes)."""

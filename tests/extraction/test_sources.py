@@ -1,3 +1,4 @@
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -160,6 +161,17 @@ def test_what_is_passed_over_is_told_with_its_reason(add, make_zip, tmp_path):
         (tmp_path / "[원천]불안.zip", "holds no pictures"),
         (tmp_path / "holiday.zip", "no emotion of the set in its name"),
     ]
+
+
+def test_a_folder_is_walked_as_often_for_many_archives_as_for_few(make_zip, tmp_path, monkeypatch):
+    walks, counts, walk = [], [], os.walk
+    monkeypatch.setattr(os, "walk", lambda folder: walks.append(folder) or walk(folder))
+    for number in range(3):
+        make_zip(f"{number}.zip", *((f"{word}/{number}.jpg", f"{word} {number}".encode()) for word in ("happy", "sad")))
+        walks.clear()
+        scan([tmp_path])
+        counts.append(len(walks))
+    assert len(set(counts)) == 1
 
 
 def test_members_that_are_no_pictures_are_counted(make_zip):

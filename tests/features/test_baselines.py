@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,16 @@ def test_means_count_each_person_apart_and_nobody_not_at_all():
         assert means.get(subject, least) is None
     assert means.get(ANN, 1, without=np.array([3.0])) == pytest.approx([1.0])
     assert means.get(ANN, 2, without=np.array([3.0])) is None
+
+
+def test_a_shard_is_not_kept_in_memory_for_its_people():
+    means = PersonMeans()
+    tracemalloc.start()
+    for shard in range(5):
+        means.add([f"{shard:064x}", *[ANN] * 999], np.zeros((1000, 100), np.float32))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
 
 
 def test_a_persons_baseline_is_the_mean_of_all_faces_itself_included():

@@ -434,6 +434,18 @@ def test_without_a_test_face_of_an_archive_nothing_is_said_against_its_name():
     assert json.loads(json.dumps(headline(found), allow_nan=False)) == headline(found)
 
 
+def test_classes_that_only_raters_saw_in_other_archives_have_metrics_too():
+    rows = [
+        {"split": split, "emotion": "happy", "subject": person(number), "votes": votes(**{name: 3})}
+        for number, split in enumerate(("train", "valid", "test"))
+        for name in ("neutral", "anxious")
+    ]
+    logits = np.array([[2, 0], [0, 2]] * 3, np.float32)
+    found = evaluate(dataset_of(rows, ("neutral", "anxious"), VOTED, target="majority"), logits, 1.0, PARAMS)
+    assert headline(found)["coverage"] is headline(found)["test"]["archive"]["accuracy"] is None
+    assert headline(found)["test"]["majority"]["accuracy"] == 1
+
+
 def test_only_the_landmarks_that_the_network_looks_at_are_important():
     network = nn.Linear(1434, 2, bias=False)
     with torch.no_grad():

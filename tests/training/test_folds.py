@@ -88,6 +88,33 @@ def test_fewer_people_than_folds_is_one_clear_line():
         predict_over_folds(*people(count=3), PARAMS, 5)
 
 
+def test_fewer_pictures_of_each_class_than_folds_is_one_clear_line():
+    with pytest.raises(FaceemoError, match="3 pictures of a class cannot be put into 5 folds; lower --folds"):
+        predict_over_folds(*people(count=6, pictures=1), PARAMS, 5)
+
+
+def test_a_class_that_a_fold_leaves_nobody_to_train_on_is_not_weighed():
+    (dataset, features), truth = people(count=6), np.repeat([1, 0, 0, 0, 0, 0], 4)
+    dataset = dataclasses.replace(dataset, archive=truth, targets=by_number(truth, CLASSES))
+    params = dataclasses.replace(PARAMS, train=dataclasses.replace(PARAMS.train, class_weights=True))
+    assert (predict_over_folds(dataset, features, params, 3) >= 0).all()
+
+
+def test_a_fold_whose_faces_have_no_class_but_by_raters_is_predicted_too():
+    (dataset, features), truth = people(count=6), np.repeat([1, 0, 1, 0, 1, -1], 4)
+    targets = dataclasses.replace(by_number(np.abs(truth), CLASSES), archive=truth, valid=truth)
+    dataset = dataclasses.replace(dataset, archive=truth, targets=targets)
+    assert (predict_over_folds(dataset, features, PARAMS, 6) >= 0).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_of_fewer_pictures_than_folds_warns_of_nothing():
+    (dataset, features), truth = people(count=6), np.repeat([1, 0, 0, 0, 0, 0], 4)
+    truth[1:4] = 0
+    dataset = dataclasses.replace(dataset, archive=truth, targets=by_number(truth, CLASSES))
+    assert (predict_over_folds(dataset, features, PARAMS, 3) >= 0).all()
+
+
 def test_a_judgement_is_the_mean_over_seeds_with_its_spread():
     truth = np.array([0, 0, 0, 1])
     found = judge(np.array([[0, 0, 0, 0], [0, 0, 1, 1]]), truth)

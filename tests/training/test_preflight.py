@@ -167,6 +167,16 @@ def test_an_archive_that_was_taken_away_after_extraction_stops_nothing():
     check_run(params(normalize__baseline="person"), sources)
 
 
+def test_raters_answers_that_were_taken_away_with_their_archive_stop_nothing():
+    archive("neutral")
+    archive("happy")
+    labels("happy", dict.fromkeys(EVERYBODY, "anxious"))
+    sources = scan([Path("set")]).sources
+    Path(sources["happy-training-01"].zip).unlink()
+    Path(sources["happy-training-01"].labels.zip).unlink()
+    check_run(PARAMS, sources)
+
+
 def test_pictures_of_ones_own_are_checked_as_archives_are():
     for number in EVERYBODY:
         for word in ("Bored", "중립"):
