@@ -5,7 +5,7 @@ other words, for classes of one's own.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from faceemo.errors import FaceemoError
 from faceemo.plainyaml import shown
@@ -78,6 +78,11 @@ def emotion_classes(entries: list) -> dict[str, tuple[str, ...]]:
         if name in KOREAN and name not in members:
             raise FaceemoError(f"has a group {name} without {name} in it; name the group otherwise")
     return classes
+
+
+def class_text(name: str, members: Sequence[str]) -> str:
+    """A class as an entry of `emotions` has it."""
+    return name if list(members) == [name] else f"{name}: [{', '.join(members)}]"
 
 
 def _class(word: object) -> str:

@@ -1,5 +1,6 @@
 """Trained models judged on labelled pictures that they have not seen, and compared with each other."""
 
+import itertools
 import os
 import unicodedata
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from faceemo.emotions import class_text
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.extraction.people import EACH, subject_reader
@@ -76,13 +78,13 @@ def ask(name: str, model: EmotionModel, pictures: LabelledPictures, with_seen: b
 
     with_seen: also about people that it was trained on. Raises FaceemoError if none is left.
     """
-    targets = pictures.targets(model.trained.classes)
+    targets = pictures.targets(model.members)
     people, number = np.unique(pictures.person, return_index=True)
     known = dict(zip(people, model.trained.has_seen(pictures.subject[number]), strict=True))
     seen = np.array([known[person] for person in pictures.person], bool)
     if not targets.judged.any():
         raise FaceemoError(
-            f"{name} knows {', '.join(model.trained.classes)}, and the pictures are of "
+            f"{name} knows {', '.join(itertools.starmap(class_text, model.members.items()))}, and the pictures are of "
             f"{', '.join(sorted(set(pictures.emotion)))}; --rename WORD=CLASS says what a word means"
         )
     asked = targets.judged if with_seen else targets.judged & ~seen
@@ -190,6 +192,7 @@ def judge(answer: Answer, pictures: LabelledPictures) -> dict:
     return evaluate.plain(
         {
             "classes": list(question.model.trained.classes),
+            "members": question.model.members,
             "unknown_classes": dict(sorted(Counter(pictures.emotion[left]).items())),
             "seen": {
                 "known": question.model.trained.people is not None,

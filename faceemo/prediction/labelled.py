@@ -1,6 +1,6 @@
 """Labelled pictures that a model is judged on: what is known of each, and their readings, as the pipeline has them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -99,9 +99,13 @@ class LabelledPictures:
         """bool [N]: whether raters deny that a picture is neutral."""
         return self._column("denied").astype(bool)
 
-    def targets(self, classes: tuple[str, ...]) -> Targets:
-        """What each picture is judged by, for a model of these classes."""
-        members = {name: (name,) for name in classes}
+    def targets(self, members: Mapping[str, tuple[str, ...]]) -> Targets:
+        """What each picture is judged by, for a model of classes with these members.
+
+        A picture may also say the name of a class itself, unless that is a member of another one.
+        """
+        every = set().union(*members.values())
+        members = {name: own if name in every else (*own, name) for name, own in members.items()}
         several = []
         for one in self.sources:
             votes = pa.chunked_array([pa.array(one.votes, pa.list_(pa.int8()))])

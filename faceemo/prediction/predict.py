@@ -38,6 +38,7 @@ class EmotionModel:
     """A trained emotion classifier for pictures, with the landmarks and the normalisation of the pipeline inside.
 
     classes_: str [classes], the emotions in the order of the probabilities.
+    members: the emotions that make up each class, by its name: of a group several.
     judges_change: the model was trained with a `normalize.baseline`: it judges by how a face differs from the same
         person's neutral face, or mean face, the `baseline` of the methods here.
     engines: those that found the landmarks of its training; one of them finds them here if it is installed.
@@ -56,6 +57,7 @@ class EmotionModel:
         )
         self.trained = trained
         self.classes_ = np.array(trained.classes)
+        self.members = trained.members
         self.judges_change = self.normalize_settings.baseline != "none"
         self._network = trained.build()
 

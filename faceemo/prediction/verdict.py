@@ -1,10 +1,12 @@
 """What judging models found, in words and tables for the terminal and as PNG."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 
 from faceemo.console import printable
+from faceemo.emotions import class_text
 from faceemo.prediction.judge import METRICS, TRUTHS, Answer
 from faceemo.prediction.labelled import LabelledPictures
 from faceemo.status import Status
@@ -28,7 +30,8 @@ def pictures_line(pictures: LabelledPictures) -> str:
 
 def model_lines(name: str, found: dict, counted: str) -> list[str]:
     """One model: what was left out, then what it is worth against each truth. counted: people, or pictures."""
-    lines = [f"{printable(name)}: {', '.join(found['classes'])}", *_left_out(found)]
+    classes = itertools.starmap(class_text, found["members"].items())
+    lines = [f"{printable(name)}: {', '.join(classes)}", *_left_out(found)]
     for truth in TRUTHS:
         if found[truth] is not None:
             lines += _truth_lines(found[truth], found["classes"], truth, counted)

@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from faceemo.emotions import KOREAN
+from faceemo.emotions import KOREAN, class_text
 from faceemo.outputs import said_to, written_to
 from faceemo.paths import EVALUATION_FILE, LANDMARKS_FOLDER
 from faceemo.report.cautions import cautions
@@ -121,8 +121,3 @@ def parameter_value(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
-
-
-def class_text(name: str, members: tuple[str, ...]) -> str:
-    """A class as an entry of `emotions` has it."""
-    return name if members == (name,) else f"{name}: [{', '.join(members)}]"

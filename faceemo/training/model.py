@@ -61,8 +61,8 @@ class TrainedModel:
 
     mean, std: float32 [1434]; a feature x goes into the network as (x - mean) / std.
     temperature: logits are divided by it, so that probabilities are calibrated on the validation people.
-    settings: those of `normalize` and `extract` behind its features, and `sources`: which engine and versions found the
-        landmarks of each source. Models of older versions lack the latter.
+    settings: those of `normalize` and `extract` behind its features; `sources`: which engine and versions found the
+        landmarks of each source; `emotions`: the members of each class. Models of older versions lack the latter two.
     neutral: float32 [1434], how people's neutral faces differ from the mean of all their faces, in the training of a
         model that judges change; None for other models and where no class is neutral.
     salt, people: uint8 [people, 32], whom it has seen in training and validation (see seen); None in models of older
@@ -79,6 +79,12 @@ class TrainedModel:
     neutral: torch.Tensor | None = None
     salt: str | None = None
     people: torch.Tensor | None = None
+
+    @property
+    def members(self) -> dict[str, tuple[str, ...]]:
+        """The emotions that make up each class, by its name; of a model of an older version that name alone."""
+        told = self.settings.get("emotions", {})
+        return {name: tuple(map(str, told.get(name, [name]))) for name in self.classes}
 
     def has_seen(self, subjects: Iterable[str | None]) -> list[bool]:
         """Whether each of these people was in its training or validation; False for nobody, and where none are told."""

@@ -125,7 +125,7 @@ def train(
         mean=torch.from_numpy(mean),
         std=torch.from_numpy(std),
         temperature=1.0,
-        settings=dataset.settings,
+        settings={**dataset.settings, "emotions": {name: list(own) for name, own in params.emotions.items()}},
         neutral=neutral,
         salt=salt_of(weights),
         people=hash_people(seen, salt_of(weights)),

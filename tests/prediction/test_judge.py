@@ -21,6 +21,7 @@ from faceemo.prediction.inputs import read_inputs
 from faceemo.prediction.judge import answer, ask, compare, given_baselines, judge, subject_of_inputs
 from faceemo.prediction.labelled import find_labelled, read_labelled
 from faceemo.prediction.predict import EmotionModel
+from faceemo.prediction.verdict import model_lines
 from faceemo.training.dataset import load_dataset, load_features
 from faceemo.training.evaluate import evaluate, fit_temperature
 from faceemo.training.seen import hash_people
@@ -133,6 +134,19 @@ class TestClasses:
         assert 0 < left <= (sample.emotion == "anxious").sum()
         assert found["label"]["per_class"]["happy"]["support"] == 0
         assert found["label"]["confusion"][1] == [0, 0]
+
+    def test_a_group_of_emotions_is_judged_by_its_members_and_by_its_own_name(self, tmp_path):
+        trained = random_model(("neutral", "low"))
+        trained.settings["emotions"] = {"neutral": ["neutral"], "low": ["sad", "hurt"]}
+        words = {"sad": (ANXIOUS, 1), "hurt": (ANXIOUS, 2), "low": (ANXIOUS, 1), "happy": (NEUTRAL, 1)}
+        tree = write_tree(tmp_path / "faces", {**words, "neutral": (NEUTRAL, 2)})
+        pictures = find_labelled([tree], OwnOptions())
+        question = ask("a.pt", EmotionModel(trained), pictures, False)
+        expected = {"neutral": 0, "sad": 1, "hurt": 1, "low": 1, "happy": -1}
+        assert question.targets.archive.tolist() == [expected[emotion] for emotion in pictures.emotion]
+        found = judge(answer(question, pictures, read_labelled(pictures, question.asked, SETTINGS, 1), None), pictures)
+        assert found["unknown_classes"] == {"happy": 1} and found["label"]["per_class"]["low"]["support"] == 4
+        assert model_lines("a.pt", found, "pictures")[0] == "a.pt: neutral, low: [sad, hurt]"
 
     def test_no_class_in_common_is_one_line_that_names_both(self, tmp_path):
         tree = write_tree(tmp_path / "faces", {"bored": (ANXIOUS, 2)})

@@ -344,7 +344,8 @@ def test_ctrl_c_leaves_the_best_model_so_far_and_says_where(tmp_path, monkeypatc
     with pytest.raises(Interrupted, match=r"model of epoch \d is in .*models/interrupted\.pt"):
         train(data, features, params(epochs=50), path)
     model = load_model(path)
-    assert model.classes == data.classes and model.settings == data.settings
+    emotions = {name: [name] for name in params().emotions}
+    assert model.classes == data.classes and model.settings == {**data.settings, "emotions": emotions}
     with torch.no_grad():
         predicted = model.build()(torch.from_numpy(features)).argmax(dim=1).numpy()  # train has standardised them
     assert (predicted == data.targets.learnt)[data.train].mean() > 0.8
