@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from made_archives import ANXIOUS, NEUTRAL, SAMPLE
-from test_pipeline import Project
+from project import Project
 from video import camera_frames, jpeg, video_file
 
 from faceemo.extraction.archive import Archive, parse_picture_name

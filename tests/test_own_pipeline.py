@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from made_archives import ANXIOUS, NEUTRAL
-from test_pipeline import Project, stages_run
+from project import Project, stages_run
 
 from faceemo.extraction.archive import Archive, parse_picture_name
 

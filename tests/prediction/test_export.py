@@ -15,8 +15,8 @@ import onnxruntime
 import pytest
 import torch
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, on_a_full_disk
+from made_landmarks import ALIGNS, CENTERS, SCALES, UNITS, frontal_face, photo, rotation, settings
 from made_models import ROOT, model_file, random_model
-from test_normalize import ALIGNS, CENTERS, SCALES, UNITS, frontal_face, photo, rotation, settings
 
 import faceemo
 from faceemo import EmotionModel
