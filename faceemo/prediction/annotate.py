@@ -24,6 +24,7 @@ MESH_WIDTH = 160  # of a face in pixels, from which on the mesh is no mere patch
 NO_BASELINE = "no baseline of this person"
 TAG_WIDTH = 1.3  # at most, in widths of its face
 LEAST_LETTERS = 9  # pixels
+WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no name of a file there
 NAME_BYTES = 200  # file systems take 255
 MESH, INK, PAPER, BAR, OTHER_BAR = (120, 220, 255), (255, 255, 255), (20, 24, 31), (56, 160, 255), (130, 138, 150)
 
@@ -174,6 +175,7 @@ class _Names:
     def get(self, path: str, suffix: str) -> str:
         stem = re.sub(r'[\x00-\x1f<>:"|?*]+', "_", Path(path.replace("\\", "/")).stem)
         stem = stem.encode()[:NAME_BYTES].decode(errors="ignore").strip(" .") or "picture"
+        stem = f"_{stem}" if WINDOWS_DEVICE.fullmatch(stem) else stem
         name, number = f"{stem}{suffix}", 1
         while name.lower() in self._taken:
             number += 1

@@ -118,8 +118,13 @@ def _write_csv(predictions: Iterable[Prediction], classes: list[str], file: Text
     writer.writeheader()
     for prediction in predictions:
         row = _row(prediction, classes)
-        writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+        writer.writerow({name: _in_csv(name, value) for name, value in row.items()})
         file.flush()
+
+
+def _in_csv(name: str, value: str | float | None) -> str | float | None:
+    digits = 10 if name == "seconds" else 6  # with 6 the frames of a second are one after three hours
+    return f"{value:.{digits}g}" if isinstance(value, float) else value
 
 
 def _write_jsonl(predictions: Iterable[Prediction], classes: list[str], file: TextIO) -> None:

@@ -1,7 +1,9 @@
-"""95 % bootstrap intervals over people: pictures of one person are no independent witnesses.
+"""95 % bootstrap intervals over people: pictures of one person are not independent.
 
 People are resampled, each with all their pictures, as often as training/evaluate does for its interval.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,21 +48,43 @@ def intervals_over_people(
     }
 
 
-def differences_over_people(right: np.ndarray, loss: np.ndarray, target: np.ndarray, person: np.ndarray) -> dict:
-    """Mean, low and high of differences between two models: of accuracy, balanced accuracy and log loss.
+@dataclass(frozen=True)
+class Judged:
+    """What a model said of N faces: their classes int64 [N], whether it was right, bool [N], and log losses [N]."""
 
-    right, loss: float64 [N], what one model has more than the other in each picture; target: int64 [N].
+    target: np.ndarray
+    right: np.ndarray
+    loss: np.ndarray
+
+    def by_class(self) -> np.ndarray:
+        """float64 [N, 2C], of the C classes that occur: each face's class, then that again where it was right."""
+        present, number = np.unique(self.target, return_inverse=True)
+        one_hot = np.eye(len(present))[number]
+        return np.hstack([one_hot, one_hot * self.right[:, None]])
+
+
+def differences_over_people(first: Judged, other: Judged, person: np.ndarray) -> dict:
+    """Mean, low and high of what `other` has more than `first`: of accuracy, balanced accuracy and log loss.
+
+    Both are of the same faces, of these people [N], but may have other classes.
     """
-    present, number = np.unique(target, return_inverse=True)
-    by_class = np.eye(len(present))[number]
-    cells = np.hstack([loss[:, None], by_class, by_class * right[:, None]])
-    whole = cells.sum(axis=0)[None]
-    drawn = sums_over_people(cells, person) if len(set(person)) > 1 else None
-    found = {}
-    for name, mean in (("accuracy", _accuracy), ("balanced_accuracy", _balanced), ("log_loss", _loss)):
-        bounds: tuple[float | None, float | None] = (None, None) if drawn is None else _interval(mean(drawn))
-        found[name] = [mean(whole)[0], *bounds]
-    return found
+    cells = [first.by_class(), other.by_class(), (other.loss - first.loss)[:, None]]
+    bounds = np.cumsum([part.shape[1] for part in cells])[:-1]
+
+    def differences(sums: np.ndarray) -> dict[str, np.ndarray]:
+        one, two, loss = np.split(sums, bounds, axis=1)
+        return {
+            "accuracy": _accuracy(two) - _accuracy(one),
+            "balanced_accuracy": _balanced(two) - _balanced(one),
+            "log_loss": loss[:, 0] / _pictures(one),
+        }
+
+    joined = np.hstack(cells)
+    whole = differences(joined.sum(axis=0)[None])
+    if len(set(person)) < 2:
+        return {name: [mean[0], None, None] for name, mean in whole.items()}
+    drawn = differences(sums_over_people(joined, person))
+    return {name: [mean[0], *_interval(drawn[name])] for name, mean in whole.items()}
 
 
 def sums_over_people(cells: np.ndarray, person: np.ndarray) -> np.ndarray:
@@ -75,19 +99,18 @@ def sums_over_people(cells: np.ndarray, person: np.ndarray) -> np.ndarray:
     return np.concatenate(drawn)
 
 
-def _accuracy(sums: np.ndarray) -> np.ndarray:
-    counts, right = np.split(sums[:, 1:], 2, axis=1)
-    return right.sum(axis=1) / counts.sum(axis=1)
+def _pictures(by_class: np.ndarray) -> np.ndarray:
+    return np.split(by_class, 2, axis=1)[0].sum(axis=1)
 
 
-def _balanced(sums: np.ndarray) -> np.ndarray:
-    counts, right = np.split(sums[:, 1:], 2, axis=1)
-    with np.errstate(invalid="ignore"):
+def _accuracy(by_class: np.ndarray) -> np.ndarray:
+    return np.split(by_class, 2, axis=1)[1].sum(axis=1) / _pictures(by_class)
+
+
+def _balanced(by_class: np.ndarray) -> np.ndarray:
+    counts, right = np.split(by_class, 2, axis=1)
+    with np.errstate(invalid="ignore"):  # a class that nobody drawn shows
         return np.nanmean(right / counts, axis=1)
-
-
-def _loss(sums: np.ndarray) -> np.ndarray:
-    return sums[:, 0] / np.split(sums[:, 1:], 2, axis=1)[0].sum(axis=1)
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from faceemo.extraction.worker import Reading, batches
 from faceemo.features.baselines import Faces, fit_baselines
 from faceemo.prediction.baselines import PeoplesBaselines, tell_whose
 from faceemo.prediction.inputs import Input
-from faceemo.prediction.intervals import differences_over_people, intervals_over_people, log_losses
+from faceemo.prediction.intervals import Judged, differences_over_people, intervals_over_people, log_losses
 from faceemo.prediction.labelled import LabelledPictures
 from faceemo.prediction.predict import EmotionModel
 from faceemo.status import Status
@@ -242,16 +242,13 @@ def compare(answers: list[Answer], pictures: LabelledPictures) -> dict:
 
 def _compare(answers: list[Answer], truth: str, faces: np.ndarray, person: np.ndarray) -> dict:
     """On these faces [F] of these people [F]."""
-    models, right, loss = {}, [], []
+    models, judged = {}, {}
     for one in answers:
         target, probability = one.question.truth(truth)[faces], one.probability[faces]
         summary = evaluate.summary(probability, target, one.question.model.trained.classes)
         models[one.question.name] = {metric: summary[metric] for metric in METRICS}
-        right.append((probability.argmax(axis=1) == target).astype(float))
-        loss.append(log_losses(probability, target))
-    classes = answers[0].question.truth(truth)[faces]
-    differences = {
-        one.question.name: differences_over_people(is_right - right[0], cost - loss[0], classes, person)
-        for one, is_right, cost in zip(answers[1:], right[1:], loss[1:], strict=True)
-    }
+        right = probability.argmax(axis=1) == target
+        judged[one.question.name] = Judged(target, right, log_losses(probability, target))
+    first, *others = judged
+    differences = {name: differences_over_people(judged[first], judged[name], person) for name in others}
     return {"pictures": len(faces), "people": len(set(person)), "models": models, "differences": differences}

@@ -15,6 +15,7 @@ from faceemo.prediction.inputs import FRAMES_PER_SECOND, SHORT_OF_FRAMES
 # its packages for Linux are not; VP8 where it has libvpx, in a tenth of the time of VP9; and anywhere MPEG-4, which no
 # browser plays.
 CODECS = (("avc1", ".mp4"), ("H264", ".mp4"), ("VP80", ".webm"), ("mp4v", ".mp4"))
+LEAST_SIDE = 16  # pixels; encoders refuse less
 TRIED_SIZE = (240, 320, 3)
 TRIED_FRAMES = 5
 
@@ -54,7 +55,13 @@ class Video:
         self._frames = 0
 
     def add(self, rgb: np.ndarray) -> None:
-        """Add a frame, uint8 [height, width, 3], without its last row and column where their number is odd."""
+        """Add a frame, uint8 [height, width, 3], without its last row and column where their number is odd.
+
+        A frame with a side below LEAST_SIDE gets black pixels at its right and lower edges.
+        """
+        missing = [max(LEAST_SIDE - side, 0) for side in rgb.shape[:2]]
+        if any(missing):
+            rgb = np.pad(rgb, ((0, missing[0]), (0, missing[1]), (0, 0)))
         even = rgb[: rgb.shape[0] // 2 * 2, : rgb.shape[1] // 2 * 2]  # as H.264 wants it
         if self._writer is None:
             self._writer = _writer(self._temporary, video_codec()[0], self._rate, even.shape)

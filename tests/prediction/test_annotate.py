@@ -107,6 +107,8 @@ def test_pictures_are_passed_on_and_written_under_names_that_stay_in_the_folder(
         'x.zip/q:"*?.jpg',
         "x.zip/" + "가" * 300 + ".jpg",
         "x/.jpg",
+        "x.zip/CON.jpg",
+        "x.zip/com1.b.jpg",
     ]
     predictions = [changed(face, path=path) for path in paths]
     broken = Prediction(Input("cut.jpg", None, None, Reading("decode_error", "cut"), None))
@@ -114,7 +116,7 @@ def test_pictures_are_passed_on_and_written_under_names_that_stay_in_the_folder(
     assert list(annotate(everything, CLASSES, out)) == everything
     written = sorted(path.name for path in out.iterdir())
     assert len(written) == len(paths) + 2 and DRAWN_MARK in written
-    assert {"사진.jpg", "사진-2.jpg", "evil.jpg", "q_.jpg", "none.jpg"} <= set(written)
+    assert {"사진.jpg", "사진-2.jpg", "evil.jpg", "q_.jpg", "none.jpg", "_CON.jpg", "_com1.b.jpg"} <= set(written)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     with Image.open(out / "사진.jpg") as picture:
         assert picture.size == (384, 512)

@@ -110,6 +110,14 @@ def test_the_table_comes_line_by_line(capsys):
     assert seen == [1, 1, 1]
 
 
+def test_frames_late_in_a_long_video_keep_their_times_apart(capsys):
+    times = [12345 + frame / 30 for frame in range(3)]
+    late = [Prediction(Input("a.mp4", time, None, Reading("no_face", None, 9, 9, 0), lambda: None)) for time in times]
+    write_predictions(late, CLASSES, "csv", None)
+    rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert [float(row["seconds"]) for row in rows] == pytest.approx(times, abs=1e-4)
+
+
 def test_csv_has_a_column_for_everything(capsys):
     write_predictions(predictions(), CLASSES, "csv", None)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from faceemo.prediction.intervals import differences_over_people, intervals_over_people, log_losses
+from faceemo.prediction.intervals import Judged, differences_over_people, intervals_over_people, log_losses
 from faceemo.training.evaluate import interval_over_people
 
 
@@ -48,12 +48,26 @@ def test_every_metric_has_the_interval_of_a_bootstrap_over_people(faces):
 
 def test_a_difference_is_paired_by_picture(faces):
     target, predicted, person = faces
-    right = (target == predicted).astype(float)
-    nothing = differences_over_people(right - right, right - right, target, person)
+    right = target == predicted
+    first, other = Judged(target, right, 1.0 * right), Judged(target, np.ones(200, bool), 2.0 * right)
+    nothing = differences_over_people(first, first, person)
     assert nothing["accuracy"] == nothing["balanced_accuracy"] == nothing["log_loss"] == [0, 0, 0]
-    mean, low, high = differences_over_people(1 - right, right, target, person)["accuracy"]
-    assert mean == pytest.approx((1 - right).mean())
-    assert (low, high) == pytest.approx(by_hand(lambda rows: (1 - right)[rows].mean(), person), abs=0.02)
+    found = differences_over_people(first, other, person)
+    for name, values in (("accuracy", 1.0 - right), ("log_loss", 1.0 * right)):
+        mean, low, high = found[name]
+        assert mean == pytest.approx(values.mean())
+        assert (low, high) == pytest.approx(by_hand(lambda rows, of=values: of[rows].mean(), person), abs=0.02)
+
+
+def test_balanced_accuracy_is_over_the_classes_of_each_model(faces):
+    target, predicted, person = faces
+    grouped = np.minimum(target, 1)  # one class of two
+    right = np.minimum(predicted, 1) == grouped
+    both = Judged(target, target == predicted, np.zeros(200)), Judged(grouped, right, np.zeros(200))
+    first, other = (np.mean([one.right[one.target == c].mean() for c in np.unique(one.target)]) for one in both)
+    found = differences_over_people(*both, person)
+    mean, low, high = found["balanced_accuracy"]
+    assert mean == pytest.approx(other - first) and low < mean < high
 
 
 def test_one_person_alone_has_no_interval(faces):
@@ -61,4 +75,5 @@ def test_one_person_alone_has_no_interval(faces):
     alone = np.full(200, "kim")
     found = intervals_over_people(target, predicted, np.zeros(200), alone, 3)
     assert found["accuracy"] is None and found["recall"] == [None] * 3
-    assert differences_over_people(np.ones(200), np.ones(200), target, alone)["accuracy"] == [1, None, None]
+    first, other = (Judged(target, np.full(200, right), np.zeros(200)) for right in (False, True))
+    assert differences_over_people(first, other, alone)["accuracy"] == [1, None, None]

@@ -63,6 +63,13 @@ def test_frames_of_any_size_come_back(tmp_path, shape):
     assert not video.read()[0] and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 2, 3), (1, 50, 3)])
+def test_frames_too_small_for_an_encoder_are_enlarged(tmp_path, shape):
+    path = written(tmp_path / f"a{video_codec()[1]}", [np.full(shape, 99, np.uint8)] * 4)
+    there, frame = cv2.VideoCapture(str(path)).read()
+    assert there and frame.shape == (16, max(16, shape[1]), 3)
+
+
 def test_where_opencv_has_no_encoder_the_next_codec_is_taken_and_at_last_none(monkeypatch):
     video_codec.cache_clear()
     try:
