@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from faceemo.features.labels import Raters
 from faceemo.params import LabelParams
 from faceemo.training.targets import Targets, make_targets
 
@@ -23,7 +24,7 @@ def targets_of(
 ) -> Targets:
     """Of pictures of archives with these emotions; without votes they have no label archive."""
     column = pa.chunked_array([pa.array([None] * len(emotions) if votes is None else votes, pa.list_(pa.int8()))])
-    return make_targets(emotions, column, voted, classes, settings)
+    return make_targets(emotions, column, Raters(voted, 3 if voted else 0), classes, settings)
 
 
 def by_number(target: np.ndarray, classes: tuple[str, ...]) -> Targets:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import posixpath
 import unicodedata
 from collections.abc import Iterator
@@ -225,17 +226,17 @@ def _split_at_archive(folder: Path, name: str) -> tuple[Path | None, str]:
     for index, part in enumerate(parts[:-1], 1):
         if part.lower().endswith(".zip"):
             path = _existing(folder / "/".join(parts[:index]))
-            if path.is_file():
+            if os.path.isfile(path):  # noqa: PTH113
                 return path, "/".join(parts[index:])
     return None, name
 
 
 def _existing(path: Path) -> Path:
     """The path as the disk writes it: macOS stored names in NFD, and a table may hold either form."""
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - False, too, for a name that no disk takes
         return path
     other = Path(unicodedata.normalize("NFD", str(path)))
-    return other if other.exists() else path
+    return other if os.path.exists(other) else path  # noqa: PTH110
 
 
 def _members(path: Path) -> dict[str, PictureFile]:

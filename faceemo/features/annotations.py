@@ -20,7 +20,17 @@ from faceemo.extraction.pictures import PictureReader, digest_of, read_seen
 from faceemo.extraction.sources import Source, TableFile, locate
 from faceemo.extraction.tables import Table, read_table
 from faceemo.extraction.trees import folder_of, label_files, word_of
-from faceemo.features.labels import MAX_BYTES, VOTED, Label, LabelArchive, label_key, read_label_files, read_labels
+from faceemo.features.labels import (
+    MAX_BYTES,
+    RATERS,
+    VOTED,
+    Label,
+    LabelArchive,
+    Raters,
+    label_key,
+    read_label_files,
+    read_labels,
+)
 from faceemo.paths import SEEN_FOLDER
 
 Describe = Callable[[pa.Table], pa.Table]
@@ -30,26 +40,25 @@ Describe = Callable[[pa.Table], pa.Table]
 class Annotations:
     """Raters' answers to the pictures of a source.
 
-    voted: the classes that Label.votes count, () where nobody was asked. records: by what `key_of` makes of a
-    picture's name. unreadable: records that could not be read. by_three: whether the raters are the set's three, of
-    whom agreement tells how many.
+    raters: whose answers Label.votes count. records: by what `key_of` makes of a picture's name. unreadable: records
+    that could not be read.
     """
 
-    voted: tuple[str, ...]
+    raters: Raters
     records: dict[str, Label]
     unreadable: list[str]
     key_of: Callable[[str], str] = label_key
-    by_three: bool = True
 
     def find(self, images: Iterable[str]) -> list[Label | None]:
         """The record of each picture, None without one."""
         return [self.records.get(self.key_of(image)) for image in images]
 
     def agreement(self, label: Label | None, emotion: str | None) -> int | None:
-        """How many of three raters chose an emotion; None if they did not answer or it is none of theirs."""
-        if not self.by_three or label is None or label.votes is None or emotion not in self.voted:
+        """How many of the set's three raters chose an emotion; None without them, their answer or this class."""
+        classes = self.raters.classes
+        if self.raters.at_least < len(RATERS) or label is None or label.votes is None or emotion not in classes:
             return None
-        return sum(votes for name, votes in zip(self.voted, label.votes, strict=True) if name == emotion)
+        return sum(votes for name, votes in zip(classes, label.votes, strict=True) if name == emotion)
 
 
 def read_annotations(key: str, source: Source) -> Annotations:
@@ -57,14 +66,14 @@ def read_annotations(key: str, source: Source) -> Annotations:
     if source.table:
         table = _table_of(key, source.table)
         records = {name: Label(line.votes, None, None) for name, line in table.lines.items() if line.votes}
-        return Annotations(_renamed(table.voted, source), records, [], key_of=str, by_three=False)
+        return Annotations(Raters(_renamed(table.voted, source)), records, [], key_of=str)
     if source.labels is None:
-        return Annotations((), {}, [])
+        return Annotations(Raters(), {}, [])
     if source.labels.zip is None:
         found = _tree_labels(key, locate(source.path), source.labels.digest)
     else:
         found = _archive_labels(key, locate(source.labels.zip), source.labels.digest)
-    return Annotations(_renamed(VOTED, source), found.labels, found.unreadable)
+    return Annotations(Raters(_renamed(VOTED, source), len(RATERS)), found.labels, found.unreadable)
 
 
 def describer(key: str, source: Source) -> Describe:

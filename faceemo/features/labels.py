@@ -23,6 +23,18 @@ JSON_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 
 
 @dataclass(frozen=True)
+class Raters:
+    """Who said what pictures of a source show.
+
+    classes: those that votes count, a number for each; () where nobody was asked. at_least: how many answered a picture
+    that has votes, at least: those who are not among the votes gave an answer that names no class.
+    """
+
+    classes: tuple[str, ...] = ()
+    at_least: int = 0
+
+
+@dataclass(frozen=True)
 class Label:
     """What is known of a picture.
 

@@ -22,7 +22,7 @@ from faceemo.extraction.sources import Source
 from faceemo.features.annotations import Annotations, describer, read_annotations
 from faceemo.features.baselines import Baselines, Faces, fit_baselines, subtract_baselines
 from faceemo.features.geometry import normalize
-from faceemo.features.labels import RATERS, Label
+from faceemo.features.labels import Label, Raters
 from faceemo.params import NormalizeParams
 from faceemo.paths import FEATURES_FOLDER
 from faceemo.rows import RowsFile, present_rows, rows_or_null
@@ -72,7 +72,7 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
         provenance = {
             b"faceemo.normalize": json.dumps(asdict(settings), sort_keys=True).encode(),
             b"faceemo.extract": json.dumps(open_landmarks(shards[0]).metadata("extract"), sort_keys=True).encode(),
-            b"faceemo.votes": json.dumps(annotations.voted).encode(),
+            b"faceemo.raters": json.dumps(asdict(annotations.raters)).encode(),
         }
         schema = SCHEMA.with_metadata(provenance)
         with (
@@ -190,8 +190,9 @@ def denies(label: Label | None, emotion: str, annotations: Annotations) -> bool:
     """Whether more than half of the raters saw something else; an answer that names no emotion denies nothing."""
     if label is None or label.votes is None:
         return False
-    raters = max(sum(label.votes), len(RATERS) if annotations.by_three else 0)
-    others = sum(votes for name, votes in zip(annotations.voted, label.votes, strict=True) if name != emotion)
+    raters = max(sum(label.votes), annotations.raters.at_least)
+    classes = annotations.raters.classes
+    others = sum(votes for name, votes in zip(classes, label.votes, strict=True) if name != emotion)
     return 2 * others > raters
 
 
@@ -278,9 +279,10 @@ def feature_settings(file: RowsFile) -> dict:
     return {name: file.metadata(name) for name in ("normalize", "extract")}
 
 
-def voted_classes(file: RowsFile) -> tuple[str, ...]:
-    """What the numbers in a features file's `votes` count; () where nobody was asked."""
-    return tuple(file.metadata("votes"))
+def raters_of(file: RowsFile) -> Raters:
+    """Whose answers a features file's `votes` count."""
+    found = file.metadata("raters")
+    return Raters(tuple(found["classes"]), found["at_least"])
 
 
 def mean_face(file: RowsFile) -> np.ndarray:

@@ -22,6 +22,7 @@ from faceemo.extraction.schema import SCHEMA
 from faceemo.extraction.sources import Source, locate
 from faceemo.extraction.worker import CHUNK_PICTURES, Chunk, FileChunk, Reading, batches, read_task
 from faceemo.features.annotations import describer, read_annotations
+from faceemo.features.labels import Raters
 from faceemo.features.normalize import denies
 from faceemo.params import ExtractParams, LabelParams
 from faceemo.training.targets import Targets, make_targets
@@ -35,7 +36,7 @@ class LabelledSource:
     """A source of N pictures.
 
     pictures: they themselves, closed. image, emotion, subject: their names, classes and people, None for nobody known.
-    each: bool [N], whether a picture is taken for a person of its own. votes, voted: what raters saw (see features).
+    each: bool [N], whether a picture is taken for a person of its own. votes, raters: what raters saw (see features).
     denied: bool [N], whether more than half of the raters saw something else than neutral.
     """
 
@@ -46,7 +47,7 @@ class LabelledSource:
     subject: list[str | None]
     each: list[bool]
     votes: list[tuple[int, ...] | None]
-    voted: tuple[str, ...]
+    raters: Raters
     denied: list[bool]
 
     def place(self, index: int) -> str:
@@ -109,7 +110,7 @@ class LabelledPictures:
         several = []
         for one in self.sources:
             votes = pa.chunked_array([pa.array(one.votes, pa.list_(pa.int8()))])
-            several.append(make_targets(one.emotion, votes, one.voted, members, BY_NAME))
+            several.append(make_targets(one.emotion, votes, one.raters, members, BY_NAME))
         return Targets.concatenate(several)
 
     def place(self, index: int) -> str:
@@ -159,7 +160,7 @@ def _labelled(key: str, source: Source, options: OwnOptions) -> LabelledSource:
         subjects,
         [subject == as_person(key, name) for subject, name in zip(subjects, names, strict=True)],
         [None if label is None else label.votes for label in labels],
-        annotations.voted,
+        annotations.raters,
         [denies(label, NEUTRAL, annotations) for label in labels],
     )
 

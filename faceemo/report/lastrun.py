@@ -13,7 +13,8 @@ import yaml
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.extraction.sources import Source, read_sources
-from faceemo.features.normalize import engine_of, feature_settings, open_features, voted_classes
+from faceemo.features.labels import Raters
+from faceemo.features.normalize import engine_of, feature_settings, open_features, raters_of
 from faceemo.params import Params, load_params, parse_section
 from faceemo.paths import EVALUATION_FILE, FEATURES_FOLDER, HISTORY_FILE, LOCK_FILE, MODEL_FILE, PARAMS_FILE
 from faceemo.prediction.predict import EmotionModel
@@ -32,7 +33,7 @@ class LastRun:
     sources: all of data/sources.yaml, also those of emotions that the run leaves out.
     evaluation: evaluation.json. history: a row an epoch.
     md5: of models/emotion.pt, as dvc.lock has it.
-    voted: of each source the emotions that its column `votes` counts, none without a label archive.
+    raters: of each source, whose answers its column `votes` counts.
     extractors: by engine the versions, by library, that made its landmarks; more than one where archives were
         extracted apart.
     dataset: as load_dataset gives it.
@@ -45,7 +46,7 @@ class LastRun:
     history: list[Epoch]
     md5: str
     extractors: dict[str, dict[str, list[str]]]
-    voted: dict[str, tuple[str, ...]]
+    raters: dict[str, Raters]
     dataset: Dataset
     probability: np.ndarray
 
@@ -78,9 +79,9 @@ def read_last_run() -> LastRun:
     probability = _judge_test(model, dataset, files)
     if not _log_loss_matches(evaluation, dataset, probability):
         raise _not_of(EVALUATION_FILE.name, MODEL_FILE.as_posix())
-    voted = {key: voted_classes(file) for key, file in files.items()}
+    raters = {key: raters_of(file) for key, file in files.items()}
     extractors = _extractors([one["extract"] for one in settings.values()])
-    return LastRun(params, sources, evaluation, history, md5, extractors, voted, dataset, probability)
+    return LastRun(params, sources, evaluation, history, md5, extractors, raters, dataset, probability)
 
 
 def _read_evaluation() -> dict:

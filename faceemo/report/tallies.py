@@ -12,7 +12,6 @@ from faceemo.report.lastrun import LastRun
 from faceemo.status import Status
 from faceemo.training.evaluate import UNANIMOUS, group_names, interval_over_people
 from faceemo.training.split import SPLITS
-from faceemo.training.targets import RATERS
 
 FEW_PICTURES = 4  # of a person: too few to tell whom raters dispute
 FEW_PEOPLE = 10  # in a group: too few for a word on it
@@ -157,13 +156,13 @@ def disputed_people(run: LastRun, at_most: int) -> list[Seen]:
 
 
 def _answers(run: LastRun) -> list[dict]:
-    """Source, subject, emotion, votes and the emotion of most of them or None, of each picture with answers."""
+    """Subject, emotion, votes, how many raters and the emotion of most or None, of each picture with answers."""
     rows = _own_rows(run).select(["source", "subject", "emotion", "votes"]).to_pylist()
     found = [row for row in rows if row["votes"] is not None]
     for row in found:
-        most = max(row["votes"])
-        decided = 2 * most > max(sum(row["votes"]), RATERS)
-        row["most"] = run.voted[row["source"]][row["votes"].index(most)] if decided else None
+        asked, most = run.raters[row["source"]], max(row["votes"])
+        row["raters"] = max(sum(row["votes"]), asked.at_least)
+        row["most"] = asked.classes[row["votes"].index(most)] if 2 * most > row["raters"] else None
     return found
 
 
@@ -182,7 +181,7 @@ def _seen(name: str, emotion: str | None, rows: list[dict]) -> Seen:
         name,
         emotion,
         len(rows),
-        sum(max(row["votes"]) >= max(sum(row["votes"]), RATERS) for row in rows),
+        sum(max(row["votes"]) >= row["raters"] > 0 for row in rows),
         sum(row["most"] == row["emotion"] for row in rows),
         sum(row["most"] is None for row in rows),
         others.most_common(),

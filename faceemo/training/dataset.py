@@ -11,7 +11,7 @@ import pyarrow as pa
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.extraction.people import as_person
-from faceemo.features.normalize import engine_of, feature_settings, mean_face, open_features, voted_classes
+from faceemo.features.normalize import engine_of, feature_settings, mean_face, open_features, raters_of
 from faceemo.params import LabelParams, SplitParams
 from faceemo.rows import RowsFile, present_rows
 from faceemo.status import Status
@@ -123,7 +123,7 @@ def describe_faces(
         table = file.read(DESCRIPTION)
         table = table.append_column("source", pa.repeat(file.path.stem, len(table)))
         table = table.append_column("row", pa.array(np.arange(len(table))))
-        found = make_targets(table["emotion"].to_pylist(), table["votes"], voted_classes(file), classes, labels)
+        found = make_targets(table["emotion"].to_pylist(), table["votes"], raters_of(file), classes, labels)
         ok = np.array(table["status"].to_pylist(), object) == Status.OK
         chosen = (found.archive >= 0) | (ok & (found.judged | (found.weight > 0)))
         tables.append(table.filter(pa.array(chosen)))

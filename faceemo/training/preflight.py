@@ -156,12 +156,12 @@ def _add_rated(found: _Found, key: str, source: Source, params: Params, pictures
         found.judged |= everything
         return
     annotations = read_annotations(key, source)
-    if not annotations.voted:
+    if not annotations.raters.classes:
         return
     labels = annotations.find(rows["image"].to_pylist())
     votes = pa.chunked_array([pa.array([label and label.votes for label in labels], pa.list_(pa.int8()))])
     emotions, subjects = rows["emotion"].to_pylist(), rows["subject"].to_pylist()
-    targets = make_targets(emotions, votes, annotations.voted, params.emotions, params.labels)
+    targets = make_targets(emotions, votes, annotations.raters, params.emotions, params.labels)
     splits = split_of_rows(subjects, rows["folder"].to_pylist(), params.split)
     based = np.array([_has_baseline(*one, params, pictures) for one in zip(subjects, emotions, strict=True)], bool)
     names = list(params.emotions)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from faceemo.features.labels import Raters
 from faceemo.params import LabelParams
 from faceemo.rows import present_rows
 
-RATERS = 3  # of the set; an answer that names no class is not among the votes
 NONE, OUTSIDE = -1, -2  # in place of a class: there is none; it is one that was not chosen
 
 
@@ -63,20 +63,20 @@ class Targets:
 def make_targets(
     emotions: Sequence[str | None],
     votes: pa.ChunkedArray,
-    voted: tuple[str, ...],
+    raters: Raters,
     classes: Mapping[str, tuple[str, ...]],
     settings: LabelParams,
 ) -> Targets:
     """The targets of one source's pictures.
 
-    emotions: of the archive, a picture each. votes: list<int8>, how many raters chose each of the emotions `voted`,
-    which is empty for a source without label archive. classes: the members of each class, by its name.
+    emotions: of the archive, a picture each. votes: list<int8>, how many raters chose each of raters.classes.
+    classes: the members of each class, by its name.
     """
     class_of = {member: number for number, members in enumerate(classes.values()) for member in members}
     archive = np.array([NONE if name is None else class_of.get(name, NONE) for name in emotions], np.int64)
-    seen = _count(votes, voted, class_of, len(classes))
+    seen = _count(votes, raters, class_of, len(classes))
     majority = seen.majority()
-    if settings.target == "archive" or not voted:
+    if settings.target == "archive" or not raters.classes:
         learnt = valid = archive
         weight, shares = (learnt >= 0).astype(np.float32), np.eye(len(classes), dtype=np.float32)[learnt]
     elif settings.target == "majority":
@@ -93,7 +93,7 @@ def make_targets(
         weight,
         (weight > 0) & (seen.support(learnt) >= settings.min_agreement),
         shares if settings.target == "votes" else None,
-        np.full(len(archive), bool(voted)),
+        np.full(len(archive), bool(raters.classes)),
         seen.raters,
         seen.chosen,
     )
@@ -116,7 +116,7 @@ class RaterPairs:
 def pair_raters(targets: Targets, faces: np.ndarray) -> RaterPairs:
     """The pairs of the faces in a mask [N] that are judged whatever is learnt.
 
-    A rater who is not among the votes, of RATERS at least, has answered something that is no class.
+    A rater who is not among the votes has answered something that is no class.
     """
     rated = np.flatnonzero(faces & targets.judged & (targets.raters > 0))
     votes, raters = targets.votes[rated], targets.raters[rated]
@@ -170,7 +170,8 @@ class _Votes:
         return np.where(learnt >= 0, own, self.chosen.max(axis=1))
 
 
-def _count(votes: pa.ChunkedArray, voted: tuple[str, ...], class_of: Mapping[str, int], classes: int) -> _Votes:
+def _count(votes: pa.ChunkedArray, raters: Raters, class_of: Mapping[str, int], classes: int) -> _Votes:
+    voted = raters.classes
     every = np.zeros((len(votes), len(voted)), np.int16)
     rated = votes.is_valid().to_numpy() if voted else np.zeros(len(votes), bool)
     if voted:
@@ -183,4 +184,4 @@ def _count(votes: pa.ChunkedArray, voted: tuple[str, ...], class_of: Mapping[str
         else:
             np.maximum(outside, column, out=outside)
     cast = every.sum(axis=1, dtype=np.int16)
-    return _Votes(chosen, cast, outside, np.where(rated, np.maximum(cast, RATERS), 0).astype(np.int16))
+    return _Votes(chosen, cast, outside, np.where(rated, np.maximum(cast, raters.at_least), 0).astype(np.int16))

@@ -70,7 +70,7 @@ def measure_load(faces):
 
     metadata = {
         name: json.dumps([0.0] * COORDINATES) for name in ("faceemo.face", "faceemo.normalize", "faceemo.extract")
-    } | {"faceemo.votes": json.dumps(VOTED)}
+    } | {"faceemo.raters": json.dumps({"classes": VOTED, "at_least": 3})}
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for emotion in ("neutral", "anxious"):

@@ -35,6 +35,7 @@ from faceemo.emotions import NEUTRAL
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.features.baselines import Faces, fit_baselines, subtract_baselines
 from faceemo.features.geometry import normalize
+from faceemo.features.labels import Raters
 from faceemo.params import NormalizeParams, Params, load_params
 from faceemo.rows import present_rows
 from faceemo.training.dataset import Dataset
@@ -162,7 +163,7 @@ def answer(
 def make_dataset(table: pa.Table, classes: np.ndarray, params: Params) -> Dataset:
     no_votes = pa.chunked_array([pa.nulls(len(table), pa.list_(pa.int8()))])
     targets = make_targets(
-        table["emotion"].to_pylist(), no_votes, (), {name: (name,) for name in classes}, params.labels
+        table["emotion"].to_pylist(), no_votes, Raters(), {name: (name,) for name in classes}, params.labels
     )
     return Dataset(
         tuple(classes),

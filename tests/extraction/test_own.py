@@ -397,6 +397,12 @@ def test_correcting_or_sorting_a_table_leaves_the_digest_of_its_pictures(add, ta
     assert scan_one("moved/faces.csv").source.digest == before.digest
 
 
+def test_a_path_too_long_for_any_disk_is_a_picture_that_cannot_be_read(add, table, project):
+    add("1.jpg")
+    one = scan_one(table(f"path,emotion\n1.jpg,happy\n{'x' * 5000}.jpg,sad\n{'y' * 5000}.zip/1.jpg,sad\n"))
+    assert len(one.pictures) == 3 and len(one.unread) == 2
+
+
 def test_a_picture_that_a_table_names_and_is_missing_is_kept_with_its_reason(add, table, make_zip, project):
     add("1.jpg")
     make_zip("a.zip", ("2.jpg", b"2"))

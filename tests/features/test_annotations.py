@@ -11,7 +11,7 @@ from faceemo.extraction.own import OwnOptions
 from faceemo.extraction.scan import scan
 from faceemo.extraction.schema import SCHEMA
 from faceemo.features.annotations import describer, read_annotations
-from faceemo.features.labels import VOTED
+from faceemo.features.labels import VOTED, Raters
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_a_table_gives_words_people_and_votes():
         {"emotion": "tired", "subject": "lee", "sex": "male", "age": 8, "folder": "training"},
     ]
     annotations = read_annotations("faces", source)
-    assert annotations.voted == ("happy", "tired")
+    assert annotations.raters == Raters(("happy", "tired"), at_least=0)
     first, second, third = annotations.find(["1.jpg", "2.jpg", "3.jpg"])
     assert (first.votes, second, third.votes) == ((4, 1), None, (0, 0))
     assert annotations.agreement(first, "happy") is None  # four of nobody knows how many
@@ -110,7 +110,7 @@ def test_label_json_beside_the_pictures_is_joined_and_renamed_with_them():
     Path("set/label/a.json").write_text(f"[{', '.join(records)}]", encoding="utf-8")
     source = scan([Path("set")], options=OwnOptions(rename={"hurt": "sad"})).sources["set"]
     annotations = read_annotations("set", source)
-    assert annotations.voted == tuple("sad" if name == "hurt" else name for name in VOTED)
+    assert annotations.raters.classes == tuple("sad" if name == "hurt" else name for name in VOTED)
     (label,) = annotations.find(["상처/2.jpg"])
     assert annotations.agreement(label, "sad") == 2
     Path("set/label/a.json").write_text("[]", encoding="utf-8")

@@ -15,7 +15,7 @@ from faceemo.extraction.archive import Archive
 from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.schema import SCHEMA as LANDMARK_SCHEMA
 from faceemo.extraction.sources import Labels, Source
-from faceemo.features.normalize import feature_settings, mean_face, normalize_sources, open_features, voted_classes
+from faceemo.features.normalize import feature_settings, mean_face, normalize_sources, open_features, raters_of
 from faceemo.rows import RowsFile, rows_or_null
 
 EXTRACT = {"max_faces": 1, "format": FORMAT}
@@ -85,7 +85,7 @@ def test_rows_keep_their_order_and_failed_pictures_keep_theirs_without_features(
     assert set(table["folder"].to_pylist()) == {"validation"}
     for name in ("agreement", "votes", "professional", "box"):
         assert table[name].to_pylist() == [None] * 6
-    assert voted_classes(features_of(project, "neutral-training-01")) == ()
+    assert raters_of(features_of(project, "neutral-training-01")).classes == ()
     for number, status in enumerate(statuses):
         vector, *angles = (table[name][number].as_py() for name in ("features", "yaw", "pitch", "roll"))
         if status == "ok":
@@ -280,7 +280,7 @@ def test_labels_fill_the_columns_of_their_own_pictures(project, capsys):
     assert table["agreement"].to_pylist() == [3, 2, None]
     assert table["votes"].to_pylist() == [[0, 0, 0, 0, 0, 0, 3], [0, 0, 0, 0, 0, 1, 2], None]
     assert table["professional"].to_pylist() == [True, True, None]
-    assert voted_classes(features_of(project, "neutral-training-01"))[-2:] == ("sad", "neutral")
+    assert raters_of(features_of(project, "neutral-training-01")).classes[-2:] == ("sad", "neutral")
     assert table["box"].to_pylist() == [[41, 20, 300, 400], [11, 20, 300, 400], None]
     assert "2 joined, 1 pictures without one, 1 of no picture" in capsys.readouterr().out
 

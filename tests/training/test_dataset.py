@@ -46,7 +46,7 @@ def write_features(folder: Path, key: str, rows: list[dict], face: float = 0.0, 
     folder.mkdir(parents=True, exist_ok=True)
     metadata = {f"faceemo.{name}": json.dumps(value) for name, value in SETTINGS.items()}
     metadata["faceemo.face"] = json.dumps([face] * 1434)
-    metadata["faceemo.votes"] = json.dumps(voted)
+    metadata["faceemo.raters"] = json.dumps({"classes": voted, "at_least": 3 if voted else 0})
     nothing = [None] * len(rows)
     columns = {
         **dict.fromkeys(SCHEMA.names, nothing),

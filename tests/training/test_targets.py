@@ -1,12 +1,13 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from made_targets import ARCHIVE, single, targets_of
 
-from faceemo.features.labels import VOTED
+from faceemo.features.labels import VOTED, Raters
 from faceemo.params import LabelParams
-from faceemo.training.targets import NONE, OUTSIDE, Targets, pair_raters
+from faceemo.training.targets import NONE, OUTSIDE, Targets, make_targets, pair_raters
 
 TWO = single("neutral", "anxious")
 NEUTRAL, ANXIOUS = 0, 1
@@ -159,3 +160,14 @@ def test_each_rater_is_compared_with_the_two_others_where_they_agree():
 
 def test_raters_are_compared_on_pictures_of_archives_that_were_not_chosen_too():
     assert pairs_of({"anxious": 3}, {"happy": 3}, archive="happy") == [(0, ANXIOUS, ANXIOUS)] * 3
+
+
+def test_one_or_two_raters_of_ones_own_pictures_are_no_three():
+    votes = pa.chunked_array([pa.array([[1, 0], [0, 2], [1, 1], [0, 0]], pa.list_(pa.int8()))])
+    raters = Raters(tuple(TWO))
+    found = make_targets(["neutral"] * 4, votes, raters, TWO, MAJORITY)
+    assert found.raters.tolist() == [1, 2, 2, 0]
+    assert found.majority.tolist() == [NEUTRAL, ANXIOUS, NONE, NONE]
+    pairs = pair_raters(found, np.ones(4, bool))
+    answers = sorted(zip(pairs.face, pairs.answer, strict=True))
+    assert answers == [(1, ANXIOUS), (1, ANXIOUS), (2, NEUTRAL), (2, ANXIOUS)]
