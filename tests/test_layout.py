@@ -12,7 +12,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("extraction", "features", "training", "prediction", "server", "report")  # in the order of the flow
 APART = {("server", "report"), ("report", "server")}
-GROUND = ("params", "plainyaml", "paths", "console", "emotions", "errors", "durable", "outputs", "rows", "status")
+GROUND = (
+    "arguments",
+    "params",
+    "plainyaml",
+    "paths",
+    "console",
+    "emotions",
+    "errors",
+    "durable",
+    "outputs",
+    "rows",
+    "status",
+)
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
