@@ -18,12 +18,11 @@ from faceemo.extraction.facemesh import COORDINATES
 from faceemo.params import Params, TrainParams
 from faceemo.training.dataset import Dataset
 from faceemo.training.devices import batch_sizes, find_devices
-from faceemo.training.mirror import Mirror
 from faceemo.training.model import NETWORKS, TrainedModel, save_model
 from faceemo.training.seen import hash_people, salt_of
 from faceemo.training.standardize import fit_standardization, standardize
-from faceemo.training.targets import Targets
-from faceemo.training.whiten import Whitening, fit_whitening
+from faceemo.training.tensors import TrainingTensors, make_tensors
+from faceemo.training.whiten import Whitening, make_whitening
 
 EVALUATION_ROWS = 8192
 
@@ -59,27 +58,6 @@ class Training:
     inputs: np.ndarray
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """What epochs work on, as tensors on the device of the network.
-
-    x: float32 [M, inputs], the faces to learn from and those to choose the epoch by, as the network takes them while it
-    learns. y: int64 [M] or float32 [M, classes], what loss_of compares their logits with.
-    learnt: int64 [M], the class that a prediction is compared with, below 0 for none.
-    rows: int64, which of x are learnt from; valid_rows: which choose the epoch, with valid_y, their classes.
-    mirror: turns a batch of x into the mirrored faces; None: no face is mirrored.
-    """
-
-    x: torch.Tensor
-    y: torch.Tensor
-    learnt: torch.Tensor
-    rows: torch.Tensor
-    valid_rows: torch.Tensor
-    valid_y: torch.Tensor
-    loss_of: nn.Module
-    mirror: Callable[[torch.Tensor], torch.Tensor] | None
-
-
 def train(
     dataset: Dataset,
     features: np.ndarray,
@@ -96,40 +74,18 @@ def train(
     """
     torch.manual_seed(params.seed)
     devices = find_devices()
-    neutral = mean_neutral_face(dataset, features)
-    mean, std = np.zeros(COORDINATES, np.float32), np.ones(COORDINATES, np.float32)
-    if params.train.standardize:
-        mean, std = fit_standardization(features, dataset.train, params.train.mirror)
-        standardize(features, mean, std)
-    whitening = make_whitening(dataset, features, params.train)
-    lessons = _make_lessons(dataset, features, whitening, params.train, devices[0])
-    name = params.train.network or ("mlp" if whitening is None else "mlp_dropout")
-    network = NETWORKS[name](len(dataset.classes), lessons.x.shape[1]).to(devices[0])
-
-    so_far = _SoFar()
+    prepared = _prepare(dataset, features, params.train)
+    tensors = make_tensors(dataset, features, prepared.whitening, params.train, devices[0])
+    name = params.train.network or ("mlp" if prepared.whitening is None else "mlp_dropout")
+    so_far = _SoFar(NETWORKS[name](len(dataset.classes), tensors.x.shape[1]).to(devices[0]))
+    interrupted = False
     try:
-        _learn(network, lessons, params, devices, so_far, after_epoch)
-        interrupted = False
+        _learn(so_far, tensors, params, devices, after_epoch)
     except KeyboardInterrupt:
         if not so_far.kept:
             raise Interrupted("no epoch was finished") from None
         interrupted = True
-
-    weights = {name: value.cpu() for name, value in so_far.weights.items()}
-    weights = weights if whitening is None else whitening.fold(weights)
-    seen = set(dataset.column("subject")[np.union1d(dataset.train, dataset.valid)]) - {None}
-    model = TrainedModel(
-        name,
-        dataset.classes,
-        state_dict=weights,
-        mean=torch.from_numpy(mean),
-        std=torch.from_numpy(std),
-        temperature=1.0,
-        settings={**dataset.settings, "emotions": {name: list(own) for name, own in params.emotions.items()}},
-        neutral=neutral,
-        salt=salt_of(weights),
-        people=hash_people(seen, salt_of(weights)),
-    )
+    model = _trained_model(name, so_far.weights, prepared, dataset, params)
     if interrupted:
         if interrupted_path is None:
             raise Interrupted
@@ -144,10 +100,55 @@ def train(
     return Training(model, history, kept, logits, inputs=features)
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """How features became the inputs of a network: (feature - mean) / std, then whitened if asked.
+
+    neutral: as in TrainedModel.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    whitening: Whitening | None
+    neutral: torch.Tensor | None
+
+
+def _prepare(dataset: Dataset, features: np.ndarray, settings: TrainParams) -> _Prepared:
+    """Fit the preparation on the faces to learn from, and standardise all features [N, 1434] in place if asked."""
+    neutral = mean_neutral_face(dataset, features)
+    mean, std = np.zeros(COORDINATES, np.float32), np.ones(COORDINATES, np.float32)
+    if settings.standardize:
+        mean, std = fit_standardization(features, dataset.train, settings.mirror)
+        standardize(features, mean, std)
+    return _Prepared(mean, std, make_whitening(dataset, features, settings), neutral)
+
+
+def _trained_model(
+    network: str, weights: dict[str, torch.Tensor], prepared: _Prepared, dataset: Dataset, params: Params
+) -> TrainedModel:
+    weights = {name: value.cpu() for name, value in weights.items()}
+    if prepared.whitening is not None:
+        weights = prepared.whitening.fold(weights)
+    seen = set(dataset.column("subject")[np.union1d(dataset.train, dataset.valid)]) - {None}
+    return TrainedModel(
+        network,
+        dataset.classes,
+        state_dict=weights,
+        mean=torch.from_numpy(prepared.mean),
+        std=torch.from_numpy(prepared.std),
+        temperature=1.0,
+        settings={**dataset.settings, "emotions": {name: list(own) for name, own in params.emotions.items()}},
+        neutral=prepared.neutral,
+        salt=salt_of(weights),
+        people=hash_people(seen, salt_of(weights)),
+    )
+
+
 @dataclass
 class _SoFar:
-    """The epochs of a training that may be interrupted; the one that is kept, 0 before the first, and its weights."""
+    """A network while it learns: its epochs, and the number and weights of the one that is kept; 0 before the first."""
 
+    network: nn.Module
     history: list[Epoch] = field(default_factory=list)
     kept: int = 0
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -157,33 +158,32 @@ class _SoFar:
         """The first epoch with the best score."""
         return max(self.history, key=lambda epoch: epoch.score).epoch
 
-    def keep(self, network: nn.Module) -> None:
-        self.kept, self.weights = self.history[-1].epoch, copy.deepcopy(network.state_dict())
+    def keep(self) -> None:
+        """Keep the last epoch."""
+        self.kept, self.weights = self.history[-1].epoch, copy.deepcopy(self.network.state_dict())
 
 
 def _learn(
-    network: nn.Module,
-    lessons: Lessons,
+    so_far: _SoFar,
+    tensors: TrainingTensors,
     params: Params,
     devices: list[torch.device],
-    so_far: _SoFar,
     after_epoch: Callable[[list[Epoch]], None],
 ) -> None:
-    parallel = nn.DataParallel(network, devices) if len(devices) > 1 else network
-    sizes = batch_sizes(len(lessons.rows), params.batch_size, len(devices))
-    optimizer, schedule = make_optimizer(network, params, len(sizes) * params.epochs)
+    network = nn.DataParallel(so_far.network, devices) if len(devices) > 1 else so_far.network
+    sizes = batch_sizes(len(tensors.rows), params.batch_size, len(devices))
+    optimizer, scheduler = make_optimizer(network, params, len(sizes) * params.epochs)
     with progress(params.epochs, "train", "epochs") as advance:
         for number in range(1, params.epochs + 1):
-            loss, accuracy = run_epoch(parallel, lessons, sizes, optimizer, schedule)
-            epoch = _measured(
-                number, loss, accuracy, predict_logits(parallel, lessons.x, lessons.valid_rows), lessons.valid_y
-            )
+            loss, accuracy = run_epoch(network, tensors, sizes, optimizer, scheduler)
+            logits = predict_logits(network, tensors.x, tensors.valid_rows)
+            epoch = _measured(number, loss, accuracy, logits, tensors.valid_y)
             so_far.history.append(epoch)
             after_epoch(so_far.history)
             if not math.isfinite(loss + epoch.valid_loss):
                 raise _diverged(number, params.lr)
             if so_far.peak == number or not params.train.best_epoch:
-                so_far.keep(network)
+                so_far.keep()
             advance(1, loss=f"{loss:.3f}", valid_macro_f1=f"{epoch.valid_macro_f1:.3f}")
             if params.train.patience is not None and number - so_far.peak >= params.train.patience:
                 break
@@ -205,60 +205,6 @@ def mean_neutral_face(dataset: Dataset, features: np.ndarray) -> torch.Tensor | 
     return torch.from_numpy(faces.mean(axis=0)) if len(faces) else None
 
 
-def make_whitening(dataset: Dataset, features: np.ndarray, settings: TrainParams) -> Whitening | None:
-    """The whitening of standardised features that settings.whiten asks for; None without, and for changes of a person.
-
-    Half as many components as there are faces to learn from are the most that it takes.
-    """
-    if settings.whiten is None:
-        return None
-    if dataset.settings.get("normalize", {}).get("baseline", "none") != "none":
-        print("train.whiten is for models without baseline: not used", flush=True)
-        return None
-    components = min(settings.whiten, len(dataset.train) // 2)
-    if components < settings.whiten:
-        print(
-            f"train.whiten: {components} components, not {settings.whiten}: there are {len(dataset.train)} faces to "
-            "learn from",
-            flush=True,
-        )
-    return fit_whitening(features, dataset.train, dataset.targets.learnt, components, settings.mirror)
-
-
-def _make_lessons(
-    dataset: Dataset,
-    features: np.ndarray,
-    whitening: Whitening | None,
-    settings: TrainParams,
-    device: torch.device,
-) -> Lessons:
-    """features: standardised, float32 [N, 1434]."""
-    indices, valid, targets = dataset.train, dataset.valid, dataset.targets
-    faces = np.arange(len(features))
-    if whitening is not None:  # only for these: the others wait for the folded network
-        faces = np.union1d(indices, valid)
-        features = whitening.transform(features, faces)
-    y, loss_of = make_loss(targets, indices, settings)
-    return Lessons(
-        x=torch.from_numpy(features).to(device),
-        y=y[faces].to(device),
-        learnt=torch.from_numpy(targets.learnt[faces]).to(device),
-        rows=torch.from_numpy(np.searchsorted(faces, indices)).to(device),
-        valid_rows=torch.from_numpy(np.searchsorted(faces, valid)).to(device),
-        valid_y=torch.from_numpy(targets.valid[valid]).to(device),
-        loss_of=loss_of.to(device),
-        mirror=make_mirror(whitening, device) if settings.mirror else None,
-    )
-
-
-def make_mirror(whitening: Whitening | None, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What turns a batch of the network's inputs into those of the mirrored faces."""
-    if whitening is None:
-        return Mirror(device)
-    mirror = torch.from_numpy(whitening.mirror).float().to(device)
-    return lambda components: components @ mirror
-
-
 @torch.no_grad()
 def predict_logits(network: nn.Module, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Logits [rows, classes] of these rows of the network's inputs x [N, inputs], with dropout off."""
@@ -269,52 +215,34 @@ def predict_logits(network: nn.Module, x: torch.Tensor, rows: torch.Tensor) -> t
 
 def run_epoch(
     network: nn.Module,
-    lessons: Lessons,
+    tensors: TrainingTensors,
     sizes: list[int],
     optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
 ) -> tuple[float, float]:
     """One pass over the faces to learn from, in random order, in batches of these sizes: mean loss and accuracy."""
     network.train()
-    x, rows = lessons.x, lessons.rows
+    x, rows = tensors.x, tensors.rows
     order = rows[torch.randperm(len(rows)).to(rows.device)]
     loss_sum = torch.zeros((), device=x.device)
     hits = torch.zeros((), device=x.device, dtype=torch.long)
     compared = torch.zeros((), device=x.device, dtype=torch.long)
     for batch in order[: sum(sizes)].split(sizes):
-        features, target = x.index_select(0, batch), lessons.y.index_select(0, batch)
-        if lessons.mirror is not None:  # the order is random, so the first half is a random half
+        features, target = x.index_select(0, batch), tensors.y.index_select(0, batch)
+        if tensors.mirror is not None:  # the order is random, so the first half is a random half
             half = len(batch) // 2
-            features[:half] = lessons.mirror(features[:half])
+            features[:half] = tensors.mirror(features[:half])
         logits = network(features)
-        loss = lessons.loss_of(logits, target)
+        loss = tensors.criterion(logits, target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        schedule.step()
+        scheduler.step()
         loss_sum += loss.detach() * len(batch)
-        truth = lessons.learnt.index_select(0, batch)
+        truth = tensors.learnt.index_select(0, batch)
         hits += (logits.detach().argmax(1) == truth).sum()
         compared += (truth >= 0).sum()
     return loss_sum.item() / sum(sizes), hits.item() / max(compared.item(), 1)
-
-
-def make_loss(targets: Targets, indices: np.ndarray, settings: TrainParams) -> tuple[torch.Tensor, nn.Module]:
-    """The target of every face, int64 [N] or float32 [N, classes], and the loss of logits against it.
-
-    indices: the faces to learn from. Shares of votes are smoothed and weighted here, as CrossEntropyLoss itself does
-    with a class, so that their sum is a picture's weight, 1 on average.
-    """
-    classes, smoothing = targets.votes.shape[1], settings.label_smoothing
-    if targets.shares is None:
-        counts = np.bincount(targets.learnt[indices], minlength=classes)
-        weights = _class_weights(counts) if settings.class_weights else None
-        return torch.from_numpy(targets.learnt), nn.CrossEntropyLoss(weights, label_smoothing=smoothing)
-    weight = targets.weight[:, None] / targets.weight[indices].mean()
-    y = torch.from_numpy((targets.shares * (1 - smoothing) + smoothing / classes) * weight)
-    if settings.class_weights:  # by votes: of a class that is seldom the most voted one there may be many
-        y *= _class_weights((targets.shares * weight)[indices].sum(axis=0))
-    return y, nn.CrossEntropyLoss()
 
 
 def make_optimizer(
@@ -327,17 +255,6 @@ def make_optimizer(
     if params.train.schedule == "cosine":
         return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-
-
-def _class_weights(counts: np.ndarray) -> torch.Tensor:
-    """Inverse to how often each class occurs, 1 on average over the pictures or votes counted; 0 for an absent class.
-
-    A fold may leave a class of few people without any to train on.
-    """
-    present = counts > 0
-    weights = np.zeros(len(counts), np.float32)
-    weights[present] = counts.sum() / (present.sum() * counts[present])
-    return torch.from_numpy(weights)
 
 
 def _measured(number: int, loss: float, accuracy: float, logits: torch.Tensor, target: torch.Tensor) -> Epoch:

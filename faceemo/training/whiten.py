@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from scipy.linalg import eigh
 
+from faceemo.params import TrainParams
+from faceemo.training.dataset import Dataset
 from faceemo.training.mirror import mirrored_features
 
 BLOCK_ROWS = 2048  # in float64 at once
@@ -41,6 +43,26 @@ class Whitening:
         bias = state_dict["0.bias"].double().numpy() - weight @ self.center
         folded = {"0.weight": torch.from_numpy(weight).float(), "0.bias": torch.from_numpy(bias).float()}
         return {**state_dict, **folded}
+
+
+def make_whitening(dataset: Dataset, features: np.ndarray, settings: TrainParams) -> Whitening | None:
+    """The whitening of standardised features that settings.whiten asks for; None without, and for changes of a person.
+
+    Half as many components as there are faces to learn from are the most that it takes.
+    """
+    if settings.whiten is None:
+        return None
+    if dataset.settings.get("normalize", {}).get("baseline", "none") != "none":
+        print("train.whiten is for models without baseline: not used", flush=True)
+        return None
+    components = min(settings.whiten, len(dataset.train) // 2)
+    if components < settings.whiten:
+        print(
+            f"train.whiten: {components} components, not {settings.whiten}: there are {len(dataset.train)} faces to "
+            "learn from",
+            flush=True,
+        )
+    return fit_whitening(features, dataset.train, dataset.targets.learnt, components, settings.mirror)
 
 
 def fit_whitening(

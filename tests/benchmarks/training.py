@@ -25,7 +25,8 @@ from faceemo.extraction.facemesh import COORDINATES
 from faceemo.params import load_params
 from faceemo.training.devices import batch_sizes, describe_devices, find_devices
 from faceemo.training.model import mlp
-from faceemo.training.train import Lessons, make_optimizer, run_epoch
+from faceemo.training.tensors import TrainingTensors
+from faceemo.training.train import make_optimizer, run_epoch
 
 ROUNDS = 3
 CLASSES = 2
@@ -57,7 +58,7 @@ def main():
     x_device, y_device, rows = x.to(device), y.to(device), torch.arange(args.rows, device=device)
     sizes = batch_sizes(args.rows, args.batch_size, 1)
     loss_of = nn.CrossEntropyLoss()
-    lessons = Lessons(x_device, y_device, y_device, rows, rows[:0], y_device[:0], loss_of, mirror=None)
+    tensors = TrainingTensors(x_device, y_device, y_device, rows, rows[:0], y_device[:0], loss_of, mirror=None)
 
     def fresh():
         network = mlp(CLASSES).to(device).train()
@@ -65,7 +66,7 @@ def main():
 
     def faceemo():
         network, optimizer, schedule = fresh()
-        return lambda: run_epoch(network, lessons, sizes, optimizer, schedule)
+        return lambda: run_epoch(network, tensors, sizes, optimizer, schedule)
 
     def step(network, optimizer, features, target):
         logits = network(features)

@@ -24,7 +24,8 @@ from faceemo.training.mirror import mirrored_features
 from faceemo.training.model import load_model, mlp, save_model
 from faceemo.training.standardize import fit_standardization, standardize
 from faceemo.training.targets import Targets
-from faceemo.training.train import Lessons, Training, make_loss, make_optimizer, run_epoch, train
+from faceemo.training.tensors import TrainingTensors, class_weights, make_loss
+from faceemo.training.train import Training, make_optimizer, run_epoch, train
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 PLAIN = {
@@ -224,7 +225,8 @@ def test_the_model_holds_what_its_logits_were_made_with(tmp_path):
         logits = model.build()((torch.from_numpy(features) - model.mean) / model.std)
     np.testing.assert_allclose(logits, training.logits, atol=1e-4)
     assert training.logits.shape == (80, 2)
-    assert (model.network, model.classes, model.settings) == ("mlp", data.classes, data.settings)
+    assert (model.network, model.classes) == ("mlp", data.classes)
+    assert model.settings == {**data.settings, "emotions": {name: [name] for name in data.classes}}
     assert not any(name.startswith("module.") for name in model.state_dict)
 
 
@@ -278,28 +280,28 @@ def test_a_feature_that_never_changes_stays_finite():
     assert np.abs(features).max() < 1
 
 
-def loss_of_rows(answers: list[list[int] | None], logits: torch.Tensor, target: str, **options) -> float:
+def criterion_rows(answers: list[list[int] | None], logits: torch.Tensor, target: str, **options) -> float:
     """The training loss of faces whose raters chose neutral and anxious, of logits [N, 2]."""
     classes = ("neutral", "anxious")
     labels = LabelParams(target, min_agreement=0)
     targets = targets_of(["neutral"] * len(answers), single(*classes), answers, (*classes, "sad"), labels)
-    y, loss_of = make_loss(targets, np.flatnonzero(targets.trained), params(**options).train)
+    y, criterion = make_loss(targets, np.flatnonzero(targets.trained), params(**options).train)
     rows = torch.from_numpy(np.flatnonzero(targets.trained))
-    return loss_of(logits[rows], y[rows]).item()
+    return criterion(logits[rows], y[rows]).item()
 
 
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}, {"label_smoothing": 0.2, "class_weights": True}])
 def test_unanimous_votes_cost_what_a_class_costs(options):
     answers = [[3, 0, 0], [0, 3, 0], [3, 0, 0], [0, 0, 3], None]
     logits = torch.tensor([[2.0, 0.0], [1.0, 0.5], [0.0, 1.0], [5.0, 0.0], [5.0, 0.0]])
-    votes, majority = (loss_of_rows(answers, logits, target, **options) for target in ("votes", "majority"))
+    votes, majority = (criterion_rows(answers, logits, target, **options) for target in ("votes", "majority"))
     assert votes == pytest.approx(majority, rel=1e-5)
 
 
 def test_a_picture_counts_by_the_share_of_its_votes_for_the_chosen_classes():
     logits = torch.tensor([[2.0, 0.0], [1.0, 0.5]])
     first, second = (-torch.log_softmax(logits, dim=1)).tolist()
-    found = loss_of_rows([[2, 1, 0], [1, 0, 2]], logits, "votes")
+    found = criterion_rows([[2, 1, 0], [1, 0, 2]], logits, "votes")
     assert found == pytest.approx((2 / 3 * first[0] + 1 / 3 * first[1] + second[0] / 3) / (4 / 3))
 
 
@@ -408,12 +410,12 @@ def test_the_rate_has_fallen_by_its_share_after_each_epoch_and_to_nothing_at_the
     (data, features), chosen = separable(), params(lr=0.01, epochs=2, schedule="cosine")
     x, y = torch.from_numpy(features), torch.from_numpy(data.targets.learnt)
     rows = torch.arange(len(x))
-    lessons = Lessons(x, y, y, rows, rows[:0], y[:0], nn.CrossEntropyLoss(), mirror=None)
+    tensors = TrainingTensors(x, y, y, rows, rows[:0], y[:0], nn.CrossEntropyLoss(), mirror=None)
     network, sizes = mlp(2), batch_sizes(len(x), 16, 1)
     optimizer, schedule = make_optimizer(network, chosen, len(sizes) * chosen.epochs)
     rates = []
     for _ in range(chosen.epochs):
-        run_epoch(network, lessons, sizes, optimizer, schedule)
+        run_epoch(network, tensors, sizes, optimizer, schedule)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.005, 0.0], abs=1e-9)
 
@@ -433,7 +435,7 @@ def test_the_optimizer_is_the_asked_one(name, kind):
 
 
 def test_class_weights_are_inverse_to_how_often_a_class_comes():
-    weights = faceemo.training.train._class_weights(np.array([60, 30, 10]))
+    weights = class_weights(np.array([60, 30, 10]))
     assert weights[1] / weights[0] == pytest.approx(2)
     assert weights[2] / weights[0] == pytest.approx(6)
     assert (60 * weights[0] + 30 * weights[1] + 10 * weights[2]).item() == pytest.approx(100)
