@@ -51,7 +51,7 @@ def check_apart(out: Path, read: Iterable[Path]) -> None:
         return
     for path in read:
         if path.exists() and path.samefile(out):
-            raise FaceemoError(f"--out {out}: this file is read, and would be replaced; name another")
+            raise FaceemoError(f"--out {out}: this is an input and would be replaced; name another")
 
 
 def said_to(out: Path) -> TextIO:

@@ -432,10 +432,13 @@ class TestPredict:
             (["사진", "--model", "other.pt"], "other.pt: no such model; train one with 'dvc repro'"),
             (["사진", "--model", "사진/cut.jpg"], "cut.jpg: not a faceemo model"),
             (["사진/cut.jpg"], "no face to judge: 1 decode_error; the first is"),
-            (["사진/가.jpg", "--format", "csv", "--out", "./사진/가.jpg"], "this file is read, and would be replaced"),
-            (["사진", "--format", "csv", "--out", "models/emotion.pt"], "this file is read, and would be replaced"),
+            (["사진/가.jpg", "--format", "csv", "--out", "./사진/가.jpg"], "this is an input and would be replaced"),
+            (["사진", "--format", "csv", "--out", "models/emotion.pt"], "this is an input and would be replaced"),
             (["사진", "--format", "parquet"], "name a file with --out"),
-            (["사진", "--out", "결과.xlsx"], "--out 결과.xlsx: nothing is written as .xlsx; name it .txt, .csv"),
+            (
+                ["사진", "--out", "결과.xlsx"],
+                "--out 결과.xlsx: .xlsx is no known format; name it .txt, .csv",
+            ),
             (["사진", "--out", "사진"], "--out 사진: this is a folder; name a file in it"),
             (["사진", "--neutral", "사진/가.jpg"], "judges single pictures"),
         ],
@@ -543,7 +546,7 @@ class TestEvaluate:
     def test_says_pictures_not_people_where_nobody_is_known(self, folder):
         code, out, _ = self.evaluate("사진", "--rename", "지루함=bored")
         assert code == 0
-        assert "nothing tells who is in them, so that intervals are over pictures, not people" in out
+        assert "nobody in them is known, so intervals are over pictures, not people" in out
         assert out.endswith("in brackets: 95 % over pictures, not people\n") and "of 2 people" not in out
 
     @pytest.mark.parametrize(
@@ -561,7 +564,7 @@ class TestEvaluate:
             (["사진/불안", "--model", "models/emotion.pt", "--model", "models/emotion.pt"], "is given twice"),
             (["사진/불안", "--neutral", "사진/중립"], "models/emotion.pt judges single pictures"),
             (["사진/불안", "--out", "empty"], "--out empty: this is a folder; name a file in it"),
-            (["사진/불안", "--out", "models/emotion.pt"], "this file is read, and would be replaced"),
+            (["사진/불안", "--out", "models/emotion.pt"], "this is an input and would be replaced"),
             (["사진/불안", "--plots", "models/emotion.pt"], "is a file; name a folder"),
         ],
     )

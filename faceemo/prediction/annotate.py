@@ -20,7 +20,7 @@ MARK_TEXT = "'faceemo predict --annotate' draws into this folder, and passes ove
 JPEG_QUALITY = 90
 JPEG_MAX_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 MESH_OPACITY = 0.45
-MESH_WIDTH = 160  # of a face in pixels, from which on the mesh is no mere patch of colour: below it only its contours
+MESH_WIDTH = 160  # of a face in pixels; of narrower ones only the contours are drawn: a mesh would be a patch of colour
 NO_BASELINE = "no baseline of this person"
 TAG_WIDTH = 1.3  # at most, in widths of its face
 LEAST_LETTERS = 9  # pixels
@@ -34,7 +34,7 @@ def check_drawing_folder(folder: Path, files: list[Path]) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise FaceemoError(f"--annotate {folder}: this is no folder; name a new folder")
+        raise FaceemoError(f"--annotate {folder}: this is not a folder; name a new folder")
     if any(file.parent.resolve() == folder.resolve() for file in files):
         raise FaceemoError(f"--annotate {folder}: pictures to judge lie there and would be replaced; name a new folder")
     if not (folder / DRAWN_MARK).exists() and any(map(is_readable, folder.iterdir())):

@@ -34,7 +34,7 @@ def tell_whose(entries: list[Input]) -> bool:
             raise FaceemoError(f"{entry.path}: {entry.reading.status}: {entry.reading.error}")
     if named and nameless:
         raise FaceemoError(
-            f"--neutral: {named[0].path} tells in its name whose face it is and {nameless[0].path} does not: give "
+            f"--neutral: the name of {named[0].path} tells who is in it and that of {nameless[0].path} does not; give "
             "pictures of one kind only"
         )
     return bool(named)

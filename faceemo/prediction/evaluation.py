@@ -61,7 +61,8 @@ def _asked(options: EvaluateOptions) -> tuple[list[Answer], LabelledPictures]:
     models = {str(path): EmotionModel.load(path) for path in options.models}
     if options.neutral and not any(model.judges_change for model in models.values()):
         raise FaceemoError(
-            f"--neutral is for a model trained with a normalize.baseline; {', '.join(models)} judges single pictures"
+            f"--neutral is for a model trained with a normalize.baseline; {' and '.join(models)} "
+            f"{'judge' if len(models) > 1 else 'judges'} single pictures"
         )
     neutral_files = find_inputs(options.neutral) if options.neutral else []
     for note in sorted({note for model in models.values() if (note := engine_note(model))}):

@@ -36,7 +36,7 @@ def format_of(name: str | None, out: Path | None) -> str:
     suffix = out.suffix.lower() if out else ""
     if name is None and suffix not in SUFFIXES and is_file:
         raise FaceemoError(
-            f"--out {out}: {f'nothing is written as {suffix}' if suffix else 'no suffix tells the format'}; name it "
+            f"--out {out}: {f'{suffix} is no known format' if suffix else 'no suffix tells the format'}; name it "
             f"{', '.join(SUFFIXES)} (Excel opens .csv), or give a --format"
         )
     return name or SUFFIXES.get(suffix, "table")

@@ -85,7 +85,7 @@ class LabelledPictures:
 
     @cached_property
     def person(self) -> np.ndarray:
-        """str [N]: whom a picture is counted for when people are resampled: a picture of nobody known for itself."""
+        """str [N]: the person that a picture counts for in the intervals; where nobody is known, the picture itself."""
         return np.array(
             [f"{index}" if subject is None else f"of {subject}" for index, subject in enumerate(self.subject)]
         )

@@ -144,7 +144,7 @@ class EmotionModel:
         """Probabilities float32 [N, classes] of features [N, 1434] without a baseline.
 
         baseline: [1434], or [N, 1434] for a person each. A model that judges change needs one, others take none.
-        Raises FaceemoError for a baseline too many or too few, and if a probability is not finite.
+        Raises FaceemoError if a baseline is missing or not taken, and if a probability is not finite.
         """
         if self.judges_change != (baseline is not None):
             raise FaceemoError(

@@ -18,7 +18,7 @@ Pictures = Picture | Iterable[Picture]
 
 
 def is_one(pictures: Pictures) -> bool:
-    """Whether this is a single picture; what is no picture at all counts as one, so that it is named as such."""
+    """Whether this is a single picture. What is neither one nor several counts as one, so that the error names it."""
     if isinstance(pictures, np.ndarray):
         return pictures.ndim != 4 and pictures.dtype.kind not in "OU"  # an array of paths or images is several
     return isinstance(pictures, str | bytes | os.PathLike | Image.Image) or not isinstance(pictures, Iterable)

@@ -22,9 +22,9 @@ def pictures_line(pictures: LabelledPictures) -> str:
     known = pictures.is_known
     people = f"{len(set(pictures.subject[known]))} people"
     if not known.any():
-        people = "nothing tells who is in them, so that intervals are over pictures, not people"
+        people = "nobody in them is known, so intervals are over pictures, not people"
     elif not known.all():
-        people += f", and {(~known).sum()} pictures of nobody known, each counted as a person"
+        people += f", and {(~known).sum()} pictures without a known person, each counted as a person"
     return f"{len(pictures)} pictures ({classes}); {people}"
 
 
@@ -46,9 +46,11 @@ def _left_out(found: dict) -> list[str]:
     seen = found["seen"]
     counts = f"{seen['pictures']} pictures of {seen['people']} people that it was trained on"
     if not seen["known"]:
-        lines.append("  an older model, which does not tell whom it was trained on: people it has seen flatter it")
+        lines.append(
+            "  an older model, which does not say who it was trained on: people it has seen make it look better"
+        )
     elif seen["judged"]:
-        lines.append(f"  judged too: {counts}, who flatter it")
+        lines.append(f"  judged too: {counts}; they make it look better")
     elif seen["pictures"]:
         lines.append(f"  left out: {counts}; --seen judges them too")
     bad = [f"{count} {name}" for name, count in found["status"].items() if count and name != Status.OK]

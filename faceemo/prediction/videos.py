@@ -35,7 +35,7 @@ def video_codec() -> tuple[str, str]:
             writer.release()
             if _holds_frames(path, TRIED_FRAMES):
                 return code, suffix
-    raise FaceemoError("OpenCV can write no video here; install faceemo again")
+    raise FaceemoError("OpenCV cannot write videos here; install faceemo again")
 
 
 class Video:
@@ -79,7 +79,7 @@ class Video:
         rename(self._temporary, self._path)
 
     def discard(self) -> None:
-        """Leave nothing of it."""
+        """Remove what has been written so far."""
         if self._writer is not None:
             self._writer.release()
         self._temporary.unlink(missing_ok=True)

@@ -24,8 +24,8 @@ def cautions(run: LastRun, language: Language) -> list[str]:
     if unknown:
         found.append(
             say(
-                "%(pictures)s pictures name no person. The test has none of them; whether training has seen people of "
-                "the test in them nobody can tell.",
+                "%(pictures)s pictures name no person. The test has none of them, but training may have seen people "
+                "of the test in them.",
                 pictures=count(unknown),
             )
         )

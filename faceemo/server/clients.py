@@ -161,7 +161,7 @@ class Service:
             raise ProblemError(409, "no_neutral", "this model judges single pictures: it takes no neutral face")
         baseline = self._neutral_faces.get(neutral)
         if baseline is None:
-            raise ProblemError(409, "needs_neutral", "this neutral face is not known any more: POST it again")
+            raise ProblemError(409, "needs_neutral", "this neutral face is no longer known: POST it again")
         return baseline
 
     async def _with_picture(self, request: Request, work: Callable[[bytes], T]) -> T:

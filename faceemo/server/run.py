@@ -33,7 +33,7 @@ def serve(model_path: Path, port: int) -> None:
     """Serve the page until Ctrl-C, which raises KeyboardInterrupt. Prints the address.
 
     port: 0 takes any that is free.
-    Raises FaceemoError for a model that cannot be read and a port that cannot be had.
+    Raises FaceemoError for a model that cannot be read and a port that cannot be used.
     """
     silence_native_log()
     torch.set_num_threads(1)  # a face is too little to share between threads, and each core has a frame of its own
@@ -49,14 +49,14 @@ def serve(model_path: Path, port: int) -> None:
 
 
 def listen(port: int) -> socket.socket:
-    """A listening socket on this machine alone. Raises FaceemoError if the port cannot be had."""
+    """A listening socket on this machine alone. Raises FaceemoError if the port cannot be used."""
     try:
         return socket.create_server((HOST, port))
     except OverflowError:
-        raise FaceemoError(f"port {port} is none: take one from 1 to 65535, or 0 for any that is free") from None
+        raise FaceemoError(f"there is no port {port}; take one from 1 to 65535, or 0 for any free port") from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise FaceemoError(f"port {port} cannot be had ({reason}); --port 0 takes any that is free") from None
+        raise FaceemoError(f"port {port} cannot be used ({reason}); --port 0 takes any free port") from None
 
 
 class Server(uvicorn.Server):

@@ -67,7 +67,7 @@ class Readers:
 
 
 class Session:
-    """A client that sends frames: its baseline, and the faces of the two seconds that make it one.
+    """A client that sends frames: its baseline, and the faces seen while a new one is taken.
 
     A model that judges change judges nothing until there is one.
     """
@@ -129,7 +129,7 @@ class Session:
             return []
         known = self._neutral_faces.get(command["neutral"])
         if known is None:
-            return [json.dumps({"kind": "error", "error": "this neutral face is not known any more; take it again"})]
+            return [json.dumps({"kind": "error", "error": "this neutral face is no longer known; take it again"})]
         self._baseline = known
         return []
 

@@ -179,7 +179,7 @@ def test_a_folder_is_not_drawn_into_where_that_could_replace_a_picture(tmp_path,
     for files, message in (([], "may not be drawn ones"), ([mine / "a.jpg"], "pictures to judge lie there")):
         with pytest.raises(FaceemoError, match=message):
             check_drawing_folder(mine, files)
-    with pytest.raises(FaceemoError, match="this is no folder"):
+    with pytest.raises(FaceemoError, match="this is not a folder"):
         check_drawing_folder(mine / "a.jpg", [])
     list(annotate([no_face("a.jpg")], CLASSES, tmp_path / "drawn"))
     check_drawing_folder(tmp_path / "drawn", [mine / "a.jpg"])  # another run draws there again

@@ -241,7 +241,7 @@ def test_without_onnx_one_line_says_how_to_get_it(tmp_path, monkeypatch):
 def test_the_model_itself_is_never_replaced(tmp_path):
     path = model_file(tmp_path)
     before = path.read_bytes()
-    with pytest.raises(FaceemoError, match="this file is read, and would be replaced; name another"):
+    with pytest.raises(FaceemoError, match="this is an input and would be replaced; name another"):
         export_onnx(path, tmp_path / "models" / ".." / "models" / path.name)
     assert path.read_bytes() == before
 

@@ -70,7 +70,11 @@ def test_the_format_is_what_was_asked_for_or_what_the_suffix_tells(name, out, ex
 
 @pytest.mark.parametrize(
     ("out", "what"),
-    [("a.xlsx", "nothing is written as .xlsx"), ("a.csv.gz", "nothing is written as .gz"), ("a", "no suffix tells")],
+    [
+        ("a.xlsx", ".xlsx is no known format"),
+        ("a.csv.gz", ".gz is no known format"),
+        ("a", "no suffix tells"),
+    ],
 )
 def test_a_suffix_that_tells_no_format_is_refused_with_those_that_do(out, what, tmp_path):
     with pytest.raises(FaceemoError) as error:

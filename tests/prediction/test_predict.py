@@ -278,7 +278,7 @@ class TestBaseline:
             dataclasses.replace(inputs[0], path="a.jpg"),
             *nameless([dataclasses.replace(inputs[1], path="b.jpg")]),
         ]
-        with pytest.raises(FaceemoError, match=r"a\.jpg tells in its name whose face it is and b\.jpg does not"):
+        with pytest.raises(FaceemoError, match=r"the name of a\.jpg tells who is in it and that of b\.jpg does not"):
             read_baselines(neutral_model, mixed)
 
     def test_each_person_is_compared_with_their_own_neutral_faces_and_nobody_elses(self, neutral_model, inputs):

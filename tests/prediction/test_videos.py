@@ -77,7 +77,7 @@ def test_where_opencv_has_no_encoder_the_next_codec_is_taken_and_at_last_none(mo
         assert video_codec() == ("mp4v", ".mp4")
         video_codec.cache_clear()
         monkeypatch.setattr(videos, "CODECS", (("none", ".webm"),))
-        with pytest.raises(FaceemoError, match="OpenCV can write no video here"):
+        with pytest.raises(FaceemoError, match="OpenCV cannot write videos here"):
             video_codec()
     finally:
         video_codec.cache_clear()

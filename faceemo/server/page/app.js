@@ -11,7 +11,7 @@ import { WORDS, browserLanguage } from "./words.js";
 const SUMMARY_MS = 5000; // between two spoken summaries of the time line
 const TIMELINE_MS = 200;
 const RATE_MS = 2000; // that frames a second are counted over
-const NEUTRAL_MS = 5000; // to wait for a neutral face, should the answer never come
+const NEUTRAL_MS = 5000; // to wait for a neutral face, if the answer never comes
 
 const element = (id) => document.getElementById(id);
 const [view, video, still, mesh, notice, note] = ["view", "video", "still", "mesh", "notice", "note"].map(element);
@@ -181,7 +181,7 @@ function setCamera(state) {
   showGuide();
 }
 
-/** Begin or end the taking of a neutral face; it ends by itself should the answer never come. */
+/** Begin or end the taking of a neutral face; it ends by itself if the answer never comes. */
 function setTaking(state) {
   clearTimeout(taking);
   taking = state ? setTimeout(() => setTaking(false), NEUTRAL_MS) : null;
