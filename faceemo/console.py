@@ -82,7 +82,7 @@ def importing(name: str) -> Iterator[None]:
 
 
 def _is_closed_pipe(error: OSError) -> bool:
-    """Windows reports a pipe whose reader has gone as an invalid argument."""
+    """Windows reports a pipe without a reader as an invalid argument."""
     on_windows = sys.platform == "win32" and error.errno == errno.EINVAL and error.filename is None
     return isinstance(error, BrokenPipeError) or on_windows
 

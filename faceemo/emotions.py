@@ -1,5 +1,5 @@
 """Emotions: the seven of the AI-Hub set, in Korean as in its file names and in English as everywhere in faceemo, and
-other words, for classes of one's own.
+other words, for one's own classes.
 """
 
 import re
@@ -61,7 +61,7 @@ def name_class(word: str, rename: Mapping[str, str]) -> str | None:
 def emotion_classes(entries: list) -> dict[str, tuple[str, ...]]:
     """The emotions that make up each class, by its name, of entries like `neutral` or `{sad: [sad, hurt]}`.
 
-    Raises FaceemoError for what is no such entry, for an empty group and for a name or member that comes twice.
+    Raises FaceemoError for any other entry, for an empty group and for a name or member that comes twice.
     """
     classes: dict[str, tuple[str, ...]] = {}
     for entry in entries:
@@ -76,7 +76,7 @@ def emotion_classes(entries: list) -> dict[str, tuple[str, ...]]:
                 groups = " and ".join(other for other, names in classes.items() if member in names)
                 raise FaceemoError(f"has {member} in {groups}; an emotion belongs to one class")
         if name in KOREAN and name not in members:
-            raise FaceemoError(f"has a group {name} without {name} in it; name the group otherwise")
+            raise FaceemoError(f"has a group {name} without {name} in it; give the group another name")
     return classes
 
 
@@ -106,7 +106,7 @@ def _group(entry: dict) -> tuple[str, tuple[str, ...]]:
             f"has a group {shown(word)}; a group's name is an emotion or letters of ASCII, digits, - and _"
         )
     if word in TAKEN:
-        raise FaceemoError(f"has a group {word}, the name of a column of predictions; name it otherwise")
+        raise FaceemoError(f"has a group {word}, the name of a column of predictions; give it another name")
     if not isinstance(members, list) or not members or not all(isinstance(member, str) for member in members):
         raise FaceemoError(f"has a group {word} without emotions; write '{word}: [sad, hurt]'")
     names = tuple(map(_class, members))

@@ -25,7 +25,7 @@ def is_stdout(out: Path) -> bool:
         return bool(found.st_ino) and os.path.samestat(
             found, os.fstat(sys.stdout.fileno())
         )  # Windows: 0 for any device
-    except (OSError, ValueError):  # nothing there yet, or a stdout that is no file
+    except (OSError, ValueError):  # no such file yet, or a stdout that is not a file
         return False
 
 

@@ -189,7 +189,7 @@ def load_params(path: Path = PARAMS_FILE, changes: Mapping[str, Any] = MappingPr
         for part in sections:
             section = section.get(part) if isinstance(section, dict) else None
         if not isinstance(section, dict):
-            raise FileError(path, f"there is no key {key}")
+            raise FileError(path, f"no key {key}")
         section[name] = value
     params = parse_section(Params, values, str(path))
     if params.split.valid + params.split.test >= 1:

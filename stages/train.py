@@ -34,7 +34,7 @@ LABELLED = "the emotion of archive, folder or table"
 
 def main() -> None:
     with importing("train"):
-        import torch._dynamo  # noqa: F401 - the optimizer would, in the midst of the work, and it takes over a second
+        import torch._dynamo  # noqa: F401 - here, since the optimizer imports it during the work, for over a second
 
     params = load_params()
     print(describe_devices(find_devices()), flush=True)

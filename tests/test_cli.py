@@ -118,15 +118,15 @@ def test_scan_says_what_it_misses_drops_and_does_not_know_and_what_to_run_next(p
     assert "one part only" not in capsys.readouterr().out  # neutral has two, and anxious is of Validation
     assert main(["scan", "../set"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "60 people in the names of the pictures, 3 pictures whose name tells nobody" in lines
+    assert "60 people in the names of the pictures, 3 pictures whose names do not say who it is" in lines
     assert any(line.startswith("one part only of angry: the parts _01 to _04 of an emotion hold") for line in lines)
     assert (
         "no longer in data/sources.yaml: anxious-validation-01, neutral-training-01, neutral-training-02; to keep "
         "them, name their places too: 내 사진/Training, 내 사진/Validation"
     ) in lines
     assert lines[-1] == (
-        "wrote data/sources.yaml; nothing was found of neutral, anxious, which 'emotions' in params.yaml has; next: "
-        'dvc exp run -S "emotions=[angry,happy]"'
+        "wrote data/sources.yaml; no pictures of neutral, anxious were found, which 'emotions' in params.yaml names; "
+        'next: dvc exp run -S "emotions=[angry,happy]"'
     )
 
 
@@ -555,10 +555,10 @@ class TestEvaluate:
             (["none"], "none: no such folder, archive or table"),
             (["empty"], "no pictures and no source archive"),
             (["사진/불안/김_1.jpg"], "김_1.jpg: neither a folder, a ZIP archive nor a table"),
-            (["사진"], "'지루함' cannot name a class"),
+            (["사진"], "'지루함' cannot be the name of a class"),
             (["사진", "--rename", "지루함"], "--rename: '지루함' is not like"),
-            (["사진", "--rename", "지루함=bored,hurt=bored"], "--rename: nothing is called 'hurt'"),
-            (["사진/불안", "--subject", "(["], "is no regular expression"),
+            (["사진", "--rename", "지루함=bored,hurt=bored"], "--rename: no class is called 'hurt'"),
+            (["사진/불안", "--subject", "(["], "is not a regular expression"),
             (["사진/불안", "--model", "none.pt"], "none.pt: no such model"),
             (["사진/불안", "--model", "사진/중립/이_cut.jpg"], "이_cut.jpg: not a faceemo model"),
             (["사진/불안", "--model", "models/emotion.pt", "--model", "models/emotion.pt"], "is given twice"),

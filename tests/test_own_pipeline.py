@@ -62,7 +62,7 @@ def test_without_who_is_who_repro_stops_with_one_line(project):
     project.change_text("params.yaml", "- anxious\n", "- bored\n")
     output = project.dvc("repro", code=None)
     assert stages_run(output) == {"extract@faces"}
-    assert "extract: error: faces: nothing tells who is in which picture" in output
+    assert "extract: error: faces: it is not known who is in which picture" in output
     assert "--subject each" in output and "Traceback" not in output
 
 

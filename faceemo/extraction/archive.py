@@ -38,7 +38,7 @@ _PICTURE_NAME = re.compile(
 
 
 class ReadError(Exception):
-    """The bytes of one member cannot be had; the message says why."""
+    """The bytes of one member cannot be read; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Member:
 
 @dataclass(frozen=True)
 class PictureName:
-    """What a picture's name tells; None for what it does not."""
+    """What a picture's name says; None for what it does not say."""
 
     subject: str | None
     sex: str | None
@@ -116,7 +116,7 @@ class Archive:
     def read(self, member: Member, max_bytes: int) -> bytes:
         """The bytes of one member, checked against its CRC-32.
 
-        Raises ReadError if they cannot be had, FaceemoError if the archive itself has gone.
+        Raises ReadError if they cannot be read, FaceemoError if the archive itself is gone.
         """
         if member.size > max_bytes:
             raise ReadError(f"{member.size} bytes, above the bound of {max_bytes}")
@@ -175,7 +175,7 @@ def _agree(listed: int, recorded: int | None) -> bool:
 
 
 def file_state(path: str) -> tuple[int, ...]:
-    """What tells a file from another at its path; of a damaged copy and a good one the digest is the same."""
+    """Changes when another file takes a path; the digest does not, for a good copy in place of a damaged one."""
     try:
         found = Path(path).stat()
     except OSError:
@@ -195,7 +195,7 @@ def first_by_hash(members: Sequence[Named], limit: int | None) -> list[int]:
 def parse_picture_name(name: str) -> PictureName:
     """Read `<64 hex subject>_<남|여>_<decade>_<emotion>_<background>_<time stamp>.jpg`.
 
-    A name that begins with a subject but goes on otherwise still tells the subject.
+    A name that begins with a subject but continues in another form still gives the subject.
     """
     stem = PurePosixPath(name.replace("\\", "/")).stem
     subject = _SUBJECT.match(stem)

@@ -113,7 +113,7 @@ def _around(face: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _is_cut(face: np.ndarray, corners: np.ndarray) -> bool:
-    """Whether a face [478, 3] reaches an edge of its tile that is none of the picture: another tile has it whole."""
+    """Whether a face [478, 3] is cut by an edge of its tile, not of the picture: another tile has it whole."""
     (low, high), (start, end) = _box(face), corners
     return bool(((low <= start) & (start > 0)).any() or ((high >= end) & (end < 1)).any())
 

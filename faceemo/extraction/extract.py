@@ -49,7 +49,7 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
     """Extract the pictures of source `key` to data/landmarks/<key>/part-00000.parquet and on; returns that folder.
 
     Shards that an interrupted run of the same work finished are kept. Raises FaceemoError if the pictures are not those
-    that were scanned, nothing tells who is in them, the engine is not installed or a worker dies; Interrupted on
+    that were scanned, it is not known who is in them, the engine is not installed or a worker dies; Interrupted on
     Ctrl-C.
     """
     settings = replace(settings, engine=choose_engine(settings.engine))  # a cluster's workers must not choose again

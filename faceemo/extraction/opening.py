@@ -116,7 +116,7 @@ def look_at_all(key: str, pictures: list[PictureFile], seen: Seen) -> list[Pictu
 
 
 def check_people(key: str, source: Source, names: Iterable[str]) -> None:
-    """Raises FaceemoError if nothing tells who is in any picture of these names."""
+    """Raises FaceemoError if it is not known who is in any of the pictures with these names."""
     if source.emotion is not None:
         return
     subject_of = subject_reader(source.subject, key)
@@ -125,7 +125,7 @@ def check_people(key: str, source: Source, names: Iterable[str]) -> None:
     if source.table and any(line.subject for line in read_table(locate(source.table.path)).lines.values()):
         return
     raise FaceemoError(
-        f"{key}: nothing tells who is in which picture, and a model is judged on people it has not seen; scan again "
-        "with --subject 'REGEX' whose group is the person in a picture's name, or with --subject each to take every "
-        "picture for a person of its own"
+        f"{key}: it is not known who is in which picture, but a model is judged on people it has not seen; scan again "
+        "with --subject 'REGEX' whose group is the person in a picture's name, or with --subject each to count every "
+        "picture as a different person"
     )

@@ -1,4 +1,4 @@
-"""Who is in a picture, where its name tells it: by the set's own names, or by a pattern that the user gives."""
+"""Who is in a picture, by its name: as the set names its pictures, or by a pattern that the user gives."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def check_pattern(pattern: str) -> None:
     try:
         groups = re.compile(pattern).groups
     except (re.error, OverflowError, RecursionError) as error:
-        raise FaceemoError(f"--subject {pattern!r} is no regular expression ({error})") from None
+        raise FaceemoError(f"--subject {pattern!r} is not a regular expression ({error})") from None
     if not groups:
         raise FaceemoError(
             f"--subject {pattern!r} has no group; put what names the person in parentheses, like '([^/_]+)_'"
@@ -29,7 +29,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def subject_reader(pattern: str | None, key: str) -> Callable[[str], str | None]:
-    """A function that gives the person whom a picture's name tells, None for nobody.
+    """A function from a picture's name to the person in it, None if the name does not say.
 
     pattern: looked for in the name with its folders; its first group that matches is the person. None: the name tells
     it if it is one of the AI-Hub set's. EACH: every picture of source `key` is a person of its own.

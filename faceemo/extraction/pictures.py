@@ -1,4 +1,4 @@
-"""Pictures of anybody's making, in folders and in archives: what tells one from another without decoding it, its bytes.
+"""Picture files in folders and archives: how they are told apart without decoding, and their bytes.
 
 A picture is known by its name, size and CRC-32, as a member of an archive is. Of a file the CRC-32 costs reading it, so
 what was seen of the files of a source is kept in data/.seen/<id>.json, and only a file whose size or time differs from
@@ -31,7 +31,7 @@ class PictureFile:
 
     name: as in the rows, in NFC: its path below the folder, in the archive or in the table. path: of the file, or of
     the archive that holds it; index: among that archive's members, None for a file. size, time, crc: when it was last
-    looked at, None for a file that nobody has looked at. error: why it could not be read then.
+    looked at, None for a file not looked at yet. error: why it could not be read then.
     """
 
     name: str

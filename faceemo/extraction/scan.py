@@ -194,13 +194,12 @@ def _check_own(
             raise FaceemoError(f"{name} is for folders, ZIP archives and tables of your own; none was found")
     unknown = [word for word in options.rename or () if word not in words]
     if unknown:
-        raise FaceemoError(f"--rename: nothing is called {unknown[0]!r}; the words are {', '.join(words)}")
+        raise FaceemoError(f"--rename: no class is called {unknown[0]!r}; the words are {', '.join(words)}")
     if not own:
         return
     if emotions is not None:
         raise FaceemoError(
-            "--emotions chooses among archives of the set; what is learnt of your own pictures is chosen by 'emotions' "
-            "in params.yaml"
+            "--emotions is for archives of the set only; for your own pictures set 'emotions' in params.yaml"
         )
     _check_apart(archives, own)
     if options.to_judge:

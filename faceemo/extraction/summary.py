@@ -59,7 +59,7 @@ def _people(result: Scan) -> Iterator[str]:
     """People in archives of the set; those of Validation, and of other parts, as far as they are known."""
     training, validation = (result.subjects.get(folder, set()) for folder in ("training", "validation"))
     if result.subjects:
-        nobody = f", {result.nobodys} pictures whose name tells nobody" if result.nobodys else ""
+        nobody = f", {result.nobodys} pictures whose names do not say who it is" if result.nobodys else ""
         yield f"{len(training | validation)} people in the names of the pictures{nobody}"
     if training & validation:
         yield (
@@ -92,9 +92,9 @@ def _own_lines(key: str, one: OwnScan, options: OwnOptions) -> Iterator[str]:
     if one.people is None:
         yield f"{key}: every picture counts as a person of its own"
     elif one.people:
-        yield f"{key}: {one.people} people" + (f", {one.nobodys} pictures of nobody known" if one.nobodys else "")
+        yield f"{key}: {one.people} people" + (f", {one.nobodys} pictures of unknown people" if one.nobodys else "")
     if one.loose:
-        yield f"{key}: {one.loose} pictures passed over, since no folder tells their class"
+        yield f"{key}: {one.loose} pictures passed over: no folder names their class"
     if one.unread:
         first = one.unread[0]
         yield f"{key}: {len(one.unread)} pictures cannot be read, the first is {printable(first.name)} ({first.error})"
@@ -103,5 +103,5 @@ def _own_lines(key: str, one: OwnScan, options: OwnOptions) -> Iterator[str]:
 def _told_unread(found: Unread) -> str:
     told = f"{found.pictures} pictures could not be read when it was extracted"
     if not found.again:
-        return f"{told}, and still cannot; if the archive is damaged, download it again and scan again"
+        return f"{told}, and still cannot be read; if the archive is damaged, download it again and scan again"
     return f"{told}; some can now, so dvc repro extracts {found.again} of {found.again + found.kept} shards again"

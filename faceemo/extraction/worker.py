@@ -49,8 +49,8 @@ class Holder(Protocol[Place]):
 class Reading:
     """What a worker found in one picture: sizes of the upright picture, landmarks float32 [1434] if status is ok.
 
-    faces: how many were found. turned: 180 where the face stood upside down although EXIF was heeded; landmarks are
-    those of the picture turned so. face: which of the faces these landmarks are; 1 is the largest. others: landmarks of
+    faces: how many were found. turned: 180 where the face stood upside down after EXIF orientation; landmarks are then
+    those of the turned picture. face: which of the faces these landmarks are; 1 is the largest. others: landmarks of
     the next largest, only where every face was asked for.
     """
 
@@ -108,7 +108,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class FileChunk:
-    """A task for a worker: some pictures in files or archives of anybody's making.
+    """A task for a worker: some pictures in files, or in archives that are not of the set.
 
     root: the folder or archive that all of them lie in, None where there is none.
     """
@@ -167,9 +167,7 @@ def _open_archive(path: Path, digest: str) -> Archive:
     archive = Archive(path)
     if archive.digest() != digest:
         archive.close()
-        raise FaceemoError(
-            f"{path} on {platform.node()} is another archive than the one that was scanned; copy it there again"
-        )
+        raise FaceemoError(f"{path} on {platform.node()} is not the archive that was scanned; copy it there again")
     return archive
 
 
@@ -179,17 +177,17 @@ def read_picture(holder: Holder[Place], picture: Place, settings: ExtractParams)
         data = holder.read(picture, settings.max_bytes)
     except ReadError as error:
         return Reading(Status.READ_ERROR, str(error))
-    return measure(data, settings, heed_upside_down=True)
+    return measure(data, settings, check_upside_down=True)
 
 
-def measure(data: bytes, settings: ExtractParams, heed_upside_down: bool = False) -> Reading:
+def measure(data: bytes, settings: ExtractParams, check_upside_down: bool = False) -> Reading:
     """The landmarks of the largest face in one encoded picture, or of every face, by this thread's FaceMesh.
 
-    heed_upside_down: look whether the face stands upside down; not for a camera's frames, which are shown as they lie.
+    check_upside_down: look whether the face stands upside down; not for a camera, which shows faces as they are.
     """
     try:
         picture = Picture(data, settings.max_pixels)
-        faces, turned = _find_faces(picture, settings, heed_upside_down)
+        faces, turned = _find_faces(picture, settings, check_upside_down)
     except DecodeError as error:
         return Reading(Status.DECODE_ERROR, str(error))
     return _reading(faces, picture.width, picture.height, settings, turned)
@@ -221,7 +219,7 @@ def _reading(faces: np.ndarray, width: int, height: int, settings: ExtractParams
     return Reading(Status.OK, None, width, height, len(faces), largest, turned, others=tuple(others))
 
 
-def _find_faces(picture: Picture, settings: ExtractParams, heed_upside_down: bool) -> tuple[np.ndarray, int]:
+def _find_faces(picture: Picture, settings: ExtractParams, check_upside_down: bool) -> tuple[np.ndarray, int]:
     """float32 [faces, 478, 3], looked for at the smallest scale that leaves the faces that are wanted large enough.
 
     And 180 if they are those of the picture turned, else 0.
@@ -232,7 +230,7 @@ def _find_faces(picture: Picture, settings: ExtractParams, heed_upside_down: boo
     pixels = picture.pixels(first)
     faces, score = finder.find_scored(pixels)
     turned = 0
-    if heed_upside_down and score < UNSURE_SCORE:
+    if check_upside_down and score < UNSURE_SCORE:
         upright, score = finder.find_scored(turned_over(pixels))
         if len(upright) and score >= UPRIGHT_SCORE:
             faces, turned = upright, 180

@@ -115,7 +115,9 @@ def _described_by_name(name: str, source: Source) -> Description:
 def _by_line(name: str, table: Table) -> Description:
     line = table.lines.get(name)
     if line is None:
-        raise FaceemoError(f"the landmarks are not of this table: it does not name {name}; run 'dvc repro'")
+        raise FaceemoError(
+            f"the landmarks were made from another table: this one has no line for {name}; run 'dvc repro'"
+        )
     return line.emotion, line.subject, line.sex, line.age, None
 
 

@@ -13,7 +13,7 @@ from faceemo.params import NormalizeParams
 class Faces:
     """N faces before any baseline.
 
-    subjects: whose they are, None for nobody known. features: float32 [N, 1434]. neutral: bool [N], whether they come
+    subjects: whose they are, None if unknown. features: float32 [N, 1434]. neutral: bool [N], whether they come
     from the neutral archive. denied: bool [N], whether more than half of the raters saw something else than neutral.
     """
 
@@ -31,7 +31,7 @@ class PersonMeans:
         self._counts: Counter[str] = Counter()
 
     def add(self, subjects: list[str | None], features: np.ndarray) -> None:
-        """Count in features [N, 1434] of these subjects; None belongs to nobody."""
+        """Add the features [N, 1434] of these subjects; those of an unknown one (None) are left out."""
         for subject, row in zip(subjects, features.astype(np.float64), strict=True):
             if subject is None:
                 continue
@@ -45,7 +45,7 @@ class PersonMeans:
         return subject in self._sums
 
     def get(self, subject: str | None, at_least: int, without: np.ndarray | None = None) -> np.ndarray | None:
-        """float64 [1434], or None for nobody or a person with fewer than `at_least` faces.
+        """float64 [1434], or None for an unknown person or one with fewer than `at_least` faces.
 
         without: the features [1434] of one of the faces added, which does not count.
         """

@@ -108,10 +108,10 @@ def _say_mixed_engines(sources: dict[str, Source], landmarks_folder: Path) -> No
     first = (open_landmarks(_shards(landmarks_folder / key)[0]) for key in sources)
     counts = Counter(engine_of(shard.metadata("extract")) for shard in first)
     if len(counts) > 1:
-        engines = " and ".join(f"{engine} ({count} archives)" for engine, count in sorted(counts.items()))
+        engines = " and ".join(f"{engine} ({count} sources)" for engine, count in sorted(counts.items()))
         print(
-            f"landmarks by {engines} stand side by side: the engines differ by {ENGINE_DISTANCE} % of the distance "
-            "between the irises; to have one, name it in extract.engine",
+            f"landmarks were made by {engines}: the engines differ by {ENGINE_DISTANCE} % of the distance between the "
+            "irises; to use only one, set extract.engine",
             flush=True,
         )
 
@@ -232,7 +232,7 @@ class _BaselineCoverage:
             cause = f"'limit' takes {own:.1f} neutral pictures a person; raise it"
         else:
             least = settings.least_pictures
-            cause = f"there are {own:.1f} pictures a person for it; normalize.baseline_min asks for {least}"
+            cause = f"there are {own:.1f} usable pictures a person; normalize.baseline_min needs {least}"
         print(f"warning: most people have no baseline: {cause}", flush=True)
 
 
@@ -249,7 +249,7 @@ def _print_counts(key: str, counts: Counter[str], annotations: Annotations, seen
     known, unreadable = annotations.records.keys(), annotations.unreadable
     if known:
         joined, bare, unused = (len(names) for names in (seen & known, seen - known, known - seen))
-        print(f"{key}: labels: {joined} joined, {bare} pictures without one, {unused} of no picture", flush=True)
+        print(f"{key}: labels: {joined} joined, {bare} pictures without one, {unused} without a picture", flush=True)
     if unreadable:
         print(f"{key}: labels: {len(unreadable)} could not be read, the first is {unreadable[0]}", flush=True)
 

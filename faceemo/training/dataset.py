@@ -1,4 +1,4 @@
-"""Features to arrays, split into train, valid and test so that nobody is in two of them."""
+"""Features to arrays, split into train, valid and test so that no person is in two of them."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -167,8 +167,8 @@ def _extractor(file: RowsFile) -> dict:
 
 
 def count_subjects(dataset: Dataset) -> dict[str, int]:
-    """People in each split, people of test or valid that training has seen too, pictures of nobody known, and pictures
-    that are taken for a person each.
+    """People in each split, people of test or valid that training has seen too, pictures of unknown people, and
+    pictures that count as a person each.
     """
     subject = np.array(dataset.rows["subject"].to_pylist(), object)
     known = subject != None  # noqa: E711 - elementwise
@@ -221,13 +221,13 @@ def _check_splits(dataset: Dataset, labels: LabelParams, settings: SplitParams |
             raise FaceemoError(_no_faces(name, bool(foreign), labels, files))
         if split == "train" and labels.min_agreement:
             raise FaceemoError(
-                f"labels.min_agreement: no training picture of {name} has {labels.min_agreement} raters; lower it"
+                f"labels.min_agreement: {labels.min_agreement} raters saw {name} in no training picture; lower it"
             )
         archive = targets.archive[dataset.split[dataset.row_of] == split]
         if named := np.count_nonzero(archive == dataset.classes.index(name)):
             raise FaceemoError(
-                f"labels.target: {labels.target}: raters saw none of the {named} faces of {name!r} in the {split} "
-                "split as it; scan more archives, or set labels.target to archive"
+                f"labels.target: {labels.target}: raters saw {name!r} in none of its {named} faces in the {split} "
+                "split; scan more archives, or set labels.target to archive"
             )
         raise FaceemoError(too_few_people(split, missing, len(set(dataset.column("subject")) - {None}), settings))
 
@@ -252,8 +252,8 @@ def _no_features(dataset: Dataset, name: str, split: str) -> str | None:
     if kind == "person":
         return f"{cause}; scan more archives of the same people, raise 'limit', or set normalize.baseline to none"
     return (
-        f"{cause}; scan all neutral archives or raise 'limit' (a face is no baseline of its own, so the neutral class "
-        "needs people with two neutral pictures), or set normalize.baseline to none"
+        f"{cause}; scan all neutral archives or raise 'limit' (a face is not part of its own baseline, so the neutral "
+        "class needs people with two neutral pictures), or set normalize.baseline to none"
     )
 
 
@@ -265,7 +265,7 @@ def _no_faces(name: str, foreign: bool, labels: LabelParams, files: list[RowsFil
         return f"no faces of {name!r} in data/features; scan its archives or take it out of {known}"
     if foreign:
         return (
-            f"no faces of {name!r} in data/features, and too few of others that raters saw as it; scan its archives or "
-            f"take it out of {known}"
+            f"no faces of {name!r} in data/features, and raters saw it in too few others; scan its archives or take it "
+            f"out of {known}"
         )
     return f"no faces in data/features that raters saw as {name!r}; scan more archives or take it out of {known}"

@@ -65,7 +65,7 @@ class TrainedModel:
         landmarks of each source; `emotions`: the members of each class. Models of older versions lack the latter two.
     neutral: float32 [1434], how people's neutral faces differ from the mean of all their faces, in the training of a
         model that judges change; None for other models and where no class is neutral.
-    salt, people: uint8 [people, 32], whom it has seen in training and validation (see seen); None in models of older
+    salt, people: uint8 [people, 32], who was in training and validation (see seen); None in models of older
         versions.
     """
 
@@ -87,7 +87,7 @@ class TrainedModel:
         return {name: tuple(map(str, told.get(name, [name]))) for name in self.classes}
 
     def has_seen(self, subjects: Iterable[str | None]) -> list[bool]:
-        """Whether each of these people was in its training or validation; False for nobody, and where none are told."""
+        """Whether each of these people was in its training or validation; False for None, and if it does not say."""
         if self.people is None or self.salt is None:
             return [False for _ in subjects]
         known = {row.tobytes() for row in self.people.numpy()}
@@ -104,7 +104,7 @@ def save_model(path: Path, model: TrainedModel) -> None:
     """Write models/emotion.pt, whole or not at all."""
     values = {"faceemo": FORMAT, "digest": _digest(model), **vars(model)}
     values["deviation"] = values.pop("std")  # the file's older word
-    buffer = io.BytesIO()  # torch.save to a path tells a full disk as a RuntimeError of its native code
+    buffer = io.BytesIO()  # torch.save to a path reports a full disk as a RuntimeError of its native code
     torch.save(values, buffer)
     with written_whole(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
@@ -127,10 +127,10 @@ def load_model(path: Path) -> TrainedModel:
         model = TrainedModel(std=values.pop("deviation"), **values)
         if not _is_whole(model):
             raise other
-        expected = _digest(model)  # also of format 1: it tells settings that are no JSON
+        expected = _digest(model)  # for format 1 too: it finds settings that are not JSON
         if number == FORMAT and digest != expected:
             raise _damaged(path)
-    except (TypeError, KeyError, ValueError, RuntimeError):  # other fields, settings that are no JSON, odd tensors
+    except (TypeError, KeyError, ValueError, RuntimeError):  # other fields, settings that are not JSON, odd tensors
         raise other from None
     return model
 

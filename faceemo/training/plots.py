@@ -130,7 +130,7 @@ def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classe
 def plot_importance(path: Path, face: np.ndarray, importance: np.ndarray) -> None:
     """Which landmarks the network listens to, painted on a face.
 
-    face: [478, 3], y down; importance: [478], any positive unit; all zero of a network that answers all faces alike.
+    face: [478, 3], y down; importance: [478], any positive unit; all zero if every face gets the same answer.
     """
     figure, (axes,) = _figure(5.2, 5.2)
     _draw_mesh(axes, face)

@@ -1,4 +1,4 @@
-"""Whether a run can end in a model, told before its work: from params.yaml, sources.yaml and the names of pictures."""
+"""Whether a run can end in a model, checked before the work by params.yaml, sources.yaml and names of pictures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -36,11 +36,11 @@ class _Found:
 
 def check_run(params: Params, sources: Mapping[str, Source]) -> None:
     """Raises FaceemoError for what would stop a later stage: a class that no source holds, a split without people of a
-    class, nobody known, no neutral faces for normalize.baseline.
+    class, no known people, no neutral faces for normalize.baseline.
 
     Every picture is taken for a face that shows what its archive, folder or table says, or its raters where that is
     not enough. So what is refused here would fail later; what passes may fail still. A source that is not there now,
-    as on a drive that was taken away after extraction, is taken for one that has everybody.
+    as on a drive that was taken away after extraction, counts as one that has everybody.
     """
     check_emotions(params.emotions, sources)
     held = held_emotions(sources)
@@ -74,7 +74,7 @@ def next_line(params: Params, sources: Mapping[str, Source], asked: tuple[str, .
     held = held_emotions(sources)
     members = [member for entry in params.emotions.values() for member in entry]
     absent = [member for member in members if member not in held]
-    told = f"nothing was found of {', '.join(absent)}, which 'emotions' in {PARAMS_FILE} has; " if absent else ""
+    told = f"no pictures of {', '.join(absent)} were found, which 'emotions' in {PARAMS_FILE} names; " if absent else ""
     if asked is not None and set(asked) != set(members):
         chosen = list(asked)
     elif absent:
@@ -89,7 +89,7 @@ def next_line(params: Params, sources: Mapping[str, Source], asked: tuple[str, .
         check_run(replace(params, emotions=entries), sources)
     except FaceemoError as error:
         return f"not ready for {command}: {error}"
-    stays = f" (dvc repro stays with {', '.join(params.emotions)})" if chosen and not absent else ""
+    stays = f" (dvc repro alone still learns {', '.join(params.emotions)})" if chosen and not absent else ""
     return f"{told}next: {command}{stays}"
 
 
@@ -195,7 +195,7 @@ def _named(key: str, source: Source, limit: int | None) -> pa.Table | None:
 
 def _not_scanned(name: str, held: set[str]) -> str:
     return (
-        f"{PARAMS_FILE}: emotions: nothing that was scanned is {name!r}; there are {', '.join(sorted(held))}; run "
+        f"{PARAMS_FILE}: emotions: no scanned source has {name!r}; there are {', '.join(sorted(held))}; run "
         "'faceemo scan' on its pictures too, or take it out"
     )
 

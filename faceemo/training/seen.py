@@ -1,4 +1,4 @@
-"""Whom a model was trained on: kept in its file, so that nobody of them is taken for an unseen person later.
+"""Who a model was trained on: kept in its file, so that none of them counts as an unseen person later.
 
 A person is kept as the SHA-256 of a salt and their subject. The salt stands beside it, so it is no secret: it keeps a
 list of hashed names from serving for every model, but a short name can still be guessed by trying.

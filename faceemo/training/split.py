@@ -38,9 +38,9 @@ def too_few_people(split: str, classes: list[str], people: int, settings: SplitP
     nobody = f"the {split} split has nobody with {' or '.join(classes)}"
     if not people:
         return (
-            f"{nobody}: nothing tells who is in the pictures, and a model is judged on people it has not seen; "
-            "archives of the set tell it by the 64 digits that names of pictures begin with; scan the folder of "
-            "others with --subject"
+            f"{nobody}: it is not known who is in the pictures, but a model is judged on people it has not seen; "
+            "in archives of the set names of pictures begin with 64 digits for the person; scan other folders with "
+            "--subject"
         )
     share = (
         f"split.{split} ({getattr(settings, split)})" if split != "train" else "what split.valid and split.test leave"

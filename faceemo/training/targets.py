@@ -12,7 +12,7 @@ from faceemo.features.labels import Raters
 from faceemo.params import LabelParams
 from faceemo.rows import present_rows
 
-NONE, OUTSIDE = -1, -2  # in place of a class: there is none; it is one that was not chosen
+NONE, OUTSIDE = -1, -2  # in place of a class: no class; a class that was not chosen
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def make_loss(targets: Targets, indices: np.ndarray, settings: TrainParams) -> t
         return torch.from_numpy(targets.learnt), nn.CrossEntropyLoss(weights, label_smoothing=smoothing)
     weight = targets.weight[:, None] / targets.weight[indices].mean()
     y = torch.from_numpy((targets.shares * (1 - smoothing) + smoothing / classes) * weight)
-    if settings.class_weights:  # by votes: of a class that is seldom the most voted one there may be many
+    if settings.class_weights:  # by votes, since a class that rarely wins may still have many
         y *= class_weights((targets.shares * weight)[indices].sum(axis=0))
     return y, nn.CrossEntropyLoss()
 

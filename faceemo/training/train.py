@@ -258,7 +258,7 @@ def make_optimizer(
 
 
 def _measured(number: int, loss: float, accuracy: float, logits: torch.Tensor, target: torch.Tensor) -> Epoch:
-    """valid_* are 0 where no face of the valid split has a class, as in a fold of people whom raters saw otherwise."""
+    """valid_* are 0 where no face of the valid split has a class, as in a fold where raters saw other emotions."""
     if not len(target):
         return Epoch(number, loss, accuracy, 0.0, 0.0, 0.0)
     predicted = logits.argmax(1)

@@ -1,7 +1,7 @@
 """Principal components of faces, whitened by their spread within the classes.
 
-Most of that spread is who a face belongs to and how it is held, so a network that sees it scaled to one learns less of
-it by heart. The map is linear: after training it is folded into the network's first layer.
+Most of that spread is who a face belongs to and how it is held, so a network that sees it scaled to one memorises less.
+The map is linear: after training it is folded into the network's first layer.
 """
 
 from dataclasses import dataclass

@@ -71,7 +71,7 @@ def png(rgb):
 
 def look(rgb, turned, mesh, settings):
     """What one picture adds to the counts of its change."""
-    found = measure(png(rgb), settings, heed_upside_down=True)
+    found = measure(png(rgb), settings, check_upside_down=True)
     counts = Counter()
     if turned:
         alone = measure(png(rgb), settings)

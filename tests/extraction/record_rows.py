@@ -74,7 +74,7 @@ def threshold_pictures() -> dict[str, bytes]:
         before = b""
         for value in values:
             picture = make(value)
-            if not holds(measure(picture, settings, heed_upside_down=True)):
+            if not holds(measure(picture, settings, check_upside_down=True)):
                 return before, picture
             before = picture
         raise ValueError("all of them hold")

@@ -85,8 +85,8 @@ def test_of_more_faces_the_largest_are_given_and_all_are_counted(settings):
 @pytest.mark.parametrize("size", [(512, 512), (2400, 2400)])
 def test_one_face_alone_is_read_bit_for_bit_as_without_asking_for_all(settings, size):
     data = encoded(cv2.resize(astronaut(), size), quality=92)
-    alone = measure(data, dataclasses.replace(SETTINGS, engine=settings.engine), heed_upside_down=True)
-    every = measure(data, settings, heed_upside_down=True)
+    alone = measure(data, dataclasses.replace(SETTINGS, engine=settings.engine), check_upside_down=True)
+    every = measure(data, settings, check_upside_down=True)
     assert every.each_face() == [every] and (every.faces, every.turned) == (1, 0)
     np.testing.assert_array_equal(every.landmarks, alone.landmarks)
 
@@ -94,7 +94,7 @@ def test_one_face_alone_is_read_bit_for_bit_as_without_asking_for_all(settings, 
 def test_a_group_upside_down_is_turned(settings):
     places = rows_of(6, 3, 640, 420)
     upright = group(1920, 1280, places)
-    reading = measure(encoded(np.ascontiguousarray(upright[::-1, ::-1]), "PNG"), settings, heed_upside_down=True)
+    reading = measure(encoded(np.ascontiguousarray(upright[::-1, ::-1]), "PNG"), settings, check_upside_down=True)
     assert reading.turned == 180
     assert_at(reading, places)
 

@@ -337,7 +337,7 @@ def distance_percent(found, exact):
 
 def read_alone(data):
     """The reading of a picture that is no frame."""
-    return measure(data, SETTINGS, heed_upside_down=True)
+    return measure(data, SETTINGS, check_upside_down=True)
 
 
 def test_a_large_face_is_found_at_a_reduced_scale_within_a_percent():
@@ -565,7 +565,7 @@ def test_another_copy_of_an_archive_is_one_clear_line(tmp_path, monkeypatch, pic
     scanned = make_zip(tmp_path / "a.zip", {f"{name}.png": encoded(enlarged(300), "PNG") for name in "abc"})
     digest = source_of(scanned).digest
     other = make_zip(tmp_path / "b.zip", {f"{name}.png": encoded(enlarged(310), "PNG") for name in "abc"[:pictures]})
-    with pytest.raises(FaceemoError, match=r"b\.zip on .* is another archive than the one that was scanned"):
+    with pytest.raises(FaceemoError, match=r"b\.zip on .* is not the archive that was scanned"):
         read_chunk(Chunk(str(other), digest, SETTINGS, [2]))
 
 

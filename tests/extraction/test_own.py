@@ -249,9 +249,9 @@ def test_members_that_lead_out_of_an_archive_are_no_pictures(make_zip):
         (["notes.txt"], ["no pictures", "faces"]),
         (["1.jpg", "2.jpg"], ["faces: no folders that name a class"]),
         (["happy/1.jpg"], ["faces: only one class, happy"]),
-        (["happy/1.jpg", "1/2.jpg"], ["'1' cannot name a class", "--rename '1=CLASS'"]),
-        (["happy/1.jpg", "지루함/2.jpg"], ["'지루함' cannot name a class", "--rename '지루함=CLASS'"]),
-        (["happy/1.jpg", "label/2.jpg"], ["'label' cannot name a class"]),
+        (["happy/1.jpg", "1/2.jpg"], ["'1' cannot be the name of a class", "--rename '1=CLASS'"]),
+        (["happy/1.jpg", "지루함/2.jpg"], ["'지루함' cannot be the name of a class", "--rename '지루함=CLASS'"]),
+        (["happy/1.jpg", "label/2.jpg"], ["'label' cannot be the name of a class"]),
     ],
 )
 def test_a_folder_that_cannot_be_trained_on_is_one_line(add, project, files, words):
@@ -272,7 +272,7 @@ def test_a_place_that_is_no_source_is_one_line(add, project):
     ("options", "words"),
     [
         ({"subject": "(x+)_"}, "--subject '(x+)_' matches no picture of faces, such as happy/1.jpg"),
-        ({"rename": {"surprise": "embarrassed"}}, "nothing is called 'surprise'; the words are happy, sad"),
+        ({"rename": {"surprise": "embarrassed"}}, "no class is called 'surprise'; the words are happy, sad"),
         ({"rename": {"sad": "happy"}}, "only one class"),
     ],
 )
@@ -306,7 +306,7 @@ def test_options_for_ones_own_pictures_are_refused_for_archives_of_the_set():
 
 def test_emotions_of_ones_own_pictures_are_not_chosen_by_scan(add, project):
     add("faces/happy/1.jpg", "faces/sad/1.jpg")
-    with pytest.raises(FaceemoError, match="--emotions chooses among archives of the set"):
+    with pytest.raises(FaceemoError, match="--emotions is for archives of the set only"):
         scan([Path("faces")], emotions=("happy",))
 
 
@@ -534,6 +534,6 @@ def test_pictures_that_changed_between_scan_and_extract_stop_it_with_one_line(fa
 
 def test_without_who_is_who_nothing_is_extracted(faces, project):
     source = scan([Path("faces")]).sources["faces"]
-    with pytest.raises(FaceemoError, match=r"nothing tells who is in which picture.*--subject each"):
+    with pytest.raises(FaceemoError, match=r"it is not known who is in which picture.*--subject each"):
         extract.extract("faces", source, SETTINGS, None, 1)
     assert not Path("data/landmarks").exists()

@@ -143,7 +143,9 @@ def test_an_archive_touched_copied_or_moved_changes_nothing_that_dvc_tracks(proj
     capsys.readouterr()
     assert scan() == before.attempt
     assert read_sources()[KEY].digest == before.digest
-    assert ("and still cannot; if the archive is damaged, download it again" in capsys.readouterr().out) != healthy
+    assert (
+        "and still cannot be read; if the archive is damaged, download it again" in capsys.readouterr().out
+    ) != healthy
 
 
 def test_two_scans_before_the_extraction_put_the_same_shards_aside(project, capsys):

@@ -96,7 +96,7 @@ def test_rows_of_pictures_that_a_table_does_not_name_are_one_line():
     add("1.jpg", "2.jpg")
     Path("faces.csv").write_text("path,emotion\n1.jpg,happy\n2.jpg,sad\n", encoding="utf-8")
     source = scan([Path("faces.csv")]).sources["faces"]
-    with pytest.raises(FaceemoError, match=r"it does not name 3.jpg; run 'dvc repro'"):
+    with pytest.raises(FaceemoError, match=r"this one has no line for 3.jpg; run 'dvc repro'"):
         described("faces", source, "3.jpg")
 
 

@@ -236,8 +236,8 @@ def test_landmarks_of_two_engines_side_by_side_are_said_once(project, capsys):
     run_normalize(project, sources)
     said = [line for line in capsys.readouterr().out.splitlines() if "engine" in line]
     assert said == [
-        "landmarks by litert (1 archives) and mediapipe (2 archives) stand side by side: the engines differ by "
-        "0.0015 % of the distance between the irises; to have one, name it in extract.engine"
+        "landmarks were made by litert (1 sources) and mediapipe (2 sources): the engines differ by "
+        "0.0015 % of the distance between the irises; to use only one, set extract.engine"
     ]
     run_normalize(project, {"neutral-training-02": source()})
     assert "engine" not in capsys.readouterr().out
@@ -282,7 +282,7 @@ def test_labels_fill_the_columns_of_their_own_pictures(project, capsys):
     assert table["professional"].to_pylist() == [True, True, None]
     assert raters_of(features_of(project, "neutral-training-01")).classes[-2:] == ("sad", "neutral")
     assert table["box"].to_pylist() == [[41, 20, 300, 400], [11, 20, 300, 400], None]
-    assert "2 joined, 1 pictures without one, 1 of no picture" in capsys.readouterr().out
+    assert "2 joined, 1 pictures without one, 1 without a picture" in capsys.readouterr().out
 
 
 def test_records_that_cannot_be_read_are_counted_and_the_first_is_named(project, capsys):
@@ -339,7 +339,7 @@ def test_how_many_pictures_a_baseline_needs_follows_from_its_kind_unless_told(ch
     [
         (["sad"], 1, "no neutral archive is scanned; scan it too, whatever 'emotions' names"),
         (["sad", "neutral"], 9, "'limit' takes 0.3 neutral pictures a person; raise it"),
-        (["sad", "neutral"], 1, "there are 0.3 pictures a person for it; normalize.baseline_min asks for 1"),
+        (["sad", "neutral"], 1, "there are 0.3 usable pictures a person; normalize.baseline_min needs 1"),
     ],
 )
 def test_people_with_a_baseline_are_counted_and_a_warning_says_why_most_have_none(

@@ -158,7 +158,7 @@ class TestClasses:
     def test_a_word_may_mean_another_class_in_archives_of_the_set_too(self):
         pictures = find_labelled([NEUTRAL, ANXIOUS], OwnOptions(rename={"anxious": "fear"}))
         assert set(pictures.emotion) == {"neutral", "fear"}
-        with pytest.raises(FaceemoError, match="--rename: nothing is called 'hurt'; the words are anxious, neutral"):
+        with pytest.raises(FaceemoError, match="--rename: no class is called 'hurt'; the words are anxious, neutral"):
             find_labelled([NEUTRAL, ANXIOUS], OwnOptions(rename={"hurt": "pain"}))
 
 

@@ -304,7 +304,7 @@ def test_a_test_folder_of_nobody_known_is_one_clear_line(tmp_path):
 def test_where_no_name_tells_who_is_who_that_is_the_cause(tmp_path):
     for emotion in CLASSES:
         write_features(tmp_path, emotion, [row(1, emotion, None)] * 5)
-    assert "nothing tells who is in the pictures" in error_of(tmp_path)
+    assert "it is not known who is in the pictures" in error_of(tmp_path)
 
 
 def test_a_class_that_raters_deny_in_a_split_names_the_target(tmp_path):
@@ -315,7 +315,7 @@ def test_a_class_that_raters_deny_in_a_split_names_the_target(tmp_path):
     write_features(tmp_path, "a", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("neutral")], voted=VOTED)
     write_features(tmp_path, "b", rows, voted=VOTED)
     message = error_of(tmp_path, labels=LabelParams("majority", min_agreement=0))
-    assert "labels.target: majority: raters saw none of the 2 faces of 'anxious' in the test split as it" in message
+    assert "labels.target: majority: raters saw 'anxious' in none of its 2 faces in the test split" in message
 
 
 def test_features_of_another_version_are_one_clear_line(tmp_path):
@@ -393,7 +393,7 @@ def test_a_class_without_archives_that_raters_saw_too_seldom_is_one_clear_line(t
     seen = [{**one, "votes": ANXIOUS_VOTES if n == 0 else NEUTRAL_VOTES} for n, one in enumerate(everybody("neutral"))]
     write_features(tmp_path, "a", seen, voted=VOTED)
     message = error_of(tmp_path, labels=LabelParams("votes", min_agreement=0))
-    assert "no faces of 'anxious' in data/features, and too few of others that raters saw as it" in message
+    assert "no faces of 'anxious' in data/features, and raters saw it in too few others" in message
 
 
 def test_a_class_that_raters_never_saw_is_one_clear_line(tmp_path):
@@ -406,7 +406,7 @@ def test_a_min_agreement_that_leaves_a_class_without_pictures_is_one_clear_line(
     write_features(tmp_path, "a", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("neutral")], voted=VOTED)
     write_features(tmp_path, "b", [{**one, "votes": NEUTRAL_VOTES} for one in everybody("anxious")], voted=VOTED)
     message = error_of(tmp_path, labels=LabelParams("archive", min_agreement=1))
-    assert "labels.min_agreement: no training picture of anxious has 1 raters; lower it" in message
+    assert "labels.min_agreement: 1 raters saw anxious in no training picture; lower it" in message
 
 
 def test_a_group_is_one_class_of_several_archives(tmp_path):

@@ -86,7 +86,7 @@ def test_archives_of_all_classes_with_enough_people_pass():
 def test_a_class_of_which_nothing_was_scanned_is_told():
     archive("neutral")
     archive("happy")
-    assert "params.yaml: emotions: nothing that was scanned is 'anxious'; there are happy, neutral" in refusal()
+    assert "params.yaml: emotions: no scanned source has 'anxious'; there are happy, neutral" in refusal()
 
 
 def test_a_class_that_raters_saw_in_other_archives_passes_where_votes_are_learnt():
@@ -94,14 +94,14 @@ def test_a_class_that_raters_saw_in_other_archives_passes_where_votes_are_learnt
     archive("happy")
     labels("happy", dict.fromkeys(EVERYBODY, "anxious"))
     check_run(PARAMS, scan([Path("set")]).sources)
-    assert "nothing that was scanned is 'anxious'" in refusal(params(labels__target="archive"))
+    assert "no scanned source has 'anxious'" in refusal(params(labels__target="archive"))
 
 
 def test_a_class_that_raters_saw_too_seldom_in_other_archives_is_told():
     archive("neutral")
     archive("happy")
     labels("happy", dict.fromkeys(EVERYBODY, "happy"))
-    assert "nothing that was scanned is 'anxious'" in refusal()
+    assert "no scanned source has 'anxious'" in refusal()
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
@@ -121,7 +121,7 @@ def test_a_limit_that_leaves_too_few_people_is_told():
 def test_names_that_tell_nobody_are_told():
     for emotion in ("중립", "불안"):
         make_zip(Path(f"set/[원천]EMOIMG_{emotion}_TRAIN_01.zip"), {f"{emotion}.jpg": emotion.encode()})
-    assert "nothing tells who is in the pictures" in refusal()
+    assert "it is not known who is in the pictures" in refusal()
 
 
 def test_a_split_by_folder_needs_the_validation_folder():
@@ -184,12 +184,12 @@ def test_pictures_of_ones_own_are_checked_as_archives_are():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(f"{path}".encode())
     own = params(emotions={"neutral": ("neutral",), "bored": ("bored",)})
-    with pytest.raises(FaceemoError, match="faces: nothing tells who is in which picture"):
+    with pytest.raises(FaceemoError, match="faces: it is not known who is in which picture"):
         check_run(own, scan([Path("faces")]).sources)
     sources = scan([Path("faces")], options=OwnOptions(subject=r"/([^/_]+)_")).sources
     check_run(own, sources)
     assert next_line(PARAMS, sources, None) == (
-        "nothing was found of anxious, which 'emotions' in params.yaml has; next: "
+        "no pictures of anxious were found, which 'emotions' in params.yaml names; next: "
         'dvc exp run -S "emotions=[neutral,bored]"'
     )
 
@@ -198,12 +198,12 @@ def test_the_next_command_has_the_emotions_that_were_scanned_where_params_yaml_h
     archive("neutral")
     archive("happy")
     sources = scan([Path("set")]).sources
-    assert 'params.yaml has; next: dvc exp run -S "emotions=[neutral,happy]"' in next_line(PARAMS, sources, None)
+    assert 'params.yaml names; next: dvc exp run -S "emotions=[neutral,happy]"' in next_line(PARAMS, sources, None)
     archive("anxious")
     sources = scan([Path("set")]).sources
     assert next_line(PARAMS, sources, None) == next_line(PARAMS, sources, ("anxious", "neutral")) == "next: dvc repro"
     assert next_line(PARAMS, sources, ("neutral", "happy")).startswith(
-        'next: dvc exp run -S "emotions=[neutral,happy]" (dvc repro stays with neutral, anxious)'
+        'next: dvc exp run -S "emotions=[neutral,happy]" (dvc repro alone still learns neutral, anxious)'
     )
     archive("anxious", [0])
     assert next_line(PARAMS, scan([Path("set")]).sources, None).startswith("not ready for dvc repro: the ")
