@@ -52,6 +52,17 @@ def command(*arguments, **environment):
     )
 
 
+def errors_of(commands):
+    """The exit code of each `faceemo` command that fails, and the one line that it says on stderr, all in one process."""
+    several = "import json, sys, faceemo.cli as cli; print([cli.main(one) for one in json.loads(sys.argv[1])])"
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", several, json.dumps(commands)], capture_output=True, encoding="utf-8", env=environment
+    )
+    codes = json.loads(done.stdout.splitlines()[-1])
+    return list(zip(codes, done.stderr.splitlines(), strict=True))
+
+
 def error_line(capsys):
     out, err = capsys.readouterr()
     assert out == "" and err.startswith(("faceemo: error: ", "params.yaml: error: ")) and err.count("\n") == 1
@@ -425,9 +436,8 @@ class TestPredict:
         assert code == 1
         assert err.splitlines()[-1] == "faceemo: error: no face to judge: 1 no_baseline"
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
+    def test_a_users_mistake_is_one_line_and_exit_1(self, folder):
+        mistakes = [
             (["none.jpg"], "none.jpg: no such file or folder"),
             (["사진", "--model", "other.pt"], "other.pt: no such model; train one with 'dvc repro'"),
             (["사진", "--model", "사진/cut.jpg"], "cut.jpg: not a faceemo model"),
@@ -441,12 +451,10 @@ class TestPredict:
             ),
             (["사진", "--out", "사진"], "--out 사진: this is a folder; name a file in it"),
             (["사진", "--neutral", "사진/가.jpg"], "judges single pictures"),
-        ],
-    )
-    def test_a_users_mistake_is_one_line_and_exit_1(self, folder, arguments, message):
-        code, _, err = self.predict(*arguments)
-        assert code == 1
-        assert err.startswith("faceemo: error: ") and message in err and err.count("\n") == 1
+        ]
+        found = errors_of([["predict", *arguments] for arguments, _ in mistakes])
+        for (_, message), (code, line) in zip(mistakes, found, strict=True):
+            assert code == 1 and line.startswith("faceemo: error: ") and message in line
 
     def test_somebody_elses_params_file_beside_it_is_nothing_to_it(self, folder):
         (folder / "params.yaml").write_text("lr: [fast\n", encoding="utf-8")
@@ -549,9 +557,8 @@ class TestEvaluate:
         assert "nobody in them is known, so intervals are over pictures, not people" in out
         assert out.endswith("in brackets: 95 % over pictures, not people\n") and "of 2 people" not in out
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
+    def test_a_users_mistake_is_one_line_and_exit_1(self, folder):
+        mistakes = [
             (["none"], "none: no such folder, archive or table"),
             (["empty"], "no pictures and no source archive"),
             (["사진/불안/김_1.jpg"], "김_1.jpg: neither a folder, a ZIP archive nor a table"),
@@ -566,12 +573,10 @@ class TestEvaluate:
             (["사진/불안", "--out", "empty"], "--out empty: this is a folder; name a file in it"),
             (["사진/불안", "--out", "models/emotion.pt"], "this is an input and would be replaced"),
             (["사진/불안", "--plots", "models/emotion.pt"], "is a file; name a folder"),
-        ],
-    )
-    def test_a_users_mistake_is_one_line_and_exit_1(self, folder, arguments, message):
-        code, _, err = self.evaluate(*arguments)
-        assert code == 1
-        assert err.startswith("faceemo: error: ") and message in err and err.count("\n") == 1
+        ]
+        found = errors_of([["evaluate", *arguments] for arguments, _ in mistakes])
+        for (_, message), (code, line) in zip(mistakes, found, strict=True):
+            assert code == 1 and line.startswith("faceemo: error: ") and message in line
 
     def test_without_any_face_the_statuses_are_told_and_the_exit_code_is_1(self, folder):
         for path in folder.glob("사진/*/*.jpg"):
