@@ -92,7 +92,7 @@ function showGuide() {
 
 /** Show an answer, or nothing; returns its shares. */
 function show(answer) {
-  const shares = answer && answer.status !== "no_baseline" ? sharesOf(answer) : undefined;
+  const shares = ["ok", "no_face"].includes(answer?.status) ? sharesOf(answer) : undefined;
   result.show(shares);
   const [width, height] = [answer?.width ?? 1, answer?.height ?? 1];
   drawMesh(mesh, answer?.landmarks, answer?.neutral_landmarks, model.edges, width, height);
