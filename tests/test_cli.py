@@ -53,7 +53,7 @@ def command(*arguments, **environment):
 
 
 def errors_of(commands):
-    """The exit code of each `faceemo` command that fails, and the one line that it says on stderr, all in one process."""
+    """The exit code of each `faceemo` command that fails and the one line that it says on stderr, in one process."""
     several = "import json, sys, faceemo.cli as cli; print([cli.main(one) for one in json.loads(sys.argv[1])])"
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
