@@ -231,6 +231,7 @@ def test_a_data_folder_that_cannot_be_made_is_one_line(project, capsys):
     assert "data" in error_line(capsys)
 
 
+@pytest.mark.slow
 def test_the_command_fits_a_korean_windows_console(project):
     photos = project / "내 사진"
     (photos / "휴가.zip").rename(photos / "휴가 é \N{GRINNING FACE}.zip")
@@ -267,6 +268,7 @@ def test_a_command_line_that_is_none_exits_2_with_the_usage(capsys, arguments):
     assert "usage: faceemo" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_went_away_is_no_traceback(project, unbuffered):
     read_end, write_end = os.pipe()
@@ -337,12 +339,14 @@ class TestPredict:
         done = command("predict", *arguments, **environment)
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
+    @pytest.mark.slow
     def test_prints_a_line_a_picture_and_nothing_else(self, folder):
         code, out, err = self.predict("사진")
         assert (code, err) == (0, "")
         assert [line.split()[0] for line in out.splitlines()] == ["status", "decode_error", "ok", "ok"]
         assert out.splitlines()[2].endswith(f"사진{os.sep}가.jpg")
 
+    @pytest.mark.slow
     def test_writes_a_file_and_says_so(self, folder):
         code, out, err = self.predict("사진", "--out", "deep/결과.jsonl", "--annotate", "drawn")
         assert (code, err) == (0, "")
@@ -351,6 +355,7 @@ class TestPredict:
         assert [row["status"] for row in rows] == ["decode_error", "ok", "ok"]
         assert sorted(path.name for path in (folder / "drawn").glob("*.jpg")) == ["가.jpg", "나.jpg"]
 
+    @pytest.mark.slow
     def test_all_faces_of_a_group_are_rows_and_a_picture_of_it(self, folder):
         with Image.open(folder / "사진" / "가.jpg") as one:
             group = Image.new("RGB", (6 * one.width, 4 * one.height))
@@ -366,6 +371,7 @@ class TestPredict:
         assert len({(row["left"], row["top"]) for row in rows}) == 21
         assert sorted(path.name for path in (folder / "drawn").glob("*.jpg")) == ["group.jpg", "나.jpg"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("baseline", ["neutral", "person"])
     def test_all_faces_are_refused_by_a_model_that_judges_change(self, folder, baseline):
         model_file(folder, baseline=baseline)
@@ -379,6 +385,7 @@ class TestPredict:
         code, out, err = self.predict("사진/가.jpg", "--faces", faces)
         assert code and not out and f"argument --faces: invalid choice: '{faces}'" in err
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("baseline", ["neutral", "person"])
     def test_a_neutral_face_is_a_baseline(self, folder, baseline):
         model_file(folder, baseline=baseline)
@@ -391,6 +398,7 @@ class TestPredict:
         np.testing.assert_allclose(own, model.judge(own_change, none[0])[0], atol=2e-6)
         assert own != other
 
+    @pytest.mark.slow
     def test_neutral_takes_one_path_and_what_stands_behind_it_is_judged(self, folder):
         model_file(folder, baseline="neutral")
         first, second = f"사진{os.sep}가.jpg", f"사진{os.sep}나.jpg"
@@ -412,6 +420,7 @@ class TestPredict:
             main(["predict", "사진", "--format", "csv", "사진", "--nuetral", "a.jpg"])
         assert "unrecognized arguments: 사진 --nuetral a.jpg" in capsys.readouterr().err
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["json", "parquet"])
     def test_rows_alone_go_to_stdout_and_words_to_stderr(self, folder, name):
         done = command("predict", "사진/가.jpg", "--out", "-", "--format", name)
@@ -420,12 +429,14 @@ class TestPredict:
         assert [row["path"] for row in rows] == ["사진/가.jpg" if os.sep == "/" else "사진\\가.jpg"]
         assert not list(folder.glob("-*"))
 
+    @pytest.mark.slow
     def test_without_a_neutral_face_a_neutral_model_does_not_guess(self, folder):
         model_file(folder, baseline="neutral")
         code, out, err = self.predict("사진")
         assert (code, out) == (1, "")
         assert "give pictures of it with --neutral" in err and err.count("\n") == 1
 
+    @pytest.mark.slow
     def test_without_enough_pictures_of_a_person_a_person_model_does_not_guess(self, folder):
         model_file(folder, baseline="person", baseline_min=2)
         code, out, err = self.predict("사진/가.jpg", "사진/나.jpg", "--format", "csv")
@@ -436,6 +447,7 @@ class TestPredict:
         assert code == 1
         assert err.splitlines()[-1] == "faceemo: error: no face to judge: 1 no_baseline"
 
+    @pytest.mark.slow
     def test_a_users_mistake_is_one_line_and_exit_1(self, folder):
         mistakes = [
             (["none.jpg"], "none.jpg: no such file or folder"),
@@ -456,6 +468,7 @@ class TestPredict:
         for (_, message), (code, line) in zip(mistakes, found, strict=True):
             assert code == 1 and line.startswith("faceemo: error: ") and message in line
 
+    @pytest.mark.slow
     def test_somebody_elses_params_file_beside_it_is_nothing_to_it(self, folder):
         (folder / "params.yaml").write_text("lr: [fast\n", encoding="utf-8")
         code, out, err = self.predict("사진/가.jpg")
@@ -469,6 +482,7 @@ class TestPredict:
             process.kill()
         assert line.startswith(b"http://127.0.0.1:")
 
+    @pytest.mark.slow
     def test_a_reader_that_goes_away_is_no_traceback(self, folder):
         with subprocess.Popen(
             [sys.executable, "-m", "faceemo.cli", "predict", str(ANXIOUS)],
@@ -480,6 +494,7 @@ class TestPredict:
             errors = process.stderr.read()
         assert process.returncode == 1 and errors == b""
 
+    @pytest.mark.slow
     @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
     def test_ctrl_c_is_one_line_and_leaves_no_half_file(self, folder):
         shutil.copytree(folder / "사진", folder / "더")
@@ -499,6 +514,7 @@ class TestPredict:
         assert process.returncode == 130 and errors == b"faceemo: interrupted\n"
         assert not list(folder.glob("a.csv*"))
 
+    @pytest.mark.slow
     def test_a_console_of_korean_windows_shows_what_it_can(self, folder):
         done = command("predict", "사진", PYTHONUTF8="0", PYTHONIOENCODING="cp949")
         assert done.returncode == 0
@@ -525,6 +541,7 @@ class TestEvaluate:
         done = command("evaluate", *arguments, **environment)
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
+    @pytest.mark.slow
     def test_tells_and_writes_how_good_models_are(self, folder):
         own = ("--subject", "/([^/_]+)_", "--rename", "지루함=bored")
         models = ("--model", "models/emotion.pt", "--model", "other/models/emotion.pt")
@@ -546,17 +563,20 @@ class TestEvaluate:
         assert drawn == [f"{n}-emotion-{what}.png" for n in (1, 2) for what in ("confusion", "reliability")]
         assert sorted(path.name for path in folder.iterdir()) == ["deep", "empty", "models", "other", "그림", "사진"]
 
+    @pytest.mark.slow
     def test_the_numbers_may_go_to_stdout_and_paths_may_stand_behind_options(self, folder):
         code, out, err = self.evaluate("--rename", "지루함=bored", "--out", "-", "사진")
         assert code == 0 and json.loads(out)["pictures"] == 6
         assert err.startswith("6 pictures (") and err.endswith("wrote -\n")
 
+    @pytest.mark.slow
     def test_says_pictures_not_people_where_nobody_is_known(self, folder):
         code, out, _ = self.evaluate("사진", "--rename", "지루함=bored")
         assert code == 0
         assert "nobody in them is known, so intervals are over pictures, not people" in out
         assert out.endswith("in brackets: 95 % over pictures, not people\n") and "of 2 people" not in out
 
+    @pytest.mark.slow
     def test_a_users_mistake_is_one_line_and_exit_1(self, folder):
         mistakes = [
             (["none"], "none: no such folder, archive or table"),
@@ -578,6 +598,7 @@ class TestEvaluate:
         for (_, message), (code, line) in zip(mistakes, found, strict=True):
             assert code == 1 and line.startswith("faceemo: error: ") and message in line
 
+    @pytest.mark.slow
     def test_without_any_face_the_statuses_are_told_and_the_exit_code_is_1(self, folder):
         for path in folder.glob("사진/*/*.jpg"):
             path.write_bytes(b"no picture")
@@ -585,6 +606,7 @@ class TestEvaluate:
         assert code == 1 and "not judged: 5 decode_error" in out
         assert err == "faceemo: error: no face to judge: see above what became of the pictures\n"
 
+    @pytest.mark.slow
     def test_a_console_of_korean_windows_shows_what_it_can(self, folder):
         arguments = ("evaluate", "사진", "--rename", "지루함=bored", "--out", "결과 é.json")
         done = command(*arguments, PYTHONUTF8="0", PYTHONIOENCODING="cp949")

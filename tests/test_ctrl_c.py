@@ -14,7 +14,7 @@ from made_archives import heed_ctrl_c
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")]
 
 # A command and a module in the midst of what it imports.
 COMMANDS = [

@@ -109,6 +109,7 @@ def test_package_files_are_empty_but_faceemos_own():
         assert path.read_text(encoding="utf-8") == "", path
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_every_package_page_and_template(tmp_path):
     """An editable install hides what a wheel leaves out."""
     command = [
@@ -134,6 +135,7 @@ def test_a_wheel_holds_every_package_page_and_template(tmp_path):
     assert files <= held
 
 
+@pytest.mark.slow
 def test_tests_can_be_collected_where_posix_has_nothing_to_give():
     """Windows has no SIGKILL, no process groups and no fork; what needs them says so test by test."""
     code = (

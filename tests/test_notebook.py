@@ -2,10 +2,13 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from faceemo.training.plots import write_history
 from faceemo.training.train import Epoch
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "notebooks" / "exploration.ipynb"

@@ -15,6 +15,8 @@ from project import Project, stages_run
 
 from faceemo.extraction.archive import Archive, parse_picture_name
 
+pytestmark = pytest.mark.slow
+
 WORDS = {ANXIOUS: "Bored", NEUTRAL: "중립"}
 SUBJECT = r"/(p\d+)_"
 ALL = {"normalize", "train"}

@@ -29,6 +29,8 @@ from faceemo.params import load_params
 from faceemo.training.model import load_model
 from faceemo.training.train import make_optimizer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 SOURCES = ["anxious-training-01", "anxious-validation-01", "happy-training-01", "neutral-training-01"]
 EXTRACTS = {f"extract@{key}" for key in SOURCES}

@@ -110,6 +110,7 @@ def mutated(text, random_):
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "load"), [("params.yaml", load_params), ("data/sources.yaml", read_sources)])
 def test_200_mutations_of_a_file_are_read_or_one_line_that_names_it(tmp_path, name, load):
     text = (ROOT / name).read_text(encoding="utf-8")

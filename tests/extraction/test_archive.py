@@ -338,6 +338,7 @@ def without_zip64(content):
     return content[:start] + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, *[70_000 % 65_536] * 2, size, offset, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [bytes, without_zip64])
 def test_more_members_than_16_bits_count_are_read_and_one_lost_is_noticed(tmp_path, many_members, form):
     path = tmp_path / "many.zip"
@@ -366,6 +367,7 @@ def damaged(content, random_):
     return bytes(content)
 
 
+@pytest.mark.slow
 def test_500_damaged_archives_are_one_line_or_a_row_a_picture(make_zip, monkeypatch):
     picture = io.BytesIO()
     Image.new("L", (8, 8)).save(picture, "PNG")

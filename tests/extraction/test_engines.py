@@ -30,6 +30,7 @@ MEAN_PERCENT, MAX_PERCENT = 0.005, 0.05  # of the distance between the irises
 NETWORKS = Path(choice.__file__).parent / "networks"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["mediapipe", "litert"])
 def test_each_engine_finds_the_faces_that_mediapipe_0_10_21_found(engine):
     if engine not in installed_engines():
@@ -37,6 +38,7 @@ def test_each_engine_finds_the_faces_that_mediapipe_0_10_21_found(engine):
     assert_same_faces(FaceMesh(MAX_FACES, engine).find, reference_landmarks().get)
 
 
+@pytest.mark.slow
 @needs_mediapipe
 @needs_litert
 @pytest.mark.parametrize("max_faces", [1, 2])
@@ -63,6 +65,7 @@ def assert_same_faces(find, exact) -> None:
     assert np.max(distances) < MAX_PERCENT
 
 
+@pytest.mark.slow
 @needs_litert
 def test_litert_gives_the_same_bits_whatever_was_seen_before_and_in_every_thread():
     pictures = list(made_faces().values())[:8]
@@ -104,6 +107,7 @@ UNWANTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", UNWANTED)
 def test_a_worker_imports_its_own_engine_alone(engine):
     if engine not in installed_engines():
@@ -134,6 +138,7 @@ def test_the_networks_are_those_of_an_installed_mediapipe_and_of_their_readme():
         assert {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in theirs.items()} == sums
 
 
+@pytest.mark.slow
 @needs_mediapipe
 def test_the_edges_are_those_of_mediapipe():
     code = (

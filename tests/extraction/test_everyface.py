@@ -12,6 +12,8 @@ from faceemo.extraction.engines.choice import installed_engines
 from faceemo.extraction.everyface import MOST_FACES, every_face
 from faceemo.extraction.worker import FACE_WIDTH, Reading, measure, measure_pixels
 
+pytestmark = pytest.mark.slow
+
 HEAD = astronaut()[:280, 80:360]  # its face is FACE_SHARE as wide
 FACE_SHARE = 0.345
 

@@ -23,6 +23,8 @@ from faceemo.extraction.executors import (
     open_workers,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_results_come_in_the_order_of_the_tasks_and_no_more_are_under_way_than_asked():
     submitted = []

@@ -69,6 +69,7 @@ def extracted(path, limit=None, **settings):
 # Rows
 
 
+@pytest.mark.slow
 def test_every_picture_is_a_row_in_the_archives_order_with_its_status():
     rows = extracted(NEUTRAL)
     with Archive(NEUTRAL) as archive:
@@ -91,6 +92,7 @@ def test_names_become_columns():
     assert row["background"] == rest.rpartition("_")[0]
 
 
+@pytest.mark.slow
 def test_sizes_and_landmarks_are_those_of_the_upright_picture_whatever_its_exif_orientation(tmp_path):
     upright = astronaut()[:400, 60:360]
     stored = {  # how a picture of each EXIF orientation lies
@@ -183,6 +185,7 @@ def test_an_engine_that_is_not_installed_is_one_clear_line_before_any_work(tmp_p
 # Faces upside down, as in a copy that lost its EXIF orientation
 
 
+@pytest.mark.slow
 def test_a_face_upside_down_is_measured_in_the_turned_picture_and_its_row_says_180(tmp_path, mesh, capfd):
     upright = astronaut()[:, :400]
     lies = np.ascontiguousarray(upright[::-1, ::-1])
@@ -238,6 +241,7 @@ def patched(path: Path, old: bytes, new: bytes, count: int = -1) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_broken_members_are_rows_that_say_why(tmp_path):
     picture = encoded(astronaut())
     cmyk = Image.fromarray(astronaut()).convert("CMYK")
@@ -380,6 +384,7 @@ def undisturbed(tmp_path_factory):
     return shards
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3])
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path, undisturbed, workers):
     done = run_driver(tmp_path, ANXIOUS, workers=workers, limit=24)
@@ -410,6 +415,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.slow
 @needs_signals
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_kill_9_loses_at_most_the_shard_in_flight(tmp_path, undisturbed, moment):
@@ -423,6 +429,7 @@ def test_kill_9_loses_at_most_the_shard_in_flight(tmp_path, undisturbed, moment)
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_picture_that_kills_its_worker_is_a_row_and_the_others_are_as_ever(tmp_path, undisturbed, workers):
     with Archive(ANXIOUS) as archive:
@@ -441,6 +448,7 @@ def test_a_picture_that_kills_its_worker_is_a_row_and_the_others_are_as_ever(tmp
     assert [row for row in rows[8:16] if row != died] == [row for row in whole if row["image"] != name]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_from_outside_changes_nothing(tmp_path, undisturbed):
     hook = (
         "import multiprocessing\nreal = extract._write_shard\n"
@@ -453,6 +461,7 @@ def test_a_worker_that_is_killed_from_outside_changes_nothing(tmp_path, undistur
     assert shard_bytes(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 def test_workers_that_die_over_every_picture_are_one_clear_line_and_the_next_run_goes_on(tmp_path, undisturbed):
     with Archive(ANXIOUS) as archive:
         lethal = set(first_by_hash(archive.pictures, 24)[16:])
@@ -467,6 +476,7 @@ def test_workers_that_die_over_every_picture_are_one_clear_line_and_the_next_run
     assert shard_bytes(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 @needs_signals
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])  # Windows has no SIGKILL
 def test_workers_end_when_their_parent_does(tmp_path, name):
@@ -481,6 +491,7 @@ def test_workers_end_when_their_parent_does(tmp_path, name):
     _wait_for(lambda: not any(alive(pid) for pid in workers))
 
 
+@pytest.mark.slow
 @needs_signals
 def test_ctrl_c_is_one_line_and_keeps_finished_shards(tmp_path, undisturbed):
     slow = "import time\nreal = extract._write_shard\ndef slowly(*args):\n    real(*args)\n    time.sleep(60)\n"
@@ -505,6 +516,7 @@ def test_ctrl_c_is_one_line_and_keeps_finished_shards(tmp_path, undisturbed):
     assert shard_bytes(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 @needs_signals
 def test_ctrl_c_while_workers_start_is_not_lost_and_none_prints_a_traceback(tmp_path):
     with subprocess.Popen(
@@ -522,6 +534,7 @@ def test_ctrl_c_while_workers_start_is_not_lost_and_none_prints_a_traceback(tmp_
     assert re.fullmatch(r"extract: interrupted; a-training-01: \d of 6 shards are kept, run again to go on\n", errors)
 
 
+@pytest.mark.slow
 def test_work_of_other_settings_is_neither_mixed_in_nor_removed(tmp_path, undisturbed):
     """`dvc exp run -S limit=100` in between must not cost the hours of an unfinished extraction."""
     source = source_of(ANXIOUS)
@@ -569,6 +582,7 @@ def test_another_copy_of_an_archive_is_one_clear_line(tmp_path, monkeypatch, pic
         read_chunk(Chunk(str(other), digest, SETTINGS, [2]))
 
 
+@pytest.mark.slow
 def test_summary_counts_what_became_of_the_pictures(capfd):
     extract("a-training-01", source_of(NEUTRAL), SETTINGS, None, workers=1)
     assert "a-training-01: 50 pictures: 48 ok, 1 no_face, 1 decode_error; " in capfd.readouterr().out

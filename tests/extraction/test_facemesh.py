@@ -36,6 +36,7 @@ def in_fresh_python(code: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_one_face_gives_478_points_where_the_face_is(mesh):
     faces = mesh.find(astronaut())
     assert faces.shape == (1, LANDMARKS, 3) == (1, 478, 3)
@@ -62,6 +63,7 @@ def test_a_picture_without_a_face_gives_none(mesh):
     assert mesh.find(np.full((240, 320, 3), 128, np.uint8)).shape == (0, 478, 3)
 
 
+@pytest.mark.slow
 def test_no_picture_is_too_large_or_too_thin_to_be_looked_at():
     """In a process of its own: what the graph cannot take ends it."""
     code = """
@@ -154,6 +156,7 @@ def test_the_edges_of_the_mesh_join_its_468_points():
     assert (edges[:, 0] != edges[:, 1]).all()
 
 
+@pytest.mark.slow
 @needs_mediapipe
 @pytest.mark.parametrize("first", ["ours", "theirs"])
 def test_mediapipe_itself_works_in_the_same_process_before_and_after(first):
@@ -174,6 +177,7 @@ print(faces.shape, len(points.landmark), canvas.any(), len(edges) == len(mesh_ed
     assert in_fresh_python(code).splitlines()[-1] == "(1, 478, 3) 468 True True"
 
 
+@pytest.mark.slow
 @needs_mediapipe
 def test_faces_are_those_of_mediapipe_itself_bit_for_bit(tmp_path):
     """Even one that is hardly a face: found with the sigmoid before the threshold and not without."""

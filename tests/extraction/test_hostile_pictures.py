@@ -119,6 +119,7 @@ def mutated_png(data, others, rng):
     return png(chunks)
 
 
+@pytest.mark.slow
 def test_thousands_of_damaged_pictures_are_readings_with_a_status():
     rng = random.Random(1)
     wholes = list(seeds())

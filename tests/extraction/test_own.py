@@ -485,6 +485,7 @@ def rows_of(folder):
     return pa.concat_tables(pq.read_table(path) for path in sorted(folder.glob("*.parquet"))).to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_folder_gives_the_landmarks_that_its_archive_gives_and_goes_on_from_finished_shards(
     faces, project, monkeypatch, capsys, workers

@@ -11,6 +11,8 @@ from faceemo.extraction.rescue import DIED, read_in_order
 from faceemo.extraction.worker import FileChunk, Reading
 from faceemo.status import Status
 
+pytestmark = pytest.mark.slow
+
 
 def read(task):
     """A reading for each path, unless one ends the process: always, among others, or the first time."""

@@ -81,6 +81,7 @@ def shard_bytes():
     return [path.read_bytes() for path in sorted(SHARDS.iterdir())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalized", [False, True])
 def test_a_good_copy_is_extracted_again_where_a_picture_could_not_be_read(project, capsys, normalized):
     if normalized:
@@ -104,6 +105,7 @@ def test_a_good_copy_is_extracted_again_where_a_picture_could_not_be_read(projec
     assert scan() == 2
 
 
+@pytest.mark.slow
 def test_a_copy_that_mends_a_part_is_taken_for_that_part(project):
     make_archive()
     damage(6, 9)
@@ -132,6 +134,7 @@ def move(path):
     Path("elsewhere").rename("photos/2026")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [touch, copy, move])
 @pytest.mark.parametrize("healthy", [False, True])
 def test_an_archive_touched_copied_or_moved_changes_nothing_that_dvc_tracks(project, capsys, healthy, change):
@@ -148,6 +151,7 @@ def test_an_archive_touched_copied_or_moved_changes_nothing_that_dvc_tracks(proj
     ) != healthy
 
 
+@pytest.mark.slow
 def test_two_scans_before_the_extraction_put_the_same_shards_aside(project, capsys):
     make_archive()
     scan()
@@ -159,6 +163,7 @@ def test_two_scans_before_the_extraction_put_the_same_shards_aside(project, caps
     assert failed_rows() == []
 
 
+@pytest.mark.slow
 def test_shards_of_other_settings_are_not_put_aside(project, capsys):
     make_archive()
     text = Path("params.yaml").read_text(encoding="utf-8")
@@ -172,6 +177,7 @@ def test_shards_of_other_settings_are_not_put_aside(project, capsys):
     assert failed_rows() == []
 
 
+@pytest.mark.slow
 def test_with_a_limit_the_rows_are_those_of_the_pictures_chosen(project):
     text = Path("params.yaml").read_text(encoding="utf-8")
     Path("params.yaml").write_text(text.replace("limit: ", "limit: 7 "), encoding="utf-8")
@@ -186,6 +192,7 @@ def test_with_a_limit_the_rows_are_those_of_the_pictures_chosen(project):
     assert failed_rows() == [0, 1, 2, 3, 4, 6]
 
 
+@pytest.mark.slow
 def test_another_archive_at_the_same_path_begins_again_at_the_first_attempt(project):
     make_archive()
     assert scan() == 2
@@ -196,6 +203,7 @@ def test_another_archive_at_the_same_path_begins_again_at_the_first_attempt(proj
     assert scan() == 1
 
 
+@pytest.mark.slow
 def test_landmarks_of_an_archive_scanned_since_are_not_put_aside(project, capsys):
     """Scanned, then scanned again before dvc repro: the shards are still the old archive's, under the same names."""
     make_archive([PICTURES[0]] * 10)
@@ -207,6 +215,7 @@ def test_landmarks_of_an_archive_scanned_since_are_not_put_aside(project, capsys
     assert "kept" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"PAR1 no parquet"])
 def test_a_scan_beside_broken_landmarks_is_a_scan(project, content):
     (SHARDS / "part-00001.parquet").write_bytes(content)
@@ -214,6 +223,7 @@ def test_a_scan_beside_broken_landmarks_is_a_scan(project, content):
     assert scan() == 1
 
 
+@pytest.mark.slow
 def test_sources_of_an_earlier_version_are_written_with_every_key(project):
     path = Path("data/sources.yaml")
     path.write_text(path.read_text(encoding="utf-8").replace("    attempt: 1\n", ""), encoding="utf-8")

@@ -8,6 +8,8 @@ from record_rows import COMPARED, POINTS, current_rows, recorded
 from faceemo.extraction import worker
 from faceemo.extraction.schema import FORMAT
 
+pytestmark = pytest.mark.slow
+
 MOVED = (
     0.0005  # of the distance between the irises; another engine moves points by 0.000015, a shift of a pixel by 0.0056
 )

@@ -35,6 +35,7 @@ def no_face(path, shape=(60, 80, 3)):
     return Prediction(Input(path, None, None, reading, lambda: np.full(shape, 128, np.uint8)))
 
 
+@pytest.mark.slow
 def test_the_mesh_lies_on_the_face_and_the_panel_beside_it(face):
     before = face.input.pixels()
     after = draw(before, [face], CLASSES)

@@ -96,6 +96,7 @@ def test_the_features_are_those_of_the_pipeline(pixels, pictures, units, center,
     assert_close(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "normalization",
     [
@@ -175,6 +176,7 @@ ONNX = re.compile(r"```python\n(import json\n.*?InferenceSession.*?)```", re.DOT
 PYTHON = re.compile(r"```python\n((?:(?!```).)*?model\.predict\(.*?)```", re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["use.md", "use.ko.md"])
 def test_the_python_of_the_docs_runs_as_it_stands_there(tmp_path, name):
     model = EmotionModel.load(model_file(tmp_path))

@@ -79,6 +79,7 @@ def test_pictures_and_archives_are_counted_and_videos_are_not(face_file, tmp_pat
     assert count_inputs([face_file, tmp_path / "a.mp4"]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_files_and_archives_come_in_their_order_whatever_the_workers(face_file, make_zip, faces, workers, tmp_path):
     pictures = [make_zip("one.zip", *faces), face_file, make_zip("two.zip", faces[1])]
@@ -103,6 +104,7 @@ def test_pixels_are_those_of_the_picture_upright_and_at_full_size(face_file, mak
         assert np.abs(entry.pixels().astype(int) - pixels_of(faces[0][1])).max() <= 3  # decoders differ by rounding
 
 
+@pytest.mark.slow
 def test_pixels_of_a_picture_that_stands_upside_down_are_turned_as_its_reading(tmp_path, make_zip, faces):
     upright = pixels_of(faces[0][1])
     lies = tmp_path / "lies.png"
@@ -112,6 +114,7 @@ def test_pixels_of_a_picture_that_stands_upside_down_are_turned_as_its_reading(t
         np.testing.assert_array_equal(found.pixels(), upright)
 
 
+@pytest.mark.slow
 def test_a_bad_picture_is_an_input_with_a_status(tmp_path, face_file, make_zip):
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(face_file.read_bytes()[:5000])
@@ -123,6 +126,7 @@ def test_a_bad_picture_is_an_input_with_a_status(tmp_path, face_file, make_zip):
     assert [entry.reading.status for entry in found] == ["decode_error", "decode_error", "no_face", "decode_error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
 def test_a_heic_picture_is_a_row_that_says_what_to_do_wherever_it_lies(tmp_path, face_file, make_zip, brand):
     """Its first bytes, as ISO/IEC 23008-12 lays them out; none of the rest is looked at."""
@@ -151,6 +155,7 @@ def read_or_die(task):
     return read_task(task)
 
 
+@pytest.mark.slow
 def test_a_picture_that_kills_its_worker_is_an_input_with_a_status(tmp_path, face_file, monkeypatch):
     monkeypatch.setattr(inputs, "read_task", read_or_die)
     monkeypatch.setattr(inputs, "CHUNK_PICTURES", 2)

@@ -26,6 +26,7 @@ def by_hand(values_of, person):
     return np.quantile([values_of(rows) for rows in drawn], (0.025, 0.975))
 
 
+@pytest.mark.slow
 def test_every_metric_has_the_interval_of_a_bootstrap_over_people(faces):
     target, predicted, person = faces
     probability = np.full((200, 3), 0.2)

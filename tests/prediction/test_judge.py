@@ -69,6 +69,7 @@ def judged(model, pictures, readings, seen=False, given=None, name="a.pt"):
     return answer(ask(name, model, pictures, seen), pictures, readings, given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ["none", "neutral", "person"])
 def test_on_unseen_people_the_numbers_are_those_of_the_pipelines_own_test(project, baseline):
     model, evaluation = run_pipeline(project, baseline=baseline, baseline_min=1)
@@ -97,6 +98,7 @@ def knowing(model, *subjects):
 
 
 class TestSeen:
+    @pytest.mark.slow
     def test_people_of_training_are_counted_and_left_out_unless_asked_for(self, sample, readings):
         first, second, *others = sorted(set(sample.subject))
         model = knowing(random_model(), first, second, "somebody else")
@@ -124,6 +126,7 @@ class TestSeen:
 
 
 class TestClasses:
+    @pytest.mark.slow
     def test_pictures_of_classes_that_the_model_does_not_know_are_counted_and_left_out(self, sample):
         model = EmotionModel(random_model(("neutral", "happy")))
         question = ask("a.pt", model, sample, False)
@@ -180,6 +183,7 @@ class TestOwnPictures:
     def tree(self, tmp_path):
         return write_tree(tmp_path / "faces", {"neutral": (NEUTRAL, 6), "scared": (ANXIOUS, 6)})
 
+    @pytest.mark.slow
     def test_a_folder_a_zip_and_a_table_of_the_same_pictures_give_the_same_numbers(self, tree, tmp_path, make_zip):
         files = sorted(tree.rglob("*.jpg"))
         packed = make_zip("packed.zip", *((file.relative_to(tree).as_posix(), file.read_bytes()) for file in files))
@@ -204,6 +208,7 @@ class TestOwnPictures:
         pictures = find_labelled([tree], OwnOptions(subject))
         assert not pictures.is_known.any() and len(set(pictures.person)) == 12
 
+    @pytest.mark.slow
     def test_pictures_that_cannot_be_judged_are_counted_and_are_errors_beside(self, tree):
         (tree / "neutral" / "cut.jpg").write_bytes((tree / "neutral/p00_0.jpg").read_bytes()[:500])
         pictures = find_labelled([tree], OwnOptions(rename={"scared": "anxious"}))
@@ -224,6 +229,7 @@ class TestOwnPictures:
 
 
 class TestBaseline:
+    @pytest.mark.slow
     def test_a_persons_only_neutral_picture_is_no_baseline_of_its_own(self, tmp_path):
         tree = write_tree(tmp_path / "faces", {"neutral": (NEUTRAL, 8), "anxious": (ANXIOUS, 8)})
         pictures = find_labelled([tree], OwnOptions("/(p[0-9]+)_"))

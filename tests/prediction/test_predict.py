@@ -87,6 +87,7 @@ class TestEngines:
             assert engine_note(model) is None
             assert engine_note(by_engines("mediapipe", "litert")) is None
 
+    @pytest.mark.slow
     def test_another_engine_is_said(self, monkeypatch, pictures):
         here = choose_engine("auto")
         [other] = {"mediapipe", "litert"} - {here}
@@ -99,6 +100,7 @@ class TestEngines:
         )
         assert model.predict(pictures[0]) in model.classes_
 
+    @pytest.mark.slow
     @needs_mediapipe
     @needs_litert
     def test_a_model_says_the_same_of_the_landmarks_of_both(self, tmp_path):
@@ -117,6 +119,7 @@ class TestEngines:
 
 
 class TestLoading:
+    @pytest.mark.slow
     def test_the_package_exports_the_model_without_importing_torch_before_it_is_asked_for(self):
         code = "import sys, faceemo; before = 'torch' in sys.modules; faceemo.EmotionModel; print(before)"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
@@ -301,6 +304,7 @@ class TestBaseline:
 
 
 class TestInputs:
+    @pytest.mark.slow
     def test_features_are_bit_for_bit_those_of_extract_and_normalize(self, tmp_path, monkeypatch, inputs):
         monkeypatch.chdir(tmp_path)
         settings = {"units": "equal", "center": "centroid", "scale": "rms", "align": "pose"}
@@ -317,6 +321,7 @@ class TestInputs:
             if features is not None:
                 np.testing.assert_array_equal(model.features(entry.reading)[0], np.array(features, np.float32))
 
+    @pytest.mark.slow
     def test_every_input_has_a_prediction_in_its_place(self, model):
         everything = list(read_inputs([NEUTRAL], SETTINGS, 1))
         predictions = list(predict_inputs(model, everything))
@@ -329,6 +334,7 @@ class TestInputs:
         expected = model.judge(model.features(face.input.reading))[0]
         np.testing.assert_allclose(face.probability, expected, atol=1e-6)
 
+    @pytest.mark.slow
     def test_every_face_of_a_picture_is_judged_as_if_it_were_alone(self, model, inputs, tmp_path):
         left, right = inputs[0].pixels(), inputs[1].pixels()[100:400, 60:320]
         picture = np.full((512, 700, 3), 90, np.uint8)

@@ -124,6 +124,7 @@ def test_a_file_that_cannot_be_read_is_named(model, tmp_path, path):
         model.predict(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine", [pytest.param("mediapipe", marks=needs_mediapipe), pytest.param("litert", marks=needs_litert)]
 )

@@ -12,6 +12,8 @@ from faceemo.errors import FaceemoError
 from faceemo.prediction import videos
 from faceemo.prediction.videos import Video, video_codec
 
+pytestmark = pytest.mark.slow
+
 PLAY = """
 const [source, done] = arguments, video = document.createElement("video");
 video.muted = true;

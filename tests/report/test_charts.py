@@ -8,6 +8,8 @@ from faceemo.report.charts import history_charts, ticks
 from faceemo.report.language import Language
 from faceemo.report.lastrun import read_last_run
 
+pytestmark = pytest.mark.slow
+
 
 def test_charts_of_one_epoch_and_of_one_that_diverged_are_drawn(project):
     run, english = read_last_run(), Language("en")

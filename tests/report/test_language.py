@@ -14,6 +14,8 @@ from faceemo.report.language import KOREAN_TEXTS, Language, system_language
 from faceemo.report.lastrun import LastRun, read_last_run
 from faceemo.report.page import render
 
+pytestmark = pytest.mark.slow
+
 PLACE = re.compile(r"%\(\w+\)s|%%|<[^>]+>")
 UNTRANSLATED = {"code", "style"}  # what stands in these is the same in every language
 

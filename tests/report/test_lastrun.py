@@ -27,6 +27,8 @@ from faceemo.training.evaluate import interval_over_people
 from faceemo.training.model import load_model, save_model
 from stages import normalize
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_missing_or_broken_file_is_one_clear_line(project):
     features = "data/features/anxious-training-01.parquet"

@@ -16,6 +16,8 @@ from faceemo.report.lastrun import read_last_run
 from faceemo.report.mistakes import draw_face, strongest_mistakes
 from faceemo.report.page import render
 
+pytestmark = pytest.mark.slow
+
 
 def test_mistakes_are_the_surest_first_and_draw_the_faces_that_were_judged(project):
     run = read_last_run()

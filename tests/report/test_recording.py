@@ -2,9 +2,12 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from made_run import Page, report
 
 from faceemo.report.recording import find_recording
+
+pytestmark = pytest.mark.slow
 
 EVALUATION = Path("evaluation.json")
 

@@ -28,6 +28,8 @@ from faceemo.report.lastrun import read_last_run
 from faceemo.report.numerals import count, decimal, percent
 from faceemo.report.page import render
 
+pytestmark = pytest.mark.slow
+
 ENGLISH = Language("en")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 

@@ -14,7 +14,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from video import camera_frames, portrait, write_mjpeg
 
-pytestmark = pytest.mark.skipif(missing_browser() is not None, reason=str(missing_browser()))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(missing_browser() is not None, reason=str(missing_browser())),
+]
 
 SECONDS = 30  # for a page to get somewhere on a busy machine
 

@@ -31,6 +31,8 @@ from faceemo.server import app, clients, session
 from faceemo.server.run import MAX_MESSAGE_BYTES, Server, listen, serve
 from faceemo.training.model import save_model
 
+pytestmark = pytest.mark.slow
+
 BLANK = jpeg(np.zeros((60, 80, 3), np.uint8))
 
 

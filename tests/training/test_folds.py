@@ -55,6 +55,7 @@ def people(count: int = 12, pictures: int = 4, nobodys: int = 0, told_by: str = 
     return dataset, features.astype(np.float32)
 
 
+@pytest.mark.slow
 def test_every_face_is_predicted_once_by_a_network_that_has_not_seen_its_person(monkeypatch):
     (dataset, features), seen = people(), []
 
@@ -74,12 +75,14 @@ def test_every_face_is_predicted_once_by_a_network_that_has_not_seen_its_person(
     assert (predicted == dataset.targets.archive).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_what_only_tells_people_apart_helps_nobody_unseen():
     dataset, features = people(count=20, told_by="person")
     predicted = predict_over_folds(dataset, features, PARAMS, 5)
     assert (predicted == dataset.targets.archive).mean() < 0.8
 
 
+@pytest.mark.slow
 def test_faces_of_nobody_known_are_not_judged():
     predicted = predict_over_folds(*people(nobodys=3), PARAMS, 2)
     assert list(np.flatnonzero(predicted < 0)) == [0, 1, 2]
@@ -95,6 +98,7 @@ def test_fewer_pictures_of_each_class_than_folds_is_one_clear_line():
         predict_over_folds(*people(count=6, pictures=1), PARAMS, 5)
 
 
+@pytest.mark.slow
 def test_a_class_that_a_fold_leaves_nobody_to_train_on_is_not_weighed():
     (dataset, features), truth = people(count=6), np.repeat([1, 0, 0, 0, 0, 0], 4)
     dataset = dataclasses.replace(dataset, archive=truth, targets=by_number(truth, CLASSES))
@@ -168,6 +172,7 @@ class TestCommand:
             write_features(tmp_path / "data" / "features", f"{name}-training-01", rows, voted=VOTED)
         return tmp_path
 
+    @pytest.mark.slow
     def test_prints_both_settings_and_their_paired_difference_and_writes_them(self, project, capsys):
         arguments = ["folds", "--folds", "2", "--seeds", "2", "-S", "train.mirror=false", "-S", "labels.target=archive"]
         assert main(arguments) == 0
@@ -190,7 +195,7 @@ class TestCommand:
             ("lr", "give KEY=VALUE"),
             ("lr=[", "the value is not valid YAML"),
             ("train.none=1", "unknown key train.none"),
-            ("lr.rate=1", "there is no key lr.rate"),
+            ("lr.rate=1", "no key lr.rate"),
             ("train.whiten=0", "train.whiten must be at least 1"),
         ],
     )

@@ -85,6 +85,7 @@ def test_the_file_loads_without_running_code_and_names_no_parallel_wrapper(tmp_p
     assert set(values["state_dict"]) == set(mlp(3).state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sets a POSIX limit")
 def test_a_full_disk_is_one_line_and_leaves_the_old_model(tmp_path):
     path = tmp_path / "emotion.pt"
@@ -287,6 +288,7 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, FORMAT])
 def test_of_many_damaged_model_files_each_is_one_clear_line_or_the_model_that_was_saved(tmp_path, number):
     path = tmp_path / "emotion.pt"

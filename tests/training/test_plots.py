@@ -74,6 +74,7 @@ def assert_picture(path: Path) -> None:
     assert 0.002 < np.mean(pixels < 200) < 0.9  # something is drawn, and not everywhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "epochs"), [(("neutral", "anxious"), 12), (tuple(KOREAN), 12), (("neutral", "anxious", "happy"), 1)]
 )
@@ -93,6 +94,7 @@ def test_a_run_leaves_every_picture_and_table(tmp_path, classes, epochs):
     assert [predicted for _, predicted in rows] == [classes[number] for number in probability[test].argmax(axis=1)]
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     _, training, _ = run_of(("neutral", "anxious"), 3)
     for name in ("first.png", "second.png"):
@@ -109,6 +111,7 @@ def test_history_is_a_row_an_epoch(tmp_path):
     assert [float(row[3]) for row in rows] == [epoch.valid_loss for epoch in training.history]
 
 
+@pytest.mark.slow
 def test_importance_looks_at_faces_of_every_archive(tmp_path, monkeypatch):
     """Rows lie archive by archive: the first ones are all of one emotion."""
     dataset, training, probability = run_of(("neutral", "anxious", "happy"), 1)
@@ -135,6 +138,7 @@ def test_a_class_that_is_never_predicted_or_seen_is_drawn_too(tmp_path):
     assert_picture(tmp_path / "confusion.png")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_a_network_that_answers_all_faces_alike_is_drawn_without_a_warning(tmp_path):
     dataset, training, probability = run_of(("neutral", "anxious"), 3)

@@ -305,6 +305,7 @@ def test_a_picture_counts_by_the_share_of_its_votes_for_the_chosen_classes():
     assert found == pytest.approx((2 / 3 * first[0] + 1 / 3 * first[1] + second[0] / 3) / (4 / 3))
 
 
+@pytest.mark.slow
 def test_a_tie_is_learnt_from_but_not_compared(tmp_path):
     split = ["train"] * 8 + ["valid"] * 4
     features = np.random.default_rng(0).normal(size=(12, 1434))
@@ -453,6 +454,7 @@ def rare_class_probability(tmp_path: Path, **options) -> float:
     return sum(means) / 2
 
 
+@pytest.mark.slow
 def test_class_weights_make_a_rare_class_count_more(tmp_path):
     plain = rare_class_probability(tmp_path, class_weights=False)
     weighted = rare_class_probability(tmp_path, class_weights=True)
@@ -465,6 +467,7 @@ def test_label_smoothing_makes_the_model_less_sure(tmp_path):
     assert np.ptp(smooth.logits, axis=1).mean() < 0.8 * np.ptp(sure.logits, axis=1).mean()
 
 
+@pytest.mark.slow
 def test_mirrored_copies_let_a_model_know_the_other_side(tmp_path):
     """What is learned on the left half of the face alone is known on the right one too."""
     order, sign = mirrored_features()
@@ -515,6 +518,7 @@ def test_a_model_that_judges_change_keeps_how_neutral_faces_differ(tmp_path, bas
         assert neutral is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [None, "mlp"])
 @pytest.mark.parametrize("mirror", [True, False])
 def test_a_whitened_network_is_kept_as_one_that_takes_features(tmp_path, capsys, mirror, network):
@@ -530,6 +534,7 @@ def test_a_whitened_network_is_kept_as_one_that_takes_features(tmp_path, capsys,
     assert "whiten" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_there_are_no_more_components_than_half_the_faces_to_learn_from(tmp_path, capsys):
     fitted(*separable(), tmp_path, whiten=300, epochs=1)
     assert "train.whiten: 20 components, not 300: there are 40 faces to learn from\n" in capsys.readouterr().out

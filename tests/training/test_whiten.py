@@ -34,6 +34,7 @@ def within(components: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.concatenate(apart).T @ np.concatenate(apart) / len(target)
 
 
+@pytest.mark.slow
 def test_components_are_those_of_the_largest_variance_and_their_spread_within_classes_is_one_less_the_shrinkage():
     features, target = faces()
     whitening = fit(mirror=False)
@@ -49,6 +50,7 @@ def test_components_are_those_of_the_largest_variance_and_their_spread_within_cl
     np.testing.assert_allclose(found, np.sort(expected), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_mirrored_components_are_those_of_the_mirrored_face():
     features, _ = faces()
     whitening = fit()
@@ -57,6 +59,7 @@ def test_the_mirrored_components_are_those_of_the_mirrored_face():
     assert np.abs(mirrored - components_of(whitening, features)).max() > 0.1
 
 
+@pytest.mark.slow
 def test_rows_that_were_not_named_and_rows_without_a_class_change_nothing():
     features, target = faces()
     spoiled = np.concatenate([features, features[:4] * 50, features[:4] * -9])
@@ -65,6 +68,7 @@ def test_rows_that_were_not_named_and_rows_without_a_class_change_nothing():
     np.testing.assert_array_equal(found.directions, fit().directions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_a_folded_network_takes_features_and_answers_the_same(training):
     features, _ = faces()
@@ -80,6 +84,7 @@ def test_a_folded_network_takes_features_and_answers_the_same(training):
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_components_of_some_rows_are_theirs():
     features, _ = faces()
     rows = np.array([5, 3, 40])
