@@ -43,6 +43,14 @@ PLAIN = {
 }
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heeded():
+    """As at a terminal: what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """So small a network is not worth a second thread, which on a busy machine is waited for at every step."""
