@@ -103,6 +103,11 @@ def table_pictures(table: Table, folder: Path) -> Iterator[PictureFile]:
 
 
 def _csv_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The columns, and each line's number and values, by Python's csv.
+
+    pyarrow's reader takes an unclosed quotation mark for a value to the end of the file, without a word, and with it all
+    pictures that stand there.
+    """
     text = _text(path)
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
