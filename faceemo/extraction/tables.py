@@ -105,8 +105,8 @@ def table_pictures(table: Table, folder: Path) -> Iterator[PictureFile]:
 def _csv_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The columns, and each line's number and values, by Python's csv.
 
-    pyarrow's reader takes an unclosed quotation mark for a value to the end of the file, without a word, and with it all
-    pictures that stand there.
+    pyarrow's reader takes an unclosed quotation mark for a value that goes on to the end of the file, without a word,
+    and with it all pictures that stand there.
     """
     text = _text(path)
     first = text.split("\n", 1)[0]
