@@ -82,13 +82,10 @@ def _add_predict(commands: Commands) -> None:
     command.add_argument(
         "--annotate", type=Path, metavar="DIR", help="write pictures and videos with mesh, label and bars there"
     )
-    command.add_argument(
-        "--neutral",
-        action="append",
-        type=Path,
-        metavar="PATH",
-        help="neutral faces, for a model trained with a normalize.baseline: a picture or a folder of one person, or "
-        "pictures whose names tell their subjects, each for the faces of the same subject; again for more",
+    _add_neutral_option(
+        command,
+        "a picture or a folder of one person, or pictures whose names tell their subjects, each for the faces of the "
+        "same subject; again for more",
     )
     command.add_argument(
         "--faces",
@@ -96,7 +93,7 @@ def _add_predict(commands: Commands) -> None:
         default="largest",
         help="all: a row a face, up to 20 of a picture, the largest first; default: largest",
     )
-    command.add_argument("--workers", type=_at_least(1), metavar="N", help="processes; default: one a core")
+    _add_workers_option(command)
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -120,18 +117,15 @@ def _add_evaluate(commands: Commands) -> None:
         help=f"default: {MODEL_FILE.as_posix()}; again for more, which are compared with the first",
     )
     _add_own_options(command, to_scan=False)
-    command.add_argument(
-        "--neutral",
-        action="append",
-        type=Path,
-        metavar="PATH",
-        help="neutral faces, for a model trained with a normalize.baseline: of one person, or pictures whose names "
-        "tell their subjects; again for more. Without it each person's own pictures in PATH serve",
+    _add_neutral_option(
+        command,
+        "of one person, or pictures whose names tell their subjects; again for more. Without it each person's own "
+        "pictures in PATH serve",
     )
     command.add_argument("--seen", action="store_true", help="also judge people that the model was trained on")
     command.add_argument("--out", type=Path, metavar="FILE", help="write all numbers there, as JSON; -: stdout")
     command.add_argument("--plots", type=Path, metavar="DIR", help="write confusion and calibration there, as PNG")
-    command.add_argument("--workers", type=_at_least(1), metavar="N", help="processes; default: one a core")
+    _add_workers_option(command)
 
 
 def _add_serve(commands: Commands) -> None:
@@ -206,6 +200,20 @@ def _add_model_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", type=Path, default=MODEL_FILE, metavar="FILE", help=f"default: {MODEL_FILE.as_posix()}"
     )
+
+
+def _add_neutral_option(command: argparse.ArgumentParser, whose: str) -> None:
+    command.add_argument(
+        "--neutral",
+        action="append",
+        type=Path,
+        metavar="PATH",
+        help=f"neutral faces, for a model trained with a normalize.baseline: {whose}",
+    )
+
+
+def _add_workers_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--workers", type=_at_least(1), metavar="N", help="processes; default: one a core")
 
 
 def _add_out_option(command: argparse.ArgumentParser, default: Path) -> None:

@@ -22,9 +22,8 @@ def is_stdout(out: Path) -> bool:
         return True
     try:
         found = out.stat()
-        return bool(found.st_ino) and os.path.samestat(
-            found, os.fstat(sys.stdout.fileno())
-        )  # Windows: 0 for any device
+        is_told_apart = bool(found.st_ino)  # Windows: 0 for any device
+        return is_told_apart and os.path.samestat(found, os.fstat(sys.stdout.fileno()))
     except (OSError, ValueError):  # no such file yet, or a stdout that is not a file
         return False
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceemo.training.evaluate import RESAMPLES
+from faceemo.training.resample import sums_over_people
 
 LEVEL = (0.025, 0.975)
-CELLS = 1 << 24  # of draws in memory at once
 
 Interval = tuple[float, float] | None  # None with fewer than two people, who tell nothing about others
 
@@ -32,7 +32,7 @@ def intervals_over_people(
     cells = np.zeros((len(target), classes * classes + 1))
     cells[np.arange(len(target)), target * classes + predicted] = 1
     cells[:, -1] = loss
-    drawn = sums_over_people(cells, person)
+    drawn = sums_over_people(cells, person, RESAMPLES)
     counts = drawn[:, :-1].reshape(-1, classes, classes)
     hits, actual, chosen = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
     present = np.unique(target)
@@ -83,20 +83,8 @@ def differences_over_people(first: Judged, other: Judged, person: np.ndarray) ->
     whole = differences(joined.sum(axis=0)[None])
     if len(set(person)) < 2:
         return {name: [mean[0], None, None] for name, mean in whole.items()}
-    drawn = differences(sums_over_people(joined, person))
+    drawn = differences(sums_over_people(joined, person, RESAMPLES))
     return {name: [mean[0], *_interval(drawn[name])] for name, mean in whole.items()}
-
-
-def sums_over_people(cells: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """float64 [RESAMPLES, K]: sums of cells [N, K] over the pictures of people drawn with replacement."""
-    people, number = np.unique(person, return_inverse=True)
-    sums = np.zeros((len(people), cells.shape[1]))
-    np.add.at(sums, number, cells)
-    random, share = np.random.default_rng(0), np.full(len(people), 1 / len(people))
-    drawn, rows = [], max(CELLS // len(people), 1)
-    for start in range(0, RESAMPLES, rows):
-        drawn.append(random.multinomial(len(people), share, size=min(rows, RESAMPLES - start)) @ sums)
-    return np.concatenate(drawn)
 
 
 def _pictures(by_class: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import nn
 from faceemo.extraction.facemesh import LANDMARKS
 from faceemo.params import LabelParams, Params
 from faceemo.training.dataset import Dataset, count_coverage, count_subjects
+from faceemo.training.resample import sums_over_people
 from faceemo.training.targets import NONE, OUTSIDE, pair_raters
 
 RESAMPLES = 2000
@@ -229,16 +230,11 @@ def interval_over_people(
     """Bootstrap interval of balanced accuracy, resampling people: pictures of one person are not independent."""
     if not len(target):
         return None, None
-    people, person = np.unique(subject.astype(str), return_inverse=True)
-    classes = np.unique(target)
-    pictures = np.stack([np.bincount(person[target == c], minlength=len(people)) for c in classes], axis=1)
-    hits = np.stack(
-        [np.bincount(person[(target == c) & (predicted == c)], minlength=len(people)) for c in classes], axis=1
-    )
-    random = np.random.default_rng(0)
-    draws = random.multinomial(len(people), np.full(len(people), 1 / len(people)), size=RESAMPLES)
+    of_class = target[:, None] == np.unique(target)
+    cells = np.hstack([of_class, of_class & (predicted == target)[:, None]])
+    pictures, hits = np.split(sums_over_people(cells, subject.astype(str), RESAMPLES), 2, axis=1)
     with np.errstate(invalid="ignore"):
-        recall = (draws @ hits) / (draws @ pictures)
+        recall = hits / pictures
     balanced = np.nanmean(recall, axis=1)
     return tuple(np.quantile(balanced, [(1 - level) / 2, (1 + level) / 2]))
 

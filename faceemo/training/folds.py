@@ -20,6 +20,7 @@ from faceemo.console import progress
 from faceemo.errors import FaceemoError
 from faceemo.params import Params
 from faceemo.training.dataset import Dataset, load_dataset, load_features
+from faceemo.training.resample import sums_over_people
 from faceemo.training.train import train
 
 RESAMPLES = 4000
@@ -102,14 +103,11 @@ def interval_over_people(
 
     group: int64 [N], for the mean over groups of their means.
     """
-    people, person = np.unique(subject.astype(str), return_inverse=True)
-    groups, number = np.unique(np.zeros(len(values)) if group is None else group, return_inverse=True)
-    sums, counts = np.zeros((2, len(people), len(groups)))
-    np.add.at(sums, (person, number), values)
-    np.add.at(counts, (person, number), 1)
-    draws = np.random.default_rng(0).multinomial(len(people), np.full(len(people), 1 / len(people)), size=RESAMPLES)
-    counted = draws @ counts
-    means = np.divide(draws @ sums, counted, out=np.full(counted.shape, np.nan), where=counted > 0)
+    groups = np.zeros(len(values)) if group is None else group
+    of_group = (groups[:, None] == np.unique(groups)).astype(float)
+    cells = np.hstack([of_group, of_group * values[:, None]])
+    counted, sums = np.split(sums_over_people(cells, subject.astype(str), RESAMPLES), 2, axis=1)
+    means = np.divide(sums, counted, out=np.full(counted.shape, np.nan), where=counted > 0)
     low, high = np.quantile(np.nanmean(means, axis=1), INTERVAL)
     return float(low), float(high)
 
