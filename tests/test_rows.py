@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from faceemo.errors import FaceemoError
-from faceemo.rows import RowsFile, present_rows, rows_or_null
+from faceemo.rows import RowsFile, as_objects, present_rows, rows_or_null
 
 VECTORS = [np.arange(4) + 10.5, None, np.arange(4) - 0.25, None, None, np.full(4, np.nan)]
 PRESENT = np.array([vector for vector in VECTORS if vector is not None], np.float32)
@@ -147,3 +147,13 @@ def test_a_damaged_file_is_one_line_that_names_it_or_gives_the_rows_that_were_wr
             assert found.drop_columns(["landmarks"]).equals(rows.drop_columns(["landmarks"])), number
             np.testing.assert_array_equal(present_rows(found["landmarks"], 4), PRESENT)
     assert refused > 150
+
+
+def test_a_column_as_objects_keeps_order_and_nulls_and_shares_equal_values():
+    words = pa.chunked_array([["anna" * 9, None], [], ["anna" * 9, "ben"]], pa.string())
+    found = as_objects(words)
+    assert found.tolist() == words.to_pylist()
+    assert found[0] is found[2]
+    for values in ([True, None, False], [3, None, 3], [None, None], []):
+        column = pa.chunked_array([pa.array(values, pa.int64() if 3 in values else pa.bool_())])
+        assert as_objects(column).tolist() == values

@@ -13,7 +13,7 @@ from faceemo.extraction.facemesh import COORDINATES
 from faceemo.extraction.people import as_person
 from faceemo.features.normalize import engine_of, feature_settings, mean_face, open_features, raters_of
 from faceemo.params import LabelParams, SplitParams
-from faceemo.rows import RowsFile, present_rows
+from faceemo.rows import RowsFile, as_objects, present_rows
 from faceemo.status import Status
 from faceemo.training.split import SPLITS, split_of_rows, too_few_people
 from faceemo.training.targets import Targets, make_targets
@@ -55,7 +55,7 @@ class Dataset:
 
     def column(self, name: str) -> np.ndarray:
         """A column of the rows with features, as objects: None for null."""
-        return np.array(self.rows[name].to_pylist(), object)[self.row_of]
+        return as_objects(self.rows[name])[self.row_of]
 
     def indices(self, split: str, truth: np.ndarray) -> np.ndarray:
         """Indices of one split's faces that have a class in `truth`, int64 [N], one of targets'."""
@@ -123,20 +123,20 @@ def describe_faces(
         table = file.read(DESCRIPTION)
         table = table.append_column("source", pa.repeat(file.path.stem, len(table)))
         table = table.append_column("row", pa.array(np.arange(len(table))))
-        found = make_targets(table["emotion"].to_pylist(), table["votes"], raters_of(file), classes, labels)
-        ok = np.array(table["status"].to_pylist(), object) == Status.OK
+        found = make_targets(as_objects(table["emotion"]), table["votes"], raters_of(file), classes, labels)
+        ok = as_objects(table["status"]) == Status.OK
         chosen = (found.archive >= 0) | (ok & (found.judged | (found.weight > 0)))
         tables.append(table.filter(pa.array(chosen)))
         targets.append(found.take(chosen))
     rows, of_rows = pa.concat_tables(tables), Targets.concatenate(targets)
-    row_of = np.flatnonzero(np.array(rows["status"].to_pylist(), object) == Status.OK)
+    row_of = np.flatnonzero(as_objects(rows["status"]) == Status.OK)
     faces = [mean_face(file) for file in files]  # all zeros where no face was found
     return Dataset(
         tuple(classes),
         rows,
         np.full(len(rows), "", object)
         if split is None
-        else split_of_rows(rows["subject"].to_pylist(), rows["folder"].to_pylist(), split),
+        else split_of_rows(as_objects(rows["subject"]), as_objects(rows["folder"]), split),
         of_rows.archive,
         of_rows.take(row_of),
         row_of,
@@ -170,7 +170,7 @@ def count_subjects(dataset: Dataset) -> dict[str, int]:
     """People in each split, people of test or valid that training has seen too, pictures of unknown people, and
     pictures that count as a person each.
     """
-    subject = np.array(dataset.rows["subject"].to_pylist(), object)
+    subject = as_objects(dataset.rows["subject"])
     known = subject != None  # noqa: E711 - elementwise
     people = {split: set(subject[known & (dataset.split == split)]) for split in SPLITS}
     return {
@@ -178,8 +178,10 @@ def count_subjects(dataset: Dataset) -> dict[str, int]:
         "overlap": len(people["train"] & (people["valid"] | people["test"]) | people["valid"] & people["test"]),
         "unknown": int((~known).sum()),
         "each": sum(
-            row["subject"] == as_person(row["source"], row["image"])
-            for row in dataset.rows.select(["subject", "source", "image"]).to_pylist()
+            own.as_py() == as_person(key, name.as_py())
+            for own, key, name in zip(
+                dataset.rows["subject"], as_objects(dataset.rows["source"]), dataset.rows["image"], strict=True
+            )
         ),
     }
 
@@ -187,7 +189,7 @@ def count_subjects(dataset: Dataset) -> dict[str, int]:
 def count_coverage(dataset: Dataset) -> dict:
     """How many pictures of the chosen archives gave features, and why the others did not."""
     own = dataset.archive >= 0
-    status = np.array(dataset.rows["status"].to_pylist(), object)[own]
+    status = as_objects(dataset.rows["status"])[own]
     archive = dataset.archive[own]
     counts = Counter(status)
     return {
@@ -234,7 +236,7 @@ def _check_splits(dataset: Dataset, labels: LabelParams, settings: SplitParams |
 
 def _no_features(dataset: Dataset, name: str, split: str) -> str | None:
     """Why no picture of a class in a split, or in "any", has features; None if some have, or there are none."""
-    status = np.array(dataset.rows["status"].to_pylist(), object)
+    status = as_objects(dataset.rows["status"])
     there = (dataset.archive == dataset.classes.index(name)) & ((dataset.split == split) | (split == "any"))
     counts = Counter(status[there])
     if not counts or counts[Status.OK]:

@@ -232,7 +232,7 @@ def interval_over_people(
         return None, None
     of_class = target[:, None] == np.unique(target)
     cells = np.hstack([of_class, of_class & (predicted == target)[:, None]])
-    pictures, hits = np.split(sums_over_people(cells, subject.astype(str), RESAMPLES), 2, axis=1)
+    pictures, hits = np.split(sums_over_people(cells, subject, RESAMPLES), 2, axis=1)
     with np.errstate(invalid="ignore"):
         recall = hits / pictures
     balanced = np.nanmean(recall, axis=1)

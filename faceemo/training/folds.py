@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from faceemo.console import progress
 from faceemo.errors import FaceemoError
 from faceemo.params import Params
+from faceemo.rows import as_objects
 from faceemo.training.dataset import Dataset, load_dataset, load_features
 from faceemo.training.resample import sums_over_people
 from faceemo.training.train import train
@@ -63,7 +64,7 @@ def predict_over_folds(
 
 def train_and_predict(dataset: Dataset, features: np.ndarray, params: Params, unseen: set[str]) -> np.ndarray:
     """Logits float32 [N, classes] of all faces by a network trained on everybody but these people."""
-    rows = np.array([subject in unseen for subject in dataset.rows["subject"].to_pylist()])
+    rows = np.array([subject in unseen for subject in as_objects(dataset.rows["subject"])])
     # "valid" is measured after every epoch; without best_epoch and patience it chooses nothing
     split = np.where(rows, "valid", "train").astype(object)
     settings = dataclasses.replace(params.train, best_epoch=False, patience=None)
@@ -106,7 +107,7 @@ def interval_over_people(
     groups = np.zeros(len(values)) if group is None else group
     of_group = (groups[:, None] == np.unique(groups)).astype(float)
     cells = np.hstack([of_group, of_group * values[:, None]])
-    counted, sums = np.split(sums_over_people(cells, subject.astype(str), RESAMPLES), 2, axis=1)
+    counted, sums = np.split(sums_over_people(cells, subject, RESAMPLES), 2, axis=1)
     means = np.divide(sums, counted, out=np.full(counted.shape, np.nan), where=counted > 0)
     low, high = np.quantile(np.nanmean(means, axis=1), INTERVAL)
     return float(low), float(high)

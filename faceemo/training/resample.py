@@ -8,9 +8,10 @@ CELLS = 1 << 24  # of draws in memory at once
 def sums_over_people(cells: np.ndarray, person: np.ndarray, resamples: int) -> np.ndarray:
     """float64 [resamples, K]: sums of cells [N, K] over the pictures of people drawn with replacement.
 
-    person: str [N], whose each picture is. The same people are drawn every time.
+    person: [N], whose each picture is. The same people are drawn every time.
     """
-    people, number = np.unique(person, return_inverse=True)
+    people = {one: number for number, one in enumerate(sorted(set(person), key=str))}
+    number = np.array([people[one] for one in person])
     sums = np.zeros((len(people), cells.shape[1]))
     np.add.at(sums, number, cells)
     random, share = np.random.default_rng(0), np.full(len(people), 1 / len(people))

@@ -1,6 +1,7 @@
 """Who is in which split: people, never pictures, so that nobody is in two of them."""
 
 import hashlib
+from collections.abc import Collection
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from faceemo.params import SplitParams
 SPLITS = ("train", "valid", "test")
 
 
-def split_of_rows(subjects: list[str | None], folders: list[str], settings: SplitParams) -> np.ndarray:
+def split_of_rows(subjects: Collection[str | None], folders: Collection[str], settings: SplitParams) -> np.ndarray:
     """Object array of "train", "valid" or "test", or "" for a row that fits none.
 
     A person's split follows from a hash of their id alone, so it stays when archives or the seed change. Rows without a

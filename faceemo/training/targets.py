@@ -1,7 +1,7 @@
 """What each face is learnt as and judged by: the name of its archive, its raters' majority, or their votes."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Targets:
 
 
 def make_targets(
-    emotions: Sequence[str | None],
+    emotions: Iterable[str | None],
     votes: pa.ChunkedArray,
     raters: Raters,
     classes: Mapping[str, tuple[str, ...]],
