@@ -92,7 +92,7 @@ def _parse_rename(text: str) -> dict[str, str]:
         word, name = plain_word(old), class_name(new)
         if not equals or not word or name is None:
             raise FaceemoError(
-                f"--rename: {pair!r} is not like surprise=embarrassed; a class is letters of ASCII, digits, - and _"
+                f"--rename: {pair!r} is not like surprise=embarrassed; a class has only letters, digits, - and _"
             )
         if renamed.setdefault(word, name) != name:
             raise FaceemoError(f"--rename: {word} becomes both {renamed[word]} and {name}")

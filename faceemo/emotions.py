@@ -19,7 +19,7 @@ ENGLISH = {
     "슬픔": "sad",
     "중립": "neutral",
 }
-CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # ASCII: it becomes a column and a label in every output
+GROUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # ASCII: dvc's -S takes no other as a key
 # Columns of predictions
 TAKEN = ("path", "seconds", "status", "error", "turned", "face", "left", "top", "right", "bottom", "label")
 NEUTRAL = ENGLISH["중립"]
@@ -47,10 +47,13 @@ def plain_word(word: str) -> str:
 def class_name(word: str) -> str | None:
     """The class that a word names: one of the seven in English, another word in lower case with `-` for spaces.
 
-    None for a word that cannot be a class: names of classes are ASCII and no column of predictions.
+    None for a word that cannot be a class: it has only letters of any script, digits, - and _, a letter first, and is
+    no column of predictions.
     """
     name = plain_word(word).replace(" ", "-")
-    return name if CLASS_NAME.fullmatch(name) and name not in TAKEN else None
+    # categories L, M and N: letters, the marks that some scripts write them with, and digits
+    is_name = name[:1].isalpha() and all(one in "-_" or unicodedata.category(one)[0] in "LMN" for one in name)
+    return name if is_name and name not in TAKEN else None
 
 
 def name_class(word: str, rename: Mapping[str, str]) -> str | None:
@@ -89,8 +92,8 @@ def _class(word: object) -> str:
     name = class_name(word) if isinstance(word, str) else None
     if name is None:
         raise FaceemoError(
-            f"has {shown(word)}, which cannot name a class; a class is an emotion or letters of ASCII, digits, - and "
-            f"_, and none of {', '.join(TAKEN)}; 'faceemo scan DIR --rename WORD=CLASS' gives a word such a name"
+            f"has {shown(word)}, which cannot name a class; a class has only letters, digits, - and _, a letter first, "
+            f"and is none of {', '.join(TAKEN)}; 'faceemo scan DIR --rename WORD=CLASS' gives a word such a name"
         )
     return name
 
@@ -101,7 +104,7 @@ def _group(entry: dict) -> tuple[str, tuple[str, ...]]:
     ((name, members),) = entry.items()
     word = unicodedata.normalize("NFC", name if isinstance(name, str) else shown(name)).strip()
     word = ENGLISH.get(word, word)
-    if not CLASS_NAME.fullmatch(word):
+    if not GROUP_NAME.fullmatch(word):
         raise FaceemoError(
             f"has a group {shown(word)}; a group's name is an emotion or letters of ASCII, digits, - and _"
         )

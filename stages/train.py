@@ -11,6 +11,7 @@ with importing("train"):
     from scipy.special import softmax
 
     from faceemo.durable import write_json
+    from faceemo.fonts import missing_letters
     from faceemo.params import load_params
     from faceemo.paths import (
         EVALUATION_FILE,
@@ -47,6 +48,8 @@ def main() -> None:
     if params.labels.target != "archive" and (unlabelled := dataset.unlabelled_sources()):
         print(f"no raters' answers: {', '.join(unlabelled)}: learnt by {LABELLED}", flush=True)
 
+    if note := missing_letters(dataset.classes):
+        print(note, flush=True)
     features = load_features(FEATURES_FOLDER, dataset)
     after_epoch = functools.partial(write_history, HISTORY_FILE)
     training = train(dataset, features, params, INTERRUPTED_MODEL_FILE, after_epoch)

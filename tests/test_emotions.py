@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from faceemo.emotions import ENGLISH, KOREAN, emotion_name
+from faceemo.emotions import ENGLISH, KOREAN, class_name, emotion_name
 from faceemo.errors import FaceemoError
 
 
@@ -28,3 +28,24 @@ def test_another_word_is_one_line_that_lists_the_known_ones(word):
     message = str(error.value)
     assert "\n" not in message and repr(str(word)) in message
     assert all(korean in message and english in message for korean, english in ENGLISH.items())
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        (" Very  Sad", "very-sad"),
+        ("상처", "hurt"),
+        (unicodedata.normalize("NFD", "지루함"), "지루함"),
+        ("Überrascht_2", "überrascht_2"),
+        ("खुश", "खुश"),  # with a vowel sign
+        ("joy!", None),
+        ("2nd", None),
+        ("-joy", None),
+        ("지루\u200b함", None),  # a space of no width
+        ("a/b", None),
+        ("Label", None),
+        ("", None),
+    ],
+)
+def test_a_class_is_a_word_of_letters_of_any_script(word, name):
+    assert class_name(word) == name

@@ -21,6 +21,7 @@ GROUND = (
     "emotions",
     "errors",
     "durable",
+    "fonts",
     "outputs",
     "rows",
     "status",

@@ -17,13 +17,13 @@ from faceemo.extraction.archive import Archive, parse_picture_name
 
 pytestmark = pytest.mark.slow
 
-WORDS = {ANXIOUS: "Bored", NEUTRAL: "중립"}
+WORDS = {ANXIOUS: "지루함", NEUTRAL: "중립"}
 SUBJECT = r"/(p\d+)_"
 ALL = {"normalize", "train"}
 
 
 def write_faces(folder: Path) -> dict[str, str]:
-    """Write the pictures of two of the sample's archives as Bored/p03_012.jpg; their words by name."""
+    """Write the pictures of two of the sample's archives as 지루함/p03_012.jpg; their words by name."""
     people: dict[str, str] = {}
     words = {}
     for path, word in WORDS.items():
@@ -60,8 +60,8 @@ def features(project, key):
 
 def test_without_who_is_who_repro_stops_with_one_line(project):
     output = project.faceemo("scan", "faces")
-    assert "faces: 48 bored, 50 neutral" in output and "scan again with --subject" in output
-    project.change_text("params.yaml", "- anxious\n", "- bored\n")
+    assert "faces: 48 지루함, 50 neutral" in output and "scan again with --subject" in output
+    project.change_text("params.yaml", "- anxious\n", "- 지루함\n")
     output = project.dvc("repro", code=None)
     assert stages_run(output) == {"extract@faces"}
     assert "extract: error: faces: it is not known who is in which picture" in output
@@ -75,9 +75,9 @@ def test_folders_become_a_judged_model(project):
     assert stages_run(output) == {"extract@faces", *ALL}
     assert "Traceback" not in output
     assert project.metrics()["subjects"] == {"overlap": 0, "each": 0}
-    assert set(project.evaluation()["test"]["learnt"]["per_class"]) == {"neutral", "bored"}
+    assert set(project.evaluation()["test"]["learnt"]["per_class"]) == {"neutral", "지루함"}
     rows = features(project, "faces")
-    assert {row["emotion"] for row in rows} == {"neutral", "bored"}
+    assert {row["emotion"] for row in rows} == {"neutral", "지루함"}
     assert all(row["subject"] in row["image"] for row in rows)
     assert stages_run(project.dvc("repro")) == set()
     project.commit()
@@ -86,21 +86,21 @@ def test_folders_become_a_judged_model(project):
 def test_the_model_on_own_classes_is_reported_exported_and_used(project):
     project.faceemo("report")
     report = (project.folder / "report.html").read_text(encoding="utf-8")
-    assert "bored" in report and "faces" in report
-    assert "bored" in project.faceemo("export")
-    assert "bored" in project.faceemo("predict", f"faces/{next(iter(project.words))}")
+    assert "지루함" in report and "faces" in report
+    assert "지루함" in project.faceemo("export")
+    assert "지루함" in project.faceemo("predict", f"faces/{next(iter(project.words))}")
 
 
 def test_an_emotion_that_no_source_holds_is_one_line_that_lists_the_known(project):
-    project.change_text("params.yaml", "- bored\n", "- board\n")
+    project.change_text("params.yaml", "- 지루함\n", "- board\n")
     output = project.dvc("repro", code=None)
-    assert "no faces" in output and "'board'" in output and "there are bored, neutral" in output
+    assert "no faces" in output and "'board'" in output and "there are 지루함, neutral" in output
     project.change_text("params.yaml", "limit: ", "limit: 90 ")
     output = project.dvc("repro", code=None)
-    assert "extract: error: params.yaml: emotions: no source holds 'board'; known are bored, neutral" in output
+    assert "extract: error: params.yaml: emotions: no source holds 'board'; known are 지루함, neutral" in output
     assert "Traceback" not in output
     project.change_text("params.yaml", "limit: 90 ", "limit: ")
-    project.change_text("params.yaml", "- board\n", "- bored\n")
+    project.change_text("params.yaml", "- board\n", "- 지루함\n")
 
 
 def test_a_folder_that_was_touched_or_moved_extracts_nothing(project):
@@ -117,8 +117,8 @@ def test_a_folder_that_was_touched_or_moved_extracts_nothing(project):
 
 
 def test_another_meaning_of_a_word_trains_again_and_extracts_nothing(project):
-    scan_folders(project, "elsewhere/faces", "--rename", "bored=anxious")
-    project.change_text("params.yaml", "- bored\n", "- anxious\n")
+    scan_folders(project, "elsewhere/faces", "--rename", "지루함=anxious")
+    project.change_text("params.yaml", "- 지루함\n", "- anxious\n")
     assert stages_run(project.dvc("repro")) == ALL
     assert {row["emotion"] for row in features(project, "faces")} == {"neutral", "anxious"}
 
@@ -129,17 +129,17 @@ def test_an_added_picture_is_extracted_and_a_changed_one_is_told_before_a_scan(p
     shutil.copy(first, folder / "p99_999.jpg")
     output = project.dvc("repro", "--force", "--single-item", "extract@faces", code=None)
     assert "faces: pictures changed since the last scan; run 'faceemo scan'" in output
-    scan_folders(project, "elsewhere/faces", "--rename", "bored=anxious")
+    scan_folders(project, "elsewhere/faces", "--rename", "지루함=anxious")
     assert stages_run(project.dvc("repro", "normalize")) == {"extract@faces", "normalize"}
     assert len(features(project, "faces")) == len(project.words) + 1
     before = first.read_bytes()
     first.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    scan_folders(project, "elsewhere/faces", "--rename", "bored=anxious")
+    scan_folders(project, "elsewhere/faces", "--rename", "지루함=anxious")
     assert stages_run(project.dvc("repro", "normalize")) == {"extract@faces", "normalize"}
 
 
 def test_every_picture_a_person_is_said_beside_the_numbers(project):
-    output = project.faceemo("scan", "elsewhere/faces", "--subject", "each", "--rename", "bored=anxious")
+    output = project.faceemo("scan", "elsewhere/faces", "--subject", "each", "--rename", "지루함=anxious")
     assert "every picture counts as a person of its own" in output
     output = project.dvc("repro")
     assert stages_run(output) == ALL
@@ -152,9 +152,9 @@ def test_every_picture_a_person_is_said_beside_the_numbers(project):
 def test_a_table_becomes_a_judged_model_and_a_missing_picture_a_row(project):
     path = project.folder / "elsewhere/list.csv"
     project.rows = [(f"faces/{name}", word, name.split("/")[1][:3]) for name, word in project.words.items()]
-    write_table(path, [*project.rows, ("faces/gone.jpg", "Bored", "p00")])
+    write_table(path, [*project.rows, ("faces/gone.jpg", "지루함", "p00")])
     assert "1 pictures cannot be read, the first is faces/gone.jpg" in project.faceemo("scan", "elsewhere/list.csv")
-    project.change_text("params.yaml", "- anxious\n", "- bored\n")
+    project.change_text("params.yaml", "- anxious\n", "- 지루함\n")
     assert stages_run(project.dvc("repro")) == {"extract@list", *ALL}
     rows = {row["image"]: row for row in features(project, "list")}
     assert rows["faces/gone.jpg"]["status"] == "read_error"
@@ -165,8 +165,8 @@ def test_a_table_becomes_a_judged_model_and_a_missing_picture_a_row(project):
 
 def test_correcting_a_word_in_the_table_trains_again_and_extracts_nothing(project):
     name, word, person = project.rows[0]
-    assert word == "Bored"
-    rows = [(name, "neutral", person), *project.rows[1:], ("faces/gone.jpg", "Bored", "p00")]
+    assert word == "지루함"
+    rows = [(name, "neutral", person), *project.rows[1:], ("faces/gone.jpg", "지루함", "p00")]
     write_table(project.folder / "elsewhere/list.csv", rows)
     project.faceemo("scan", "elsewhere/list.csv")
     assert stages_run(project.dvc("repro")) == ALL

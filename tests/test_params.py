@@ -154,7 +154,7 @@ def test_a_file_saved_by_windows_notepad_loads(load, values):
         ("emotions", ["neutral", {"low": ["sad"], "high": ["happy"]}], "has an entry that is not one group"),
         ("emotions", ["neutral", {"나쁨": ["sad", "hurt"]}], "a group's name is an emotion or letters of ASCII"),
         ("emotions", ["neutral", {"label": ["sad", "hurt"]}], "has a group label, the name of a column"),
-        ("emotions", ["neutral", {"low": ["sad", "우울"]}], "has '우울', which cannot name a class"),
+        ("emotions", ["neutral", {"low": ["sad", "우울?"]}], "has '우울?', which cannot name a class"),
         ("emotions", [{"low": ["sad", "hurt"]}], "at least two"),
         ("split.by", "picture", "must be one of person, folder, not 'picture'"),
         ("split.valid", 0, "must be above 0"),

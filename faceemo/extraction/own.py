@@ -189,8 +189,8 @@ def _classes(path: Path, words: Counter[str], rename: Mapping[str, str]) -> Coun
     unnamed = sorted(word for word, name in names.items() if name is None)
     if unnamed:
         raise FaceemoError(
-            f"{path}: {', '.join(map(repr, unnamed))} cannot be the name of a class, which has only ASCII letters, "
-            f"digits, - and _; rename it with --rename '{unnamed[0]}=CLASS'"
+            f"{path}: {', '.join(map(repr, unnamed))} cannot be the name of a class, which has only letters, digits, - "
+            f"and _, a letter first; rename it with --rename '{unnamed[0]}=CLASS'"
         )
     classes: Counter[str] = Counter()
     for word, name in names.items():

@@ -1,7 +1,5 @@
 """Tables of pictures: CSV or Parquet, a line a picture, with its path and emotion and what else is known of it."""
 
-import csv
-import io
 import os
 import posixpath
 import unicodedata
@@ -103,32 +101,53 @@ def table_pictures(table: Table, folder: Path) -> Iterator[PictureFile]:
 
 
 def _csv_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """The columns, and each line's number and values, by Python's csv.
+    """The columns, and each line's number and values.
 
-    pyarrow's reader takes an unclosed quotation mark for a value that goes on to the end of the file, without a word,
-    and with it all pictures that stand there.
+    pyarrow takes an unclosed quotation mark for a value that goes on to the end of the file, without a word, and with
+    it all pictures that stand there. So no value may have a line break, which none needs.
     """
+    import pyarrow as pa  # here, because extraction's workers need no tables
+    from pyarrow.csv import ConvertOptions, InvalidRow, ParseOptions, ReadOptions, read_csv
+
     text = _text(path)
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    if not first.strip():
+        return [], iter(())
+    uneven: list[InvalidRow] = []
+
+    def skip(row: InvalidRow) -> str:
+        uneven.append(row)
+        return "skip"
+
+    parsing = ParseOptions(delimiter=delimiter, ignore_empty_lines=False, invalid_row_handler=skip)
+    try:
+        header = read_csv(pa.BufferReader(f"{first}\n".encode()), parse_options=parsing).column_names
+    except pa.ArrowInvalid:
+        raise FaceemoError(f"{path}: line 1: a quotation mark is not closed") from None
+    data = (text if text.endswith("\n") else f"{text}\n").encode()  # alone, a header needs one
+    table = read_csv(
+        pa.BufferReader(data),
+        ReadOptions(use_threads=False, block_size=len(data) + 1),  # one block, so that rows are numbered
+        parsing,
+        ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
+    )
 
     def rows() -> Iterator[tuple[int, list[str]]]:
-        number = reader.line_num + 1
-        try:
-            for row in reader:
-                if any(cell.strip() for cell in row):
-                    if len(row) != len(header):
-                        raise FaceemoError(f"{path}: line {number}: {len(row)} values for {len(header)} columns")
-                    yield number, row
-                number = reader.line_num + 1
-        except csv.Error as error:
-            raise FaceemoError(f"{path}: line {number}: {error}") from None
+        wrong = uneven[0].number if uneven else None
+        for number, row in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True), 2):
+            if number == wrong:
+                break
+            if any("\n" in cell or "\r" in cell for cell in row):
+                raise FaceemoError(
+                    f"{path}: line {number}: a value with a line break; close the quotation mark before it"
+                )
+            if any(cell.strip() for cell in row):
+                yield number, list(row)
+        if uneven:
+            found, expected = uneven[0].actual_columns, uneven[0].expected_columns
+            raise FaceemoError(f"{path}: line {wrong}: {found} values for {expected} columns")
 
-    try:
-        header = next(reader, [])
-    except csv.Error as error:
-        raise FaceemoError(f"{path}: line 1: {error}") from None
     return header, rows()
 
 
@@ -143,7 +162,7 @@ def _text(path: Path) -> str:
 
 
 def _parquet_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    import pyarrow as pa  # here, because extraction's workers need no Parquet
+    import pyarrow as pa  # here, because extraction's workers need no tables
     import pyarrow.parquet as pq
 
     try:

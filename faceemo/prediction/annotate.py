@@ -1,7 +1,7 @@
 """Pictures and videos with what the model saw drawn on them: mesh, label, a bar for each class."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import contour_edges, mesh_edges, within
+from faceemo.fonts import drawn_names, font_with
 from faceemo.prediction.inputs import DRAWN_MARK, is_readable
 from faceemo.prediction.predict import Prediction, by_picture
 from faceemo.prediction.videos import Video, video_codec
@@ -96,10 +97,11 @@ def draw(rgb: np.ndarray, faces: list[Prediction], classes: list[str]) -> np.nda
             thickness = max(1, round(min(unit * 0.6, face_width / 300)))
             cv2.polylines(mesh, list(lines), False, MESH, thickness, cv2.LINE_AA, shift=3)
     picture = cv2.addWeighted(mesh, MESH_OPACITY, rgb, 1 - MESH_OPACITY, 0)
-    return _with_panel(picture, faces[0], classes, unit) if len(faces) == 1 else _with_tags(picture, faces, unit)
+    words = dict(zip(classes, drawn_names(classes), strict=True))
+    return _with_panel(picture, faces[0], words, unit) if len(faces) == 1 else _with_tags(picture, faces, words, unit)
 
 
-def _with_tags(picture: np.ndarray, faces: list[Prediction], unit: float) -> np.ndarray:
+def _with_tags(picture: np.ndarray, faces: list[Prediction], words: Mapping[str, str], unit: float) -> np.ndarray:
     """Above each face its number, label and probability, in letters that suit its width."""
     image = Image.fromarray(picture)
     drawing = ImageDraw.Draw(image, "RGBA")
@@ -107,12 +109,13 @@ def _with_tags(picture: np.ndarray, faces: list[Prediction], unit: float) -> np.
         if face.box is None:
             continue
         left, top, right, _ = face.box
-        said = NO_BASELINE if face.probability is None else f"{face.label} {face.probability.max():.0%}"
+        probability = face.probability
+        said = NO_BASELINE if probability is None else f"{words[str(face.label)]} {probability.max():.0%}"
         text = f"{face.face} {said}"
-        font = ImageFont.load_default(14 * unit)
+        font = _font(text, 14 * unit)
         share = TAG_WIDTH * (right - left) / drawing.textlength(text, font=font)
         size = max(min(14 * unit * share, 14 * unit), LEAST_LETTERS)
-        font, pad = ImageFont.load_default(size), 0.3 * size
+        font, pad = _font(text, size), 0.3 * size
         width, height = drawing.textlength(text, font=font) + 2 * pad, size + 2 * pad
         x = max(min((left + right - width) / 2, image.width - width), 0)
         y = max(top - height - pad, 0)
@@ -121,21 +124,27 @@ def _with_tags(picture: np.ndarray, faces: list[Prediction], unit: float) -> np.
     return np.asarray(image)
 
 
-def _with_panel(picture: np.ndarray, prediction: Prediction, classes: list[str], unit: float) -> np.ndarray:
-    font = ImageFont.load_default(14 * unit)
-    probability = prediction.probability
-    rows = [prediction.label or ("no face found" if prediction.box is None else NO_BASELINE)]
+def _font(text: str, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    path = None if text.isascii() else font_with("".join(one for one in text if not one.isascii()))
+    return ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
+
+
+def _with_panel(picture: np.ndarray, prediction: Prediction, words: Mapping[str, str], unit: float) -> np.ndarray:
+    classes, probability = list(words), prediction.probability
+    no_label = "no face found" if prediction.box is None else NO_BASELINE
+    rows = [words[prediction.label] if prediction.label else no_label]
     if probability is not None:
-        rows += [f"{name} {share:.0%}" for name, share in zip(classes, probability, strict=True)]
+        rows += [f"{word} {share:.0%}" for word, share in zip(words.values(), probability, strict=True)]
     image = Image.fromarray(picture)
     drawing = ImageDraw.Draw(image, "RGBA")
     pad, line, bar = 8 * unit, 19 * unit, 90 * unit
-    text_width = max(drawing.textlength(row, font=font) for row in rows)
+    fonts = [_font(row, 14 * unit) for row in rows]
+    text_width = max(drawing.textlength(row, font=font) for row, font in zip(rows, fonts, strict=True))
     panel_width = text_width + 3 * pad + (bar if probability is not None else -pad)
     panel_height = line * len(rows) + 2 * pad
     left, top = _free_corner(prediction, image.width, image.height, panel_width, panel_height)
     drawing.rectangle((left, top, left + panel_width, top + panel_height), fill=(*PAPER, 190))
-    for number, row in enumerate(rows):
+    for number, (row, font) in enumerate(zip(rows, fonts, strict=True)):
         middle = top + pad + line * (number + 0.5)
         drawing.text((left + pad, middle), row, fill=INK, font=font, anchor="lm")
         if number and probability is not None:

@@ -12,6 +12,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
 from faceemo.extraction.own import OwnOptions
+from faceemo.fonts import missing_letters
 from faceemo.outputs import check_apart, said_to, written_to
 from faceemo.prediction.inputs import Input, find_inputs, read_inputs
 from faceemo.prediction.judge import Answer, Question, answer, ask, compare, given_baselines, judge, subject_of_inputs
@@ -48,6 +49,9 @@ def evaluate(options: EvaluateOptions) -> None:
             write_json(temporary, numbers)
     written = [options.out] if options.out else []
     if options.plots:
+        for note in dict.fromkeys(missing_letters(answer.question.model.trained.classes) for answer in answers):
+            if note:
+                print(note, file=sys.stderr, flush=True)
         written += draw(options.plots, answers)
     if written:
         print(f"wrote {', '.join(map(str, written))}", file=said_to(options.out) if options.out else None)

@@ -15,6 +15,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.everyface import MOST_FACES, every_face
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
+from faceemo.fonts import missing_letters
 from faceemo.outputs import check_apart, is_stdout, said_to
 from faceemo.prediction.annotate import annotate, check_drawing_folder
 from faceemo.prediction.baselines import MeansSoFar, read_baselines
@@ -71,6 +72,8 @@ def predict(options: PredictOptions) -> None:
         inputs = read_inputs(files, settings, options.workers)
         predictions = predict_inputs(model, inputs, _baselines(model, options))
         if options.annotate:
+            if note := missing_letters(classes):
+                _say(note)
             predictions = annotate(predictions, classes, options.annotate)
         with _progress(options.out, count_inputs(files)) as advance:
             write_predictions(tally.count(predictions, advance), classes, name, options.out)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from faceemo.durable import written_whole
 from faceemo.extraction.facemesh import mesh_edges
+from faceemo.fonts import drawn_names, font_with
 from faceemo.training.dataset import Dataset
 from faceemo.training.evaluate import calibration_bins, landmark_importance
 from faceemo.training.train import Epoch, Training
@@ -71,14 +73,15 @@ def plot_confusion(path: Path, target: np.ndarray, predicted: np.ndarray, classe
     counts = confusion_matrix(target, predicted, labels=range(len(classes)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.4 + 0.9 * len(classes)
+    names, fonts = drawn_names(classes), _fonts(classes)
     figure, (axes,) = _figure(size + 0.8, size)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
         color = "white" if share > 0.55 else INK
         axes.text(column, row, f"{share:.0%}\n{counts[row, column]}", ha="center", va="center", color=color)
     ticks = range(len(classes))
-    axes.set_xticks(ticks, classes, rotation=30 if len(classes) > 3 else 0)
-    axes.set_yticks(ticks, classes)
+    axes.set_xticks(ticks, names, rotation=30 if len(classes) > 3 else 0, fontfamily=fonts)
+    axes.set_yticks(ticks, names, fontfamily=fonts)
     axes.set(xlabel="predicted", ylabel="actual", title=f"{len(target)} test pictures")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, shrink=0.8, label="share of the actual class")
@@ -102,13 +105,15 @@ def plot_reliability(path: Path, probability: np.ndarray, target: np.ndarray) ->
 
 def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> None:
     """Two classes: the ROC curve of the second. More: recall and precision of each."""
+    names, fonts = drawn_names(classes), _fonts(classes)
     if len(classes) == 2:
         figure, (axes,) = _figure(4.6, 4.2)
         false_positive, true_positive, _ = roc_curve(target == 1, probability[:, 1])
         area = roc_auc_score(target == 1, probability[:, 1])
         axes.plot([0, 1], [0, 1], color=TRAIN, linestyle="--", label="chance")
         axes.plot(false_positive, true_positive, color=VALID, label=f"area {area:.3f}")
-        axes.set(xlabel=f"share of {classes[0]} taken for {classes[1]}", ylabel=f"share of {classes[1]} found")
+        axes.set_xlabel(f"share of {names[0]} taken for {names[1]}", fontfamily=fonts)
+        axes.set_ylabel(f"share of {names[1]} found", fontfamily=fonts)
         axes.set_title("ROC, test people")
         axes.legend(frameon=False, loc="lower right")
     else:
@@ -121,7 +126,7 @@ def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classe
             (0.2, counts.sum(0), "precision", TRAIN),
         ):
             axes.bar(position + offset, hits / np.maximum(totals, 1), 0.38, label=name, color=color)
-        axes.set_xticks(position, classes)
+        axes.set_xticks(position, names, fontfamily=fonts)
         axes.set(ylim=(0, 1.02), title="recall and precision by class, test people")
         axes.legend(frameon=False)
     _save(figure, path)
@@ -156,6 +161,15 @@ def _draw_mesh(axes: Axes, face: np.ndarray) -> None:
     axes.set_aspect("equal")
     axes.invert_yaxis()
     axes.axis("off")
+
+
+def _fonts(classes: tuple[str, ...]) -> list[str]:
+    """Families for text with names of classes: matplotlib's own, then what has their letters."""
+    families = ["sans-serif"]
+    for path in filter(None, (None if name.isascii() else font_with(name) for name in classes)):
+        font_manager.fontManager.addfont(path)
+        families.append(font_manager.FontProperties(fname=path).get_name())
+    return list(dict.fromkeys(families))
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:

@@ -83,7 +83,8 @@ def next_line(params: Params, sources: Mapping[str, Source], asked: tuple[str, .
         chosen = []
     if len(chosen) == 1:
         return f"{told}only {chosen[0]} was found, and a model needs two classes to tell apart; scan others too"
-    command = f'dvc exp run -S "emotions=[{",".join(chosen)}]"' if chosen else "dvc repro"
+    quoted = (name if name.isascii() else f"'{name}'" for name in chosen)  # as dvc's -S takes a list
+    command = f'dvc exp run -S "emotions=[{",".join(quoted)}]"' if chosen else "dvc repro"
     entries = {name: (name,) for name in chosen} or params.emotions
     try:
         check_run(replace(params, emotions=entries), sources)

@@ -143,6 +143,10 @@ class Results:
         """How often each face was right over the runs, [N]."""
         return np.mean([one.argmax(axis=1) == truth for one in self.runs], axis=0)
 
+    def loss(self, shares: np.ndarray) -> np.ndarray:
+        """Log loss of each face against the shares [N, 7], mean over the runs, [N]."""
+        return np.mean([-(shares * np.log(np.clip(one, 1e-12, None))).sum(axis=1) for one in self.runs], axis=0)
+
     def mean(self, measure) -> float:
         return float(np.mean([measure(one) for one in self.runs]))
 
@@ -153,7 +157,7 @@ def say(name: str, found: Results, shares: np.ndarray, performed: np.ndarray) ->
         found.right(majority).mean(),
         found.mean(lambda one: f1_score(majority, one.argmax(axis=1), average="macro")),
         found.mean(lambda one: balanced_accuracy_score(majority, one.argmax(axis=1))),
-        found.mean(lambda one: -(shares * np.log(np.clip(one, 1e-12, None))).sum(axis=1).mean()),
+        found.loss(shares).mean(),
         found.mean(lambda one: expected_calibration_error(one, majority)),
         found.right(performed).mean(),
         found.mean(lambda one: f1_score(performed, one.argmax(axis=1), average="macro")),
@@ -161,9 +165,9 @@ def say(name: str, found: Results, shares: np.ndarray, performed: np.ndarray) ->
     print(f"{name:26}" + "".join(f"{value:10.3f}" for value in columns), flush=True)
 
 
-def say_difference(name: str, right: np.ndarray, other: np.ndarray, subject: np.ndarray) -> None:
-    low, high = interval_over_people(right - other, subject)
-    print(f"{name}: {np.mean(right - other):+.3f} [{low:+.3f}, {high:+.3f}]")
+def say_difference(name: str, values: np.ndarray, other: np.ndarray, subject: np.ndarray) -> None:
+    low, high = interval_over_people(values - other, subject)
+    print(f"{name}: {np.mean(values - other):+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
 def main():
@@ -244,6 +248,8 @@ def report(
         say_difference(f"{name} minus one rater", found.right(majority), rater, subject)
         if name != "archive" and "archive" in results:
             say_difference(f"{name} minus archive", found.right(majority), results["archive"].right(majority), subject)
+            by_shares = raw[name].loss(shares), raw["archive"].loss(shares)
+            say_difference(f"{name} minus archive, log loss at temperature 1", *by_shares, subject)
 
 
 if __name__ == "__main__":

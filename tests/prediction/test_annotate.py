@@ -10,6 +10,7 @@ from video import video_file
 from faceemo.errors import FaceemoError
 from faceemo.extraction.everyface import every_face
 from faceemo.extraction.worker import Reading
+from faceemo.fonts import font_with
 from faceemo.prediction.annotate import annotate, check_drawing_folder, draw
 from faceemo.prediction.inputs import DRAWN_MARK, Input, read_inputs
 from faceemo.prediction.predict import Prediction
@@ -184,3 +185,14 @@ def test_a_folder_is_not_drawn_into_where_that_could_replace_a_picture(tmp_path,
         check_drawing_folder(mine / "a.jpg", [])
     list(annotate([no_face("a.jpg")], CLASSES, tmp_path / "drawn"))
     check_drawing_folder(tmp_path / "drawn", [mine / "a.jpg"])  # another run draws there again
+
+
+def test_a_class_in_hangul_is_drawn_by_its_letters_or_its_number(face):
+    blank = np.zeros(face.input.pixels().shape, np.uint8)
+    one, other, numbered = (
+        draw(blank, [Prediction(face.input, name, SURE)], ["neutral", name]) for name in ("지루함", "놀라움", "class 2")
+    )
+    drawn_by_letters = font_with("지루함") is not None
+    assert np.array_equal(one, other) != drawn_by_letters
+    assert np.array_equal(one, numbered) != drawn_by_letters
+    assert draw(blank, [Prediction(face.input, "지루함", SURE)] * 2, ["neutral", "지루함"]).any()  # as of a group

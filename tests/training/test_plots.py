@@ -11,6 +11,7 @@ from made_targets import by_number
 from PIL import Image
 
 from faceemo.emotions import KOREAN
+from faceemo.fonts import font_with
 from faceemo.training import plots
 from faceemo.training.dataset import Dataset
 from faceemo.training.model import TrainedModel, mlp
@@ -164,3 +165,25 @@ def test_important_landmarks_are_painted_at_their_place(tmp_path):
     assert len(rows) > 20
     assert rows.mean() < 0.35 * drawing.shape[0]
     assert columns.mean() < 0.35 * drawing.shape[1]
+
+
+@pytest.mark.slow
+def test_classes_in_hangul_are_drawn_by_name_or_number_without_a_warning(tmp_path, recwarn, caplog):
+    """Whether this machine has a font for them or not."""
+    for number, classes in enumerate([("neutral", "지루함"), ("neutral", "지루함", "happy"), ("neutral", "ᚠᚢᚦ")]):
+        dataset, training, probability = run_of(classes, 2)
+        folder = tmp_path / str(number)
+        write_run(folder, dataset, training, probability)
+        assert table_of(folder / "predictions.csv")[1][0] in classes
+        for name in PICTURES:
+            assert_picture(folder / f"{name}.png")
+    assert not [one.message for one in recwarn] and not caplog.records
+
+
+@pytest.mark.skipif(font_with("지루함") is None, reason="no font with Hangul")
+def test_a_name_in_hangul_is_in_the_picture(tmp_path):
+    target, pictures = np.array([0, 1]), set()
+    for number, name in enumerate(["지루함", "놀라움", "class-2"]):
+        plot_confusion(tmp_path / f"{number}.png", target, target, ("neutral", name))
+        pictures.add((tmp_path / f"{number}.png").read_bytes())
+    assert len(pictures) == 3

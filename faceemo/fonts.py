@@ -1,0 +1,46 @@
+"""Fonts for names of classes in other letters than English ones, such as Hangul, on plots and pictures."""
+
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Upright sans-serif fonts of normal weight with Hangul: of Windows, macOS, and Linux with Noto or Nanum.
+PREFERRED = ("malgun", "AppleSDGothicNeo", "NotoSansCJK-Regular", "NotoSansKR", "NanumGothic")
+
+
+def drawn_names(classes: Sequence[str]) -> list[str]:
+    """The classes as they are drawn: those whose letters no font of this machine has by their number, from 1."""
+    return [name if name.isascii() or font_with(name) else f"class {number}" for number, name in enumerate(classes, 1)]
+
+
+def missing_letters(classes: Sequence[str]) -> str | None:
+    """What to tell if a class cannot be drawn by its name."""
+    for name, drawn in zip(classes, drawn_names(classes), strict=True):
+        if name != drawn:
+            advice = ", such as fonts-nanum of Debian and Ubuntu for Hangul" if sys.platform == "linux" else ""
+            return f"note: no font here has the letters of {name!r}, drawn as {drawn!r}; install one{advice}"
+    return None
+
+
+@functools.cache
+def font_with(letters: str) -> Path | None:
+    """The file of a font that has all these letters; None if there is none."""
+    from matplotlib import font_manager, get_data_path  # here, since most classes have English letters
+    from matplotlib.ft2font import FT2Font
+
+    own = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    found = sorted(map(Path, font_manager.findSystemFonts()), key=_rank)
+    for path in (own, *found):  # not those in font_manager's cache, which does not see what was installed since
+        try:
+            font = FT2Font(str(path))
+        except (OSError, RuntimeError):  # of a kind that FreeType does not read
+            continue
+        if all(map(font.get_char_index, map(ord, letters))):
+            return path
+    return None
+
+
+def _rank(path: Path) -> tuple[int, str]:
+    places = [place for place, name in enumerate(PREFERRED) if path.stem.startswith(name)]
+    return (places or [len(PREFERRED)])[0], str(path)
