@@ -61,6 +61,7 @@ def _change(text: str) -> tuple[str, object]:
 def _scan(args: argparse.Namespace) -> None:
     with importing("faceemo"):
         from faceemo.extraction.retry import raise_attempts
+        from faceemo.extraction.reuse import put_rows_aside
         from faceemo.extraction.summary import scan_lines
         from faceemo.training.preflight import next_line
 
@@ -72,8 +73,9 @@ def _scan(args: argparse.Namespace) -> None:
     for key, one in result.own.items():
         write_seen(key, one.looked_at)
     sources, unread = raise_attempts(result.sources, params)
+    kept = {key: put_rows_aside(key, sources[key], one.pictures, params) for key, one in result.own.items()}
     write_sources(sources)
-    for line in scan_lines(result, unread, options, earlier):
+    for line in scan_lines(result, unread, kept, options, earlier):
         print(line)
     print(f"wrote {SOURCES_FILE.as_posix()}; {next_line(params, sources, emotions)}")
 

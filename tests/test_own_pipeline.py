@@ -134,8 +134,12 @@ def test_an_added_picture_is_extracted_and_a_changed_one_is_told_before_a_scan(p
     assert len(features(project, "faces")) == len(project.words) + 1
     before = first.read_bytes()
     first.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    scan_folders(project, "elsewhere/faces", "--rename", "지루함=anxious")
-    assert stages_run(project.dvc("repro", "normalize")) == {"extract@faces", "normalize"}
+    pictures = len(project.words) + 1
+    output = scan_folders(project, "elsewhere/faces", "--rename", "지루함=anxious")
+    assert f"faces: {pictures - 1} pictures are as they were when they were extracted" in output
+    output = project.dvc("repro", "normalize")
+    assert stages_run(output) == {"extract@faces", "normalize"}
+    assert f"faces: {pictures - 1} of {pictures} pictures are as they were, their rows are kept" in output
 
 
 def test_every_picture_a_person_is_said_beside_the_numbers(project):

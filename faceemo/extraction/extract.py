@@ -5,12 +5,10 @@ return readings; this process alone writes. Finished shards wait in data/.partia
 is complete, and are then linked into data/landmarks/<id>/ by one rename.
 """
 
-import hashlib
-import importlib.metadata
-import json
 import time
 from collections import Counter
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +18,15 @@ import pyarrow.parquet as pq
 from faceemo.console import Interrupted, progress
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import first_by_hash, parse_picture_name
+from faceemo.extraction.archive import Named, first_by_hash, parse_picture_name
 from faceemo.extraction.engines.choice import choose_engine
 from faceemo.extraction.executors import WorkerDiedError, open_workers
+from faceemo.extraction.fingerprint import fingerprint, shard_metadata
 from faceemo.extraction.opening import check_people, open_pictures
-from faceemo.extraction.partial import FINGERPRINT_LENGTH, partial_folder, publish
+from faceemo.extraction.partial import partial_folder, publish
 from faceemo.extraction.rescue import read_in_order
-from faceemo.extraction.schema import FORMAT, SCHEMA
+from faceemo.extraction.reuse import EarlierRows, pictures_metadata
+from faceemo.extraction.schema import SCHEMA
 from faceemo.extraction.sources import Source
 from faceemo.extraction.worker import CHUNK_PICTURES, Reading, batches, read_task
 from faceemo.params import ExtractParams
@@ -35,7 +35,6 @@ from faceemo.rows import rows_or_null
 from faceemo.status import Status
 
 SHARD_ROWS = 1000
-ARCHIVE_METADATA = b"faceemo.archive"
 # Landmarks are noise to a dictionary; their bytes split by significance compress by a third.
 PARQUET = {
     "compression": "zstd",
@@ -67,13 +66,16 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
     kept = len(shards) - len(missing)
     if kept:
         print(f"{key}: {kept} of {len(shards)} shards kept from an earlier run", flush=True)
+    earlier = EarlierRows(partial)
+    unread = {number: [index for index in shards[number] if pictures[index].name not in earlier] for number in missing}
+    total, todo = sum(map(len, shards)), sum(map(len, unread.values()))
+    if reused := sum(len(shards[number]) for number in missing) - todo:
+        print(f"{key}: {reused} of {total} pictures are as they were, their rows are kept", flush=True)
 
     started = time.monotonic()
     chunks = [
-        found.chunk(indices, settings) for number in missing for indices in batches(shards[number], CHUNK_PICTURES)
+        found.chunk(indices, settings) for number in missing for indices in batches(unread[number], CHUNK_PICTURES)
     ]
-    todo = sum(len(shards[number]) for number in missing)
-    total = sum(map(len, shards))
     no_face = 0
     try:
         with (
@@ -83,13 +85,15 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
             results = read_in_order(opened, read_task, chunks)
             for number in missing:
                 readings: list[Reading] = []
-                while len(readings) < len(shards[number]):
+                while len(readings) < len(unread[number]):
                     batch = next(results)
                     readings += batch
                     no_face += sum(reading.status == Status.NO_FACE for reading in batch)
                     advance(len(batch), no_face=no_face)
-                names = [pictures[index].name for index in shards[number]]
-                _write_shard(partial / _shard_name(number), _table(names, source.emotion, readings, metadata))
+                members = [pictures[index] for index in shards[number]]
+                readings = earlier.joined([member.name for member in members], readings)
+                table = _table(members, source.emotion, readings, metadata | pictures_metadata(members))
+                _write_shard(partial / _shard_name(number), table)
                 kept += 1
     except WorkerDiedError as error:
         raise FaceemoError(f"{key}: {error} ({kept} of {len(shards)} shards are kept)") from None
@@ -102,43 +106,14 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
     return folder
 
 
-def shard_metadata(source: Source, settings: ExtractParams, limit: int | None) -> dict[bytes, bytes]:
-    """Everything that the rows depend on, as each shard has it in its Parquet metadata.
-
-    `faceemo.extract` is the engine, the other settings that change rows and the versions of what makes them;
-    `faceemo.archive` is what they are made from. Raises FaceemoError if the engine is not installed.
-    """
-    values = asdict(settings)
-    del values["scheduler"]
-    engine = choose_engine(values.pop("engine"))
-    extraction = {"engine": engine, "settings": values, "versions": _versions(engine), "format": FORMAT}
-    archive = {"digest": source.digest, "emotion": source.emotion, "limit": limit}
-    return {
-        b"faceemo.extract": json.dumps(extraction, sort_keys=True).encode(),
-        ARCHIVE_METADATA: json.dumps(archive, sort_keys=True).encode(),
-    }
-
-
-def _versions(engine: str) -> dict[str, str]:
-    package = {"mediapipe": "mediapipe", "litert": "ai-edge-litert"}[engine]
-    versions = {name: importlib.metadata.version(name) for name in (package, "simplejpeg", "pillow")}
-    if engine == "litert":
-        import cv2  # it comes in packages of several names, so it is asked itself
-
-        versions["opencv"] = cv2.__version__
-    return versions
-
-
-def fingerprint(metadata: dict[bytes, bytes]) -> str:
-    """Names the work of this metadata, so that shards of other work are never mixed in."""
-    return hashlib.sha256(b"\0".join(metadata.values())).hexdigest()[:FINGERPRINT_LENGTH]
-
-
 def _shard_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def _table(names: list[str], emotion: str | None, readings: list[Reading], metadata: dict[bytes, bytes]) -> pa.Table:
+def _table(
+    members: Sequence[Named], emotion: str | None, readings: list[Reading], metadata: dict[bytes, bytes]
+) -> pa.Table:
+    names = [member.name for member in members]
     parsed = [parse_picture_name(name) for name in names]
     columns = {
         "image": names,

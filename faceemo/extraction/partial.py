@@ -19,7 +19,7 @@ _NAME = re.compile(rf"(?P<source>.+)-[0-9a-f]{{{FINGERPRINT_LENGTH}}}(\.complete
 
 @dataclass(frozen=True)
 class Partial:
-    """Finished shards of one extraction."""
+    """Finished shards of one extraction. size: of these and of earlier rows beside them (see reuse), in bytes."""
 
     folder: Path
     source: str
@@ -37,13 +37,14 @@ def partial_folder(key: str, fingerprint: str) -> Path:
 
 
 def find_partials() -> list[Partial]:
-    """All that lies in data/.partial, sizes in bytes, in the order of their names."""
+    """All that lies in data/.partial, in the order of their names."""
     found = []
     for folder in sorted(PARTIAL_FOLDER.glob("*")):
         name = _NAME.fullmatch(folder.name)
         if name and folder.is_dir():
             shards = list(folder.glob("part-*.parquet"))
-            found.append(Partial(folder, name["source"], len(shards), sum(shard.stat().st_size for shard in shards)))
+            size = sum(file.stat().st_size for file in folder.glob("*.parquet"))
+            found.append(Partial(folder, name["source"], len(shards), size))
     return found
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import ReadError, first_by_hash
-from faceemo.extraction.extract import ARCHIVE_METADATA, fingerprint, shard_metadata
+from faceemo.extraction.fingerprint import ARCHIVE_METADATA, fingerprint, shard_metadata
 from faceemo.extraction.opening import Pictures, open_pictures
 from faceemo.extraction.partial import COMPLETE, partial_folder
 from faceemo.extraction.sources import Source, read_sources

@@ -14,12 +14,16 @@ from faceemo.paths import SOURCES_FILE
 
 
 def scan_lines(
-    result: Scan, unread: Mapping[str, Unread], options: OwnOptions, earlier: Mapping[str, Source]
+    result: Scan,
+    unread: Mapping[str, Unread],
+    kept: Mapping[str, int],
+    options: OwnOptions,
+    earlier: Mapping[str, Source],
 ) -> Iterator[str]:
     """A table of the sources, people, what is missing or passed over, and what the last scan had and this one has not.
 
-    unread: by id, what could not be read when it was extracted. options: those asked for. earlier: the sources of the
-    last scan.
+    unread: by id, what could not be read when it was extracted. kept: by id, rows of landmarks that hold where others
+    do not. options: those asked for. earlier: the sources of the last scan.
     """
     yield from _table(result)
     yield from _people(result)
@@ -27,6 +31,9 @@ def scan_lines(
         yield f"passed over: {printable(path)} ({reason})"
     for key, found in unread.items():
         yield f"{key}: {_told_unread(found)}"
+    for key, rows in kept.items():
+        if rows:
+            yield f"{key}: {rows} pictures are as they were when they were extracted; dvc repro reads the others"
     for key, one in result.own.items():
         yield from _own_lines(key, one, options)
     dropped = [key for key in earlier if key not in result.sources]

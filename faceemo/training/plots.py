@@ -127,8 +127,8 @@ def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classe
         ):
             axes.bar(position + offset, hits / np.maximum(totals, 1), 0.38, label=name, color=color)
         axes.set_xticks(position, names, fontfamily=fonts)
-        axes.set(ylim=(0, 1.02), title="recall and precision by class, test people")
-        axes.legend(frameon=False)
+        axes.set(ylim=(0, 1.18), yticks=np.linspace(0, 1, 6), title="recall and precision by class, test people")
+        axes.legend(frameon=False, loc="upper right", ncols=2)  # above the bars
     _save(figure, path)
 
 

@@ -24,6 +24,14 @@ def fit_standardization(features: np.ndarray, indices: np.ndarray, mirror: bool)
     return mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32)
 
 
+def mean_of_rows(features: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """float32 [1434], the mean of these rows of features [N, 1434], which are not copied all at once."""
+    total = np.zeros(features.shape[1])
+    for start in range(0, len(indices), BLOCK_ROWS):
+        total += features[indices[start : start + BLOCK_ROWS]].sum(axis=0, dtype=np.float64)
+    return (total / len(indices)).astype(np.float32)
+
+
 def standardize(features: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
     """Make features [N, 1434] (features - mean) / std, in place."""
     np.subtract(features, mean, out=features)

@@ -20,11 +20,11 @@ from faceemo.training.dataset import Dataset
 from faceemo.training.devices import batch_sizes, find_devices
 from faceemo.training.model import NETWORKS, TrainedModel, save_model
 from faceemo.training.seen import hash_people, salt_of
-from faceemo.training.standardize import fit_standardization, standardize
+from faceemo.training.standardize import fit_standardization, mean_of_rows, standardize
 from faceemo.training.tensors import TrainingTensors, make_tensors
 from faceemo.training.whiten import Whitening, make_whitening
 
-EVALUATION_ROWS = 8192
+EVALUATION_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,8 @@ def mean_neutral_face(dataset: Dataset, features: np.ndarray) -> torch.Tensor | 
     if dataset.settings.get("normalize", {}).get("baseline") != "person" or NEUTRAL not in dataset.classes:
         return None
     indices = dataset.train
-    faces = features[indices[dataset.targets.learnt[indices] == dataset.classes.index(NEUTRAL)]]
-    return torch.from_numpy(faces.mean(axis=0)) if len(faces) else None
+    faces = indices[dataset.targets.learnt[indices] == dataset.classes.index(NEUTRAL)]
+    return torch.from_numpy(mean_of_rows(features, faces)) if len(faces) else None
 
 
 @torch.no_grad()

@@ -1,0 +1,192 @@
+"""Pictures of one's own that changed, in a source whose others did not: `faceemo scan`, then extract."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from made_archives import encoded
+from made_archives import make_zip as write_zip
+from PIL import Image
+from skimage.data import astronaut
+
+import faceemo.extraction.extract as extraction
+from faceemo.cli import main
+from faceemo.extraction.partial import find_partials, remove_published
+from faceemo.extraction.sources import read_sources
+from faceemo.params import load_params
+
+ROOT = Path(__file__).parents[2]
+KEY = "faces"
+SHARDS = Path("data/landmarks") / KEY
+FACE = encoded(np.asarray(Image.fromarray(astronaut()[:300, 80:380])), "PNG")
+PICTURES = {
+    f"{word}/p{number}_1.png": encoded(np.full((40, 40, 3), 10 * number + len(word), np.uint8), "PNG")
+    for word in ("happy", "sad")
+    for number in range(5)
+} | {"happy/p7_1.png": FACE, "sad/p8_1.png": b"no picture"}
+
+
+@pytest.fixture(params=["tree", "zip", "table"])
+def project(request, tmp_path, monkeypatch):
+    """A project with twelve pictures of one's own in a source of this kind, extracted to shards of four rows."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(extraction, "SHARD_ROWS", 4)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("workers: ", "workers: 1 ")
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    made = Made(request.param, monkeypatch)
+    made.write(PICTURES)
+    made.scan()
+    assert made.extract() == set(PICTURES)
+    return made
+
+
+class Made:
+    """A source of this kind, and which of its pictures were read last."""
+
+    def __init__(self, kind, monkeypatch):
+        self.place = {"tree": "faces", "zip": "faces.zip", "table": "faces.csv"}[kind]
+        self.tasks = []
+        read_in_order = extraction.read_in_order
+
+        def recorded(opened, read, tasks):
+            self.tasks += tasks
+            return read_in_order(opened, read, tasks)
+
+        monkeypatch.setattr(extraction, "read_in_order", recorded)
+
+    def write(self, pictures):
+        if self.place == "faces.zip":
+            write_zip(Path(self.place), pictures)
+            return
+        folder = Path("faces" if self.place == "faces" else ".")
+        for word in ("happy", "sad"):
+            shutil.rmtree(folder / word, ignore_errors=True)
+        for name, data in pictures.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        if self.place == "faces.csv":
+            lines = [f"{name},{name.split('/')[0]}" for name in pictures]
+            Path(self.place).write_text("\n".join(["path,emotion", *lines]), encoding="utf-8")
+
+    def scan(self):
+        assert main(["scan", self.place, "--subject", r"/(p\d+)_"]) == 0
+
+    def extract(self):
+        """Extract as dvc does; the names of the pictures that were read."""
+        remove_published()
+        shutil.rmtree(SHARDS, ignore_errors=True)
+        self.tasks.clear()
+        params = load_params()
+        extraction.extract(KEY, read_sources()[KEY], params.extract, params.limit, params.workers)
+        return {picture.name for task in self.tasks for picture in task.pictures}
+
+
+def statuses():
+    return pq.read_table(SHARDS, columns=["status"])["status"].to_pylist()
+
+
+def shard_bytes():
+    return [path.read_bytes() for path in sorted(SHARDS.iterdir())]
+
+
+CHANGED = {
+    **{name: data for name, data in PICTURES.items() if name != "happy/p3_1.png"},  # removed
+    "happy/p0_2.png": encoded(np.full((40, 40, 3), 200, np.uint8), "PNG"),  # added
+    "sad/p2_1.png": encoded(np.full((40, 40, 3), 210, np.uint8), "PNG"),  # changed
+}
+
+
+@pytest.mark.slow
+def test_only_pictures_that_changed_are_read_and_the_shards_are_those_of_a_new_extraction(project, capsys):
+    project.write(CHANGED)
+    project.scan()
+    assert f"{KEY}: 10 pictures are as they were when they were extracted" in capsys.readouterr().out
+    assert project.extract() == {"happy/p0_2.png", "sad/p2_1.png"}
+    assert f"{KEY}: 10 of 12 pictures are as they were, their rows are kept\n" in capsys.readouterr().out
+    kept = shard_bytes()
+    assert Counter(statuses()) == {"ok": 1, "no_face": 10, "decode_error": 1}
+    assert project.extract() == set(CHANGED)
+    assert shard_bytes() == kept
+
+
+@pytest.mark.slow
+def test_pictures_in_another_order_are_found_by_their_names(project):
+    project.write(dict(reversed(CHANGED.items())))
+    project.scan()
+    assert project.extract() == {"happy/p0_2.png", "sad/p2_1.png"}
+    kept = shard_bytes()
+    project.extract()
+    assert shard_bytes() == kept
+
+
+@pytest.mark.slow
+def test_a_scan_between_leaves_nothing_behind_and_loses_nothing(project):
+    project.write(PICTURES | {"sad/p1_2.png": FACE})
+    project.scan()
+    project.write(CHANGED)
+    project.scan()
+    assert len(find_partials()) == 2  # the finished one, and what was put aside last
+    assert project.extract() == {"happy/p0_2.png", "sad/p2_1.png"}
+    project.scan()
+    assert [partial.is_complete for partial in find_partials()] == [True]
+    remove_published()
+    assert find_partials() == []
+
+
+@pytest.mark.slow
+def test_other_settings_keep_nothing(project, capsys):
+    project.write(CHANGED)
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    assert "max_faces: 1" in text
+    Path("params.yaml").write_text(text.replace("max_faces: 1", "max_faces: 2"), encoding="utf-8")
+    project.scan()
+    assert "as they were" not in capsys.readouterr().out
+    assert project.extract() == set(CHANGED)
+
+
+@pytest.mark.slow
+def test_a_broken_shard_is_made_again(project):
+    project.write(CHANGED)
+    first = min(SHARDS.iterdir())
+    names = set(pq.read_table(first, columns=["image"])["image"].to_pylist())
+    first.unlink()  # perhaps a link to a finished one
+    first.write_bytes(b"PAR1")
+    project.scan()
+    assert project.extract() == {"happy/p0_2.png", "sad/p2_1.png"} | (names & set(CHANGED))
+
+
+@pytest.mark.slow
+def test_a_picture_less_reads_none(project):
+    project.write({name: data for name, data in PICTURES.items() if name != "happy/p3_1.png"})
+    project.scan()
+    assert project.extract() == set()
+    assert len(statuses()) == len(PICTURES) - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["table"], indirect=True)
+def test_a_picture_that_could_not_be_read_is_read_again(project):
+    lines = Path("faces.csv").read_text(encoding="utf-8")
+    Path("faces.csv").write_text(f"{lines}\nsad/p9_1.png,sad", encoding="utf-8")
+    project.scan()
+    assert project.extract() == {"sad/p9_1.png"}
+    Path("sad/p9_1.png").write_bytes(FACE)
+    project.scan()
+    assert project.extract() == {"sad/p9_1.png"}
+    assert statuses().count("ok") == 2
+
+
+def test_a_shard_says_what_its_rows_were_made_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("workers: ", "workers: 1 ")
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    made = Made("tree", monkeypatch)
+    made.write({"happy/p1_1.png": b"1", "sad/p1_1.png": b"22"})
+    made.scan()
+    made.extract()
+    metadata = pq.read_schema(SHARDS / "part-00000.parquet").metadata
+    assert json.loads(metadata[b"faceemo.pictures"]) == [[1, 2212294583], [2, 1685985038]]
