@@ -136,10 +136,10 @@ def test_an_added_picture_is_extracted_and_a_changed_one_is_told_before_a_scan(p
     first.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     pictures = len(project.words) + 1
     output = scan_folders(project, "elsewhere/faces", "--rename", "지루함=anxious")
-    assert f"faces: {pictures - 1} pictures are as they were when they were extracted" in output
+    assert f"faces: the landmarks of {pictures - 1} pictures stay; dvc repro reads the others" in output
     output = project.dvc("repro", "normalize")
     assert stages_run(output) == {"extract@faces", "normalize"}
-    assert f"faces: {pictures - 1} of {pictures} pictures are as they were, their rows are kept" in output
+    assert f"faces: landmarks of {pictures - 1} of {pictures} pictures kept from an earlier run" in output
 
 
 def test_every_picture_a_person_is_said_beside_the_numbers(project):
@@ -157,7 +157,7 @@ def test_a_table_becomes_a_judged_model_and_a_missing_picture_a_row(project):
     path = project.folder / "elsewhere/list.csv"
     project.rows = [(f"faces/{name}", word, name.split("/")[1][:3]) for name, word in project.words.items()]
     write_table(path, [*project.rows, ("faces/gone.jpg", "지루함", "p00")])
-    assert "1 pictures cannot be read, the first is faces/gone.jpg" in project.faceemo("scan", "elsewhere/list.csv")
+    assert "1 picture cannot be read, the first is faces/gone.jpg" in project.faceemo("scan", "elsewhere/list.csv")
     project.change_text("params.yaml", "- anxious\n", "- 지루함\n")
     assert stages_run(project.dvc("repro")) == {"extract@list", *ALL}
     rows = {row["image"]: row for row in features(project, "list")}

@@ -192,7 +192,7 @@ def test_a_good_copy_of_a_damaged_archive_is_extracted_where_it_could_not_be_rea
     archive.with_suffix(".copy").replace(archive)
     output, stages, found = attempt()
     assert stages == set()
-    assert "1 pictures could not be read when it was extracted, and still cannot" in output
+    assert "1 picture could not be read when it was extracted, and still cannot" in output
 
     archive.write_bytes(good)
     output, stages, found = attempt()

@@ -70,7 +70,7 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
     unread = {number: [index for index in shards[number] if pictures[index].name not in earlier] for number in missing}
     total, todo = sum(map(len, shards)), sum(map(len, unread.values()))
     if reused := sum(len(shards[number]) for number in missing) - todo:
-        print(f"{key}: {reused} of {total} pictures are as they were, their rows are kept", flush=True)
+        print(f"{key}: landmarks of {reused} of {total} pictures kept from an earlier run", flush=True)
 
     started = time.monotonic()
     chunks = [

@@ -30,10 +30,11 @@ def scan_lines(
     for path, reason in result.passed_over:
         yield f"passed over: {printable(path)} ({reason})"
     for key, found in unread.items():
-        yield f"{key}: {_told_unread(found)}"
+        if found.again or key not in result.own:  # what cannot be read of one's own is told below
+            yield f"{key}: {_told_unread(found)}"
     for key, rows in kept.items():
         if rows:
-            yield f"{key}: {rows} pictures are as they were when they were extracted; dvc repro reads the others"
+            yield f"{key}: the landmarks of {_pictures(rows)} stay; dvc repro reads the others"
     for key, one in result.own.items():
         yield from _own_lines(key, one, options)
     dropped = [key for key in earlier if key not in result.sources]
@@ -99,16 +100,21 @@ def _own_lines(key: str, one: OwnScan, options: OwnOptions) -> Iterator[str]:
     if one.people is None:
         yield f"{key}: every picture counts as a person of its own"
     elif one.people:
-        yield f"{key}: {one.people} people" + (f", {one.nobodys} pictures of unknown people" if one.nobodys else "")
+        yield f"{key}: {one.people} people" + (f", {_pictures(one.nobodys)} of unknown people" if one.nobodys else "")
     if one.loose:
-        yield f"{key}: {one.loose} pictures passed over: no folder names their class"
+        yield f"{key}: {_pictures(one.loose)} passed over: no folder names a class"
     if one.unread:
         first = one.unread[0]
-        yield f"{key}: {len(one.unread)} pictures cannot be read, the first is {printable(first.name)} ({first.error})"
+        count = _pictures(len(one.unread))
+        yield f"{key}: {count} cannot be read, the first is {printable(first.name)} ({first.error})"
 
 
 def _told_unread(found: Unread) -> str:
-    told = f"{found.pictures} pictures could not be read when it was extracted"
+    told = f"{_pictures(found.pictures)} could not be read when it was extracted"
     if not found.again:
         return f"{told}, and still cannot be read; if the archive is damaged, download it again and scan again"
     return f"{told}; some can now, so dvc repro extracts {found.again} of {found.again + found.kept} shards again"
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"

@@ -104,9 +104,9 @@ CHANGED = {
 def test_only_pictures_that_changed_are_read_and_the_shards_are_those_of_a_new_extraction(project, capsys):
     project.write(CHANGED)
     project.scan()
-    assert f"{KEY}: 10 pictures are as they were when they were extracted" in capsys.readouterr().out
+    assert f"{KEY}: the landmarks of 10 pictures stay; dvc repro reads the others\n" in capsys.readouterr().out
     assert project.extract() == {"happy/p0_2.png", "sad/p2_1.png"}
-    assert f"{KEY}: 10 of 12 pictures are as they were, their rows are kept\n" in capsys.readouterr().out
+    assert f"{KEY}: landmarks of 10 of 12 pictures kept from an earlier run\n" in capsys.readouterr().out
     kept = shard_bytes()
     assert Counter(statuses()) == {"ok": 1, "no_face": 10, "decode_error": 1}
     assert project.extract() == set(CHANGED)
@@ -144,7 +144,7 @@ def test_other_settings_keep_nothing(project, capsys):
     assert "max_faces: 1" in text
     Path("params.yaml").write_text(text.replace("max_faces: 1", "max_faces: 2"), encoding="utf-8")
     project.scan()
-    assert "as they were" not in capsys.readouterr().out
+    assert "stay" not in capsys.readouterr().out
     assert project.extract() == set(CHANGED)
 
 
