@@ -582,7 +582,6 @@ class TestEvaluate:
             (["none"], "none: no such folder, archive or table"),
             (["empty"], "no pictures and no source archive"),
             (["사진/불안/김_1.jpg"], "김_1.jpg: neither a folder, a ZIP archive nor a table"),
-            (["사진"], "'지루함' cannot be the name of a class"),
             (["사진", "--rename", "지루함"], "--rename: '지루함' is not like"),
             (["사진", "--rename", "지루함=bored,hurt=bored"], "--rename: no class is called 'hurt'"),
             (["사진/불안", "--subject", "(["], "is not a regular expression"),

@@ -60,7 +60,7 @@ def features(project, key):
 
 def test_without_who_is_who_repro_stops_with_one_line(project):
     output = project.faceemo("scan", "faces")
-    assert "faces: 48 지루함, 50 neutral" in output and "scan again with --subject" in output
+    assert "faces: 50 neutral, 48 지루함" in output and "scan again with --subject" in output
     project.change_text("params.yaml", "- anxious\n", "- 지루함\n")
     output = project.dvc("repro", code=None)
     assert stages_run(output) == {"extract@faces"}
@@ -94,10 +94,10 @@ def test_the_model_on_own_classes_is_reported_exported_and_used(project):
 def test_an_emotion_that_no_source_holds_is_one_line_that_lists_the_known(project):
     project.change_text("params.yaml", "- 지루함\n", "- board\n")
     output = project.dvc("repro", code=None)
-    assert "no faces" in output and "'board'" in output and "there are 지루함, neutral" in output
+    assert "no faces" in output and "'board'" in output and "there are neutral, 지루함" in output
     project.change_text("params.yaml", "limit: ", "limit: 90 ")
     output = project.dvc("repro", code=None)
-    assert "extract: error: params.yaml: emotions: no source holds 'board'; known are 지루함, neutral" in output
+    assert "extract: error: params.yaml: emotions: no source holds 'board'; known are neutral, 지루함" in output
     assert "Traceback" not in output
     project.change_text("params.yaml", "limit: 90 ", "limit: ")
     project.change_text("params.yaml", "- board\n", "- 지루함\n")
