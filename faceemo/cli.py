@@ -73,7 +73,12 @@ def _scan(args: argparse.Namespace) -> None:
     for key, one in result.own.items():
         write_seen(key, one.looked_at)
     sources, unread = raise_attempts(result.sources, params)
-    kept = {key: put_rows_aside(key, sources[key], one.pictures, params) for key, one in result.own.items()}
+    kept = {}
+    for key, one in result.own.items():
+        try:
+            kept[key] = put_rows_aside(key, sources[key], one.pictures, params)
+        except (FaceemoError, OSError) as error:  # no engine here, a full disk
+            print(f"{key}: landmarks cannot be kept for dvc repro, which reads all pictures if some changed ({error})")
     write_sources(sources)
     for line in scan_lines(result, unread, kept, options, earlier):
         print(line)
@@ -94,7 +99,8 @@ def _parse_rename(text: str) -> dict[str, str]:
         word, name = plain_word(old), class_name(new)
         if not equals or not word or name is None:
             raise FaceemoError(
-                f"--rename: {pair!r} is not like surprise=embarrassed; a class has only letters, digits, - and _"
+                f"--rename: {pair!r} is not like surprise=embarrassed; a class begins with a letter and has "
+                "only letters, digits, - and _"
             )
         if renamed.setdefault(word, name) != name:
             raise FaceemoError(f"--rename: {word} becomes both {renamed[word]} and {name}")
@@ -104,7 +110,8 @@ def _parse_rename(text: str) -> dict[str, str]:
 def _clean(args: argparse.Namespace) -> None:
     unfinished = [partial for partial in find_partials() if not partial.is_complete]
     for partial in unfinished:
-        print(f"{partial.source}: {partial.shards} finished shards, {partial.size / 1e6:.1f} MB ({partial.folder})")
+        what = f"{partial.shards} finished shards" if partial.shards else "rows kept by scan"
+        print(f"{partial.source}: {what}, {partial.size / 1e6:.1f} MB ({partial.folder})")
         if args.remove:
             remove(partial.folder)
     if not unfinished:

@@ -40,7 +40,7 @@ def emotion_name(word: str) -> str:
 
 def plain_word(word: str) -> str:
     """A word for an emotion as it is compared: one of the seven in English, any other in NFC and lower case."""
-    word = " ".join(unicodedata.normalize("NFC", str(word)).lower().split())
+    word = " ".join(unicodedata.normalize("NFC", str(word).lower()).split())
     return ENGLISH.get(word, word)
 
 

@@ -1,12 +1,22 @@
 """Fonts for names of classes in other letters than English ones, such as Hangul, on plots and pictures."""
 
 import functools
+import string
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 # Upright sans-serif fonts of normal weight with Hangul: of Windows, macOS, and Linux with Noto or Nanum.
-PREFERRED = ("malgun", "AppleSDGothicNeo", "NotoSansCJK-Regular", "NotoSansKR", "NanumGothic")
+PREFERRED = (
+    "malgun",
+    "AppleSDGothicNeo",
+    "NotoSansCJK-Regular",
+    "NotoSansKR-Regular",
+    "NanumGothic",
+    "NanumGothic-Regular",
+)
+OTHER_STYLES = ("Bold", "Black", "Heavy", "Thin", "Light", "Italic", "Oblique")
+BESIDE_NAMES = string.ascii_letters + string.digits + "% "  # drawn in one piece with a name
 
 
 def drawn_names(classes: Sequence[str]) -> list[str]:
@@ -23,9 +33,13 @@ def missing_letters(classes: Sequence[str]) -> str | None:
     return None
 
 
+def font_with(name: str) -> Path | None:
+    """The file of a font that has the letters of a name, and those that stand beside names; None if there is none."""
+    return _font_with("".join(sorted({letter for letter in name if not letter.isascii()})))
+
+
 @functools.cache
-def font_with(letters: str) -> Path | None:
-    """The file of a font that has all these letters; None if there is none."""
+def _font_with(letters: str) -> Path | None:
     from matplotlib import font_manager, get_data_path  # here, since most classes have English letters
     from matplotlib.ft2font import FT2Font
 
@@ -36,11 +50,11 @@ def font_with(letters: str) -> Path | None:
             font = FT2Font(str(path))
         except (OSError, RuntimeError):  # of a kind that FreeType does not read
             continue
-        if all(map(font.get_char_index, map(ord, letters))):
+        if all(map(font.get_char_index, map(ord, letters + BESIDE_NAMES))):
             return path
     return None
 
 
-def _rank(path: Path) -> tuple[int, str]:
-    places = [place for place, name in enumerate(PREFERRED) if path.stem.startswith(name)]
-    return (places or [len(PREFERRED)])[0], str(path)
+def _rank(path: Path) -> tuple[int, int, str]:
+    place = PREFERRED.index(path.stem) if path.stem in PREFERRED else len(PREFERRED)
+    return place, any(style in path.stem for style in OTHER_STYLES), str(path)

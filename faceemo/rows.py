@@ -96,8 +96,9 @@ def present_rows(column: pa.ChunkedArray, width: int) -> np.ndarray:
 
 
 def as_objects(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of numbers or words as objects, None for null; rows with the same value share one object, which keeps
-    the 64 characters of a subject from being there for each of 500,000 rows.
+    """A column of numbers or words as objects, None for null; not a column of vectors.
+
+    Rows with the same value share one object: a subject has 64 characters, and there may be 500,000 rows.
     """
     encoded = column.combine_chunks().dictionary_encode()
     values = np.array([*encoded.dictionary.to_pylist(), None], object)

@@ -37,6 +37,7 @@ def test_another_word_is_one_line_that_lists_the_known_ones(word):
         ("상처", "hurt"),
         (unicodedata.normalize("NFD", "지루함"), "지루함"),
         ("Überrascht_2", "überrascht_2"),
+        ("\u03aa\u0301", "\u0390"),  # which have another composed form in lower case
         ("खुश", "खुश"),  # with a vowel sign
         ("joy!", None),
         ("2nd", None),

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from matplotlib import font_manager, get_data_path
 
-from faceemo.fonts import drawn_names, font_with, missing_letters
+from faceemo.fonts import _font_with, drawn_names, font_with, missing_letters
 
 RUNIC = "ᚠᚢᚦ"  # of which no font here is expected
 
@@ -14,9 +14,9 @@ def fonts(monkeypatch):
     """Makes these files all the fonts of the machine."""
     found: list[str] = []
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: found)
-    font_with.cache_clear()
+    _font_with.cache_clear()
     yield found
-    font_with.cache_clear()
+    _font_with.cache_clear()
 
 
 def test_english_names_are_drawn_as_they_are_without_a_look_at_fonts(monkeypatch):
@@ -45,7 +45,11 @@ def test_the_first_font_with_all_letters_is_taken_and_broken_ones_are_passed_ove
 def test_a_plain_font_comes_before_others(fonts, tmp_path, monkeypatch):
     mono = Path(get_data_path()) / "fonts/ttf/DejaVuSansMono.ttf"
     monkeypatch.setattr("matplotlib.get_data_path", lambda: str(tmp_path))  # without matplotlib's own
-    for name in ("batang.ttf", "malgunbd.ttf", "malgun.ttf"):
+    order = ["malgun.ttf", "NotoSansKR-Regular.ttf", "batang.ttf", "malgunbd.ttf", "NotoSansKR-Black.ttf"]
+    for name in sorted(order):
         shutil.copy(mono, tmp_path / name)
         fonts.append(str(tmp_path / name))
-    assert font_with("ж").name == "malgun.ttf"
+    for name in order:
+        assert font_with("ж").name == name
+        fonts.remove(str(tmp_path / name))
+        _font_with.cache_clear()

@@ -136,7 +136,7 @@ def test_an_added_picture_is_extracted_and_a_changed_one_is_told_before_a_scan(p
     first.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     pictures = len(project.words) + 1
     output = scan_folders(project, "elsewhere/faces", "--rename", "지루함=anxious")
-    assert f"faces: the landmarks of {pictures - 1} pictures stay; dvc repro reads the others" in output
+    assert f"faces: the landmarks of {pictures - 1} pictures stay; dvc repro reads only others" in output
     output = project.dvc("repro", "normalize")
     assert stages_run(output) == {"extract@faces", "normalize"}
     assert f"faces: landmarks of {pictures - 1} of {pictures} pictures kept from an earlier run" in output

@@ -23,7 +23,7 @@ from faceemo.extraction.engines.choice import choose_engine
 from faceemo.extraction.executors import WorkerDiedError, open_workers
 from faceemo.extraction.fingerprint import fingerprint, shard_metadata
 from faceemo.extraction.opening import check_people, open_pictures
-from faceemo.extraction.partial import partial_folder, publish
+from faceemo.extraction.partial import SHARD_FORMAT, partial_folder, publish
 from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.reuse import EarlierRows, pictures_metadata
 from faceemo.extraction.schema import SCHEMA
@@ -35,13 +35,6 @@ from faceemo.rows import rows_or_null
 from faceemo.status import Status
 
 SHARD_ROWS = 1000
-# Landmarks are noise to a dictionary; their bytes split by significance compress by a third.
-PARQUET = {
-    "compression": "zstd",
-    "use_dictionary": ["emotion", "subject", "sex", "background", "status"],
-    "use_byte_stream_split": ["landmarks.list.element"],
-    "write_page_checksum": True,
-}
 
 
 def extract(key: str, source: Source, settings: ExtractParams, limit: int | None, workers: int | None) -> Path:
@@ -130,7 +123,7 @@ def _table(
 
 def _write_shard(path: Path, table: pa.Table) -> None:
     with written_whole(path) as temporary:
-        pq.write_table(table, temporary, **PARQUET)
+        pq.write_table(table, temporary, **SHARD_FORMAT)
 
 
 def _summary(key: str, folder: Path, pictures: int, seconds: float) -> str:

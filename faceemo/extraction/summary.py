@@ -34,7 +34,7 @@ def scan_lines(
             yield f"{key}: {_told_unread(found)}"
     for key, rows in kept.items():
         if rows:
-            yield f"{key}: the landmarks of {_pictures(rows)} stay; dvc repro reads the others"
+            yield f"{key}: the landmarks of {_pictures(rows)} stay; dvc repro reads only others"
     for key, one in result.own.items():
         yield from _own_lines(key, one, options)
     dropped = [key for key in earlier if key not in result.sources]

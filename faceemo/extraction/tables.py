@@ -2,15 +2,20 @@
 
 import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from faceemo.emotions import KOREAN, plain_word
 from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Archive
 from faceemo.extraction.pictures import PictureFile, member_picture
+
+if TYPE_CHECKING:
+    from pyarrow.csv import InvalidRow
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 REQUIRED = ("path", "emotion")
@@ -21,6 +26,8 @@ SEX = {
 }
 MAX_AGE = 150
 MAX_VOTES = 127  # of one class for one picture: features hold them as int8
+
+LINE_BREAK = "a value with a line break; take it out, or close the quotation mark before it"
 
 _SEX_OF = {word: sex for sex, words in SEX.items() for word in words}
 
@@ -104,51 +111,57 @@ def _csv_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The columns, and each line's number and values.
 
     pyarrow takes an unclosed quotation mark for a value that goes on to the end of the file, without a word, and with
-    it all pictures that stand there. So no value may have a line break, which none needs.
+    it all pictures that stand there. So a value with a line break is refused: none has a use for one.
     """
     import pyarrow as pa  # here, because extraction's workers need no tables
     from pyarrow.csv import ConvertOptions, InvalidRow, ParseOptions, ReadOptions, read_csv
 
     text = _text(path)
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     if not first.strip():
         return [], iter(())
-    uneven: list[InvalidRow] = []
-
-    def skip(row: InvalidRow) -> str:
-        uneven.append(row)
-        return "skip"
-
-    parsing = ParseOptions(delimiter=delimiter, ignore_empty_lines=False, invalid_row_handler=skip)
+    delimiter = max(",;\t", key=first.count)
+    line = pa.BufferReader(f"{first}\n".encode())
     try:
-        header = read_csv(pa.BufferReader(f"{first}\n".encode()), parse_options=parsing).column_names
+        header = read_csv(line, parse_options=ParseOptions(delimiter=delimiter)).column_names
     except pa.ArrowInvalid:
         raise FaceemoError(f"{path}: line 1: a quotation mark is not closed") from None
+    uneven: dict[int, InvalidRow] = {}  # by line: those with more or fewer values than columns
+
+    def skip(row: InvalidRow) -> str:
+        uneven[row.number] = row
+        return "skip"
+
     data = (text if text.endswith("\n") else f"{text}\n").encode()  # alone, a header needs one
     table = read_csv(
         pa.BufferReader(data),
         ReadOptions(use_threads=False, block_size=len(data) + 1),  # one block, so that rows are numbered
-        parsing,
+        ParseOptions(delimiter=delimiter, ignore_empty_lines=False, invalid_row_handler=skip),
         ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
     )
 
     def rows() -> Iterator[tuple[int, list[str]]]:
-        wrong = uneven[0].number if uneven else None
-        for number, row in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True), 2):
-            if number == wrong:
-                break
+        even = zip(*(column.to_pylist() for column in table.columns), strict=True)
+        for number in range(2, 2 + len(table) + len(uneven)):
+            if number in uneven:
+                _check_blank(path, number, uneven[number], delimiter)
+                continue
+            row = list(next(even))
             if any("\n" in cell or "\r" in cell for cell in row):
-                raise FaceemoError(
-                    f"{path}: line {number}: a value with a line break; close the quotation mark before it"
-                )
+                raise FaceemoError(f"{path}: line {number}: {LINE_BREAK}")
             if any(cell.strip() for cell in row):
-                yield number, list(row)
-        if uneven:
-            found, expected = uneven[0].actual_columns, uneven[0].expected_columns
-            raise FaceemoError(f"{path}: line {wrong}: {found} values for {expected} columns")
+                yield number, row
 
     return header, rows()
+
+
+def _check_blank(path: Path, number: int, row: "InvalidRow", delimiter: str) -> None:
+    """Raises FaceemoError unless a line with too many or too few values has none at all."""
+    text = row.text.strip("\r\n")
+    if "\n" in text or "\r" in text:
+        raise FaceemoError(f"{path}: line {number}: {LINE_BREAK}")
+    if text.replace(delimiter, "").strip():
+        raise FaceemoError(f"{path}: line {number}: {row.actual_columns} values for {row.expected_columns} columns")
 
 
 def _text(path: Path) -> str:

@@ -125,7 +125,7 @@ def _with_tags(picture: np.ndarray, faces: list[Prediction], words: Mapping[str,
 
 
 def _font(text: str, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    path = None if text.isascii() else font_with("".join(one for one in text if not one.isascii()))
+    path = None if text.isascii() else font_with(text)
     return ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
 
 

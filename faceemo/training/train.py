@@ -211,7 +211,7 @@ def predict_logits(network: nn.Module, x: torch.Tensor, rows: torch.Tensor) -> t
     network.eval()
     device = next(network.parameters()).device
     classes = network(x[rows[:1]].to(device)).shape[1]
-    # One block: the small ones of each part, left between large freed ones, would keep 500 MB from being used again.
+    # In one block: if each part were kept, small blocks would lie between large freed ones, and 500 MB stay taken.
     logits = torch.empty(len(rows), classes, device=device)
     for start in range(0, len(rows), EVALUATION_ROWS):
         some = rows[start : start + EVALUATION_ROWS]

@@ -24,8 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from faceemo.extraction.extract import PARQUET, SHARD_ROWS
+from faceemo.extraction.extract import SHARD_ROWS
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
+from faceemo.extraction.partial import SHARD_FORMAT
 from faceemo.extraction.schema import FORMAT, SCHEMA
 from faceemo.extraction.sources import Source
 from faceemo.paths import LANDMARKS_FOLDER, PARAMS_FILE
@@ -74,7 +75,7 @@ def make_project(folder: Path, rows: int) -> None:
             }
             columns |= {name: pa.nulls(size, SCHEMA.field(name).type) for name in SCHEMA.names if name not in columns}
             table = pa.table({name: columns[name] for name in SCHEMA.names}, schema=schema)
-            pq.write_table(table, folder / LANDMARKS_FOLDER / key / f"part-{number:05d}.parquet", **PARQUET)
+            pq.write_table(table, folder / LANDMARKS_FOLDER / key / f"part-{number:05d}.parquet", **SHARD_FORMAT)
         sources[key] = vars(Source(f"{key}.zip", emotion, "training", count, "0" * 64, None))
     (folder / "data" / "sources.yaml").write_text(yaml.safe_dump({"sources": sources}), encoding="utf-8")
 

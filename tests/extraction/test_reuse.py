@@ -15,6 +15,7 @@ from skimage.data import astronaut
 
 import faceemo.extraction.extract as extraction
 from faceemo.cli import main
+from faceemo.errors import FaceemoError
 from faceemo.extraction.partial import find_partials, remove_published
 from faceemo.extraction.sources import read_sources
 from faceemo.params import load_params
@@ -37,7 +38,7 @@ def project(request, tmp_path, monkeypatch):
     monkeypatch.setattr(extraction, "SHARD_ROWS", 4)
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("workers: ", "workers: 1 ")
     Path("params.yaml").write_text(text, encoding="utf-8")
-    made = Made(request.param, monkeypatch)
+    made = Made(request.param, tmp_path, monkeypatch)
     made.write(PICTURES)
     made.scan()
     assert made.extract() == set(PICTURES)
@@ -47,8 +48,12 @@ def project(request, tmp_path, monkeypatch):
 class Made:
     """A source of this kind, and which of its pictures were read last."""
 
-    def __init__(self, kind, monkeypatch):
+    def __init__(self, kind, folder, monkeypatch):
         self.place = {"tree": "faces", "zip": "faces.zip", "table": "faces.csv"}[kind]
+        self.folder = folder
+        self.record(monkeypatch)
+
+    def record(self, monkeypatch):
         self.tasks = []
         read_in_order = extraction.read_in_order
 
@@ -104,7 +109,7 @@ CHANGED = {
 def test_only_pictures_that_changed_are_read_and_the_shards_are_those_of_a_new_extraction(project, capsys):
     project.write(CHANGED)
     project.scan()
-    assert f"{KEY}: the landmarks of 10 pictures stay; dvc repro reads the others\n" in capsys.readouterr().out
+    assert f"{KEY}: the landmarks of 10 pictures stay; dvc repro reads only others\n" in capsys.readouterr().out
     assert project.extract() == {"happy/p0_2.png", "sad/p2_1.png"}
     assert f"{KEY}: landmarks of 10 of 12 pictures kept from an earlier run\n" in capsys.readouterr().out
     kept = shard_bytes()
@@ -149,14 +154,95 @@ def test_other_settings_keep_nothing(project, capsys):
 
 
 @pytest.mark.slow
-def test_a_broken_shard_is_made_again(project):
+@pytest.mark.parametrize("project", ["tree"], indirect=True)
+def test_a_shard_with_a_wrong_bit_is_made_again(project):
+    remove_published()
     project.write(CHANGED)
     first = min(SHARDS.iterdir())
     names = set(pq.read_table(first, columns=["image"])["image"].to_pylist())
-    first.unlink()  # perhaps a link to a finished one
-    first.write_bytes(b"PAR1")
+    data = bytearray(first.read_bytes())
+    data[80] ^= 1  # in the first page
+    first.unlink()
+    first.write_bytes(data)
     project.scan()
     assert project.extract() == {"happy/p0_2.png", "sad/p2_1.png"} | (names & set(CHANGED))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["tree"], indirect=True)
+def test_kept_rows_with_a_wrong_bit_are_read_from_their_pictures(project):
+    project.write(CHANGED)
+    project.scan()
+    first = min(Path("data/.partial").glob("*/earlier-*"))
+    data = bytearray(first.read_bytes())
+    data[80] ^= 1
+    first.write_bytes(data)
+    assert project.extract() > {"happy/p0_2.png", "sad/p2_1.png"}
+    kept = shard_bytes()
+    project.extract()
+    assert shard_bytes() == kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["tree"], indirect=True)
+def test_rows_outlive_a_stage_that_failed_since_pictures_had_changed_again(project):
+    project.write(CHANGED)
+    project.scan()
+    project.write(CHANGED | {"sad/p1_2.png": FACE})
+    with pytest.raises(FaceemoError, match="changed since the last scan"):
+        project.extract()
+    project.scan()
+    project.scan()
+    assert project.extract() == {"happy/p0_2.png", "sad/p2_1.png", "sad/p1_2.png"}
+    remove_published()
+    assert find_partials() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["tree"], indirect=True)
+def test_finished_shards_of_an_extraction_that_was_stopped_are_used_after_another_change(project, monkeypatch):
+    project.write(PICTURES | {"happy/p0_2.png": FACE})
+    project.scan()
+    for path in Path("data/.partial").glob("*/earlier-*"):
+        path.unlink()
+    monkeypatch.setattr(extraction, "publish", lambda *_: pytest.fail("stopped"))
+    with pytest.raises(pytest.fail.Exception):
+        project.extract()
+    monkeypatch.undo()
+    monkeypatch.chdir(project.folder)
+    project.record(monkeypatch)
+    project.write(PICTURES | {"happy/p0_2.png": FACE, "sad/p1_2.png": FACE})
+    project.scan()
+    assert project.extract() == {"sad/p1_2.png"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["tree"], indirect=True)
+def test_what_a_scan_put_aside_goes_when_the_landmarks_hold_again(project):
+    remove_published()
+    project.write(CHANGED)
+    project.scan()
+    assert [partial.shards for partial in find_partials()] == [0]
+    project.write(PICTURES)
+    project.scan()
+    assert find_partials() == []
+
+
+@pytest.mark.parametrize("project", ["tree"], indirect=True)
+def test_a_scan_without_the_engine_or_without_room_goes_on(project, capsys, monkeypatch):
+    project.write(CHANGED)
+    for error in (FaceemoError("extract.engine: not here"), OSError(28, "No space left on device")):
+        monkeypatch.setattr("faceemo.extraction.reuse.shard_metadata", raising(error))
+        project.scan()
+        out = capsys.readouterr().out
+        assert f"{KEY}: landmarks cannot be kept" in out and str(error) in out and "wrote data/sources.yaml" in out
+
+
+def raising(error):
+    def function(*_):
+        raise error
+
+    return function
 
 
 @pytest.mark.slow
@@ -184,7 +270,7 @@ def test_a_shard_says_what_its_rows_were_made_of(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("workers: ", "workers: 1 ")
     Path("params.yaml").write_text(text, encoding="utf-8")
-    made = Made("tree", monkeypatch)
+    made = Made("tree", tmp_path, monkeypatch)
     made.write({"happy/p1_1.png": b"1", "sad/p1_1.png": b"22"})
     made.scan()
     made.extract()

@@ -195,4 +195,7 @@ def test_a_class_in_hangul_is_drawn_by_its_letters_or_its_number(face):
     drawn_by_letters = font_with("지루함") is not None
     assert np.array_equal(one, other) != drawn_by_letters
     assert np.array_equal(one, numbered) != drawn_by_letters
-    assert draw(blank, [Prediction(face.input, "지루함", SURE)] * 2, ["neutral", "지루함"]).any()  # as of a group
+    one, other = (
+        draw(blank, [Prediction(face.input, name, SURE)] * 2, ["neutral", name]) for name in ("지루함", "놀라움")
+    )
+    assert np.array_equal(one, other) != drawn_by_letters  # as of a group
