@@ -3,6 +3,7 @@
     python -m tests.benchmarks.people LANDMARKS_DIR [LANDMARKS_DIR ...] [--recipes plain neutral ...] [--states 0 1 2]
     python -m tests.benchmarks.people LANDMARKS_DIR --against LANDMARKS_DIR --recipes published ...
     python -m tests.benchmarks.people TRAIN_DIR --test OTHER_DIR [--rename happiness=happy] [--emotions neutral happy]
+        [--together]
 
 A LANDMARKS_DIR holds Parquet files with emotion, subject, status, width, height and landmarks, as data/landmarks does;
 any class names will do, but for `neutral`, which the recipe of that name needs.
@@ -17,11 +18,13 @@ Differences to `plain` are paired by picture, on the pictures that both judge; t
 Several folders are judged each by itself; then the differences of all their pictures are taken together. With
 --against the same pictures' landmarks, taken in another way (say with extract.full_resolution), are judged too, and
 each recipe is compared with itself on those. With --test a recipe is trained on everybody of TRAIN_DIR and judged on
-the pictures of OTHER_DIR; its accuracy and the recall of each class have intervals over the people judged.
+the pictures of OTHER_DIR; its accuracy and the recall of each class have intervals over the people judged. --together:
+then the networks of all recipes together too, by the mean of their log probabilities, on the pictures that all judge.
 """
 
 import argparse
 import dataclasses
+import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +33,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from scipy.special import log_softmax
 
 from faceemo.emotions import NEUTRAL
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
@@ -126,10 +130,14 @@ def minus_one_neutral(
 
 @dataclass(frozen=True)
 class Answers:
-    """judged: indices of the pictures that a recipe judges; predicted: int64 [states, judged], their classes."""
+    """judged: indices of the pictures that a recipe judges; predicted: int64 [states, judged], their classes.
+
+    logits: float32 [states, judged, classes]; None for folds of people.
+    """
 
     judged: np.ndarray
     predicted: np.ndarray
+    logits: np.ndarray | None = None
 
 
 def answer(
@@ -154,10 +162,17 @@ def answer(
             found.append(predict_over_folds(dataset, chosen, params, FOLDS))
             continue
         asked = np.array([subject in unseen for subject in dataset.column("subject")])
-        found.append(train_and_predict(dataset, chosen, params, unseen).argmax(axis=1)[asked])
-    if unseen is not None:
-        judged = judged[asked]
-    return Answers(judged, np.array(found))
+        found.append(train_and_predict(dataset, chosen, params, unseen)[asked])
+    if unseen is None:
+        return Answers(judged, np.array(found))
+    return Answers(judged[asked], np.argmax(found, axis=2), np.array(found))
+
+
+def together(answers: list[Answers]) -> Answers:
+    """What the networks of several recipes say together of the pictures that all of them judge."""
+    judged = functools.reduce(np.intersect1d, (one.judged for one in answers))
+    logits = np.mean([log_softmax(one.logits[:, np.isin(one.judged, judged)], axis=2) for one in answers], axis=0)
+    return Answers(judged, logits.argmax(axis=2), logits)
 
 
 def make_dataset(table: pa.Table, classes: np.ndarray, params: Params) -> Dataset:
@@ -240,8 +255,13 @@ def run_across(table: pa.Table, test: pa.Table, args: argparse.Namespace, base: 
     subject = np.array(both["subject"].to_pylist())
     classes, target = np.unique(both["emotion"].to_pylist(), return_inverse=True)
     print(f"trained on {len(table)} pictures of {people} people, judged on {len(unseen)} other people")
-    for name in args.recipes:
-        found = answer(both, classes, with_settings(base, RECIPES[name]), name, args.states, unseen)
+    answers = {}
+    for name in [*args.recipes, *(["together"] if args.together else [])]:
+        if name == "together":
+            found = together(list(answers.values()))
+        else:
+            found = answer(both, classes, with_settings(base, RECIPES[name]), name, args.states, unseen)
+        answers[name] = found
         right = (found.predicted == target[found.judged]).mean(axis=0)
         low, high = interval_over_people(right, subject[found.judged])
         print(f"{name:14} accuracy {right.mean():.3f} [{low:.3f}, {high:.3f}] of {len(right)} pictures", flush=True)
@@ -257,6 +277,7 @@ def main():
     parser.add_argument("landmarks", type=Path, nargs="+")
     parser.add_argument("--against", type=Path)
     parser.add_argument("--test", type=Path)
+    parser.add_argument("--together", action="store_true")
     parser.add_argument("--rename", nargs="+", default=[], metavar="NAME=EMOTION")
     parser.add_argument("--emotions", nargs="+")
     parser.add_argument("--states", nargs="+", type=int, default=[0, 1, 2])

@@ -1,6 +1,6 @@
 """What to learn where raters disagree: the archive's name, the majority of three raters, or their votes.
 
-    python -m tests.benchmarks.raters LANDMARKS_DIR VOTES_CSV [--draws 3] [--states 0 1 2] [--baseline none]
+    python -m tests.benchmarks.raters LANDMARKS_DIR VOTES_CSV [--draws 3] [--states 0 1 2] [--baseline none ...]
 
 LANDMARKS_DIR holds Parquet files of posed expressions, with image, emotion, subject, status, width, height and
 landmarks; VOTES_CSV says for each image how many people rated it and which share of them saw each emotion. Three raters
@@ -10,7 +10,8 @@ the other folds and takes its last epoch, so nothing is chosen on the fold that 
 people, a random_state each. The temperature of a fold is fitted on the other folds.
 
 Judged are people that the network has not seen, against what most of the about 100 raters saw, against the emotion that
-was performed, and against the shares. Intervals resample people.
+was performed, and against the shares. Intervals resample people. Of several baselines each is told, then the networks
+of all of them together: the mean of their log probabilities.
 """
 
 import argparse
@@ -176,13 +177,31 @@ def main():
     parser.add_argument("votes", type=Path)
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--states", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--baseline", default="none", help="of normalize")
+    parser.add_argument("--baseline", nargs="+", default=["none"], help="of normalize")
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     args = parser.parse_args()
     torch.set_num_threads(1)  # so small a network is not worth a second thread
     base = load_params(ROOT / "params.yaml")
-    normalize = dataclasses.replace(base.normalize, baseline=args.baseline)
-    shares_of, landmarks = read_shares(args.votes), args.landmarks.resolve()
+    shares_of = read_shares(args.votes)
+    measured = []
+    for baseline in args.baseline:
+        print(f"baseline {baseline}: ", end="")
+        measured.append(measure(args, base, baseline, shares_of))
+        measured[-1].report(shares_of)
+        print()
+    if len(measured) > 1:
+        print(f"{' and '.join(args.baseline)} together: ", end="")
+        joined = together(measured)
+        joined.report(shares_of)
+        for name in args.recipes:
+            for baseline, one in zip(args.baseline, measured, strict=True):
+                joined.say_minus(one, name, f"{name}: together minus {baseline}", shares_of)
+
+
+def measure(args: argparse.Namespace, base: Params, baseline: str, shares_of: dict[str, np.ndarray]) -> "Measured":
+    """Every recipe with one baseline."""
+    normalize = dataclasses.replace(base.normalize, baseline=baseline)
+    landmarks = args.landmarks.resolve()
     runs: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in args.recipes}  # by image
     raw: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in args.recipes}
     subject_of, performed_in = {}, {}
@@ -195,7 +214,7 @@ def main():
             for name in args.recipes:
                 settings = RECIPES[name]
                 labels = LabelParams(settings["labels"], min_agreement=0)
-                if labels.target == "archive" and draw and args.baseline != "neutral":
+                if labels.target == "archive" and draw and baseline != "neutral":
                     continue  # raters change nothing; they choose the neutral faces of a baseline
                 files = [open_features(path) for path in sorted(FEATURES_FOLDER.glob("*.parquet"))]
                 dataset = describe_faces(files, CLASSES, base.split, labels)
@@ -211,12 +230,59 @@ def main():
                     runs[name].append(dict(zip(faces, softmax(logits / temperature, axis=1), strict=True)))
             everybody = dataclasses.replace(dataset, split=np.full(len(dataset.split), "test", object))
             ceilings.append(judge_raters(everybody, dataset.targets.archive))
-    judged = sorted(set(shares_of).intersection(*(run for several in runs.values() for run in several)))
-    report(
-        *({name: Results.of(several, judged) for name, several in found.items()} for found in (runs, raw)),
-        ceilings,
-        *(np.array([of[image] for image in judged]) for of in (shares_of, subject_of, performed_in)),
+    return Measured(runs, raw, ceilings, subject_of, performed_in)
+
+
+@dataclasses.dataclass
+class Measured:
+    """Of each recipe its runs, the probabilities [7] of each image; raw: at temperature 1. Whose each image is, and the
+    emotion performed in it.
+    """
+
+    runs: dict[str, list[dict[str, np.ndarray]]]
+    raw: dict[str, list[dict[str, np.ndarray]]]
+    ceilings: list[dict]
+    subject_of: dict[str, str]
+    performed_in: dict[str, int]
+
+    def report(self, shares_of: dict[str, np.ndarray]) -> None:
+        """Judge the images that every run has."""
+        judged = sorted(set(shares_of).intersection(*(run for several in self.runs.values() for run in several)))
+        report(
+            *(
+                {name: Results.of(several, judged) for name, several in found.items()}
+                for found in (self.runs, self.raw)
+            ),
+            self.ceilings,
+            *(np.array([of[image] for image in judged]) for of in (shares_of, self.subject_of, self.performed_in)),
+        )
+
+    def say_minus(self, other: "Measured", recipe: str, name: str, shares_of: dict[str, np.ndarray]) -> None:
+        """How much more often a recipe is right here than there, on the images that both have."""
+        runs = [*self.runs[recipe], *other.runs[recipe]]
+        images = sorted(set(shares_of).intersection(*runs))
+        majority = np.array([shares_of[image].argmax() for image in images])
+        right = [Results.of(one.runs[recipe], images).right(majority) for one in (self, other)]
+        say_difference(name, *right, np.array([self.subject_of[image] for image in images]))
+
+
+def together(measured: list[Measured]) -> Measured:
+    """The networks of several baselines together, run by run, of the images that all of them judge."""
+
+    def joined(found: list[dict[str, list[dict[str, np.ndarray]]]]) -> dict[str, list[dict[str, np.ndarray]]]:
+        # the archive's names are learnt once where draws change nothing, so the shortest decides
+        return {name: list(map(mean_of_logs, *(several[name] for several in found))) for name in found[0]}
+
+    return dataclasses.replace(
+        measured[0], runs=joined([one.runs for one in measured]), raw=joined([one.raw for one in measured])
     )
+
+
+def mean_of_logs(*runs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Probabilities [7] by image from the mean of the runs' log probabilities."""
+    shared = set.intersection(*map(set, runs))
+    logs = {image: np.mean([np.log(np.clip(run[image], 1e-12, None)) for run in runs], axis=0) for image in shared}
+    return {image: softmax(values) for image, values in logs.items()}
 
 
 def report(
