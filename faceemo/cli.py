@@ -78,7 +78,7 @@ def _scan(args: argparse.Namespace) -> None:
         try:
             kept[key] = put_rows_aside(key, sources[key], one.pictures, params)
         except (FaceemoError, OSError) as error:  # no engine here, a full disk
-            print(f"{key}: landmarks cannot be kept for dvc repro, which reads all pictures if some changed ({error})")
+            print(f"{key}: landmarks cannot be kept ({error}); if some pictures changed, dvc repro reads all of them")
     write_sources(sources)
     for line in scan_lines(result, unread, kept, options, earlier):
         print(line)
