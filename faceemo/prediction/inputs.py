@@ -36,6 +36,7 @@ from faceemo.status import Status
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif", ".avif")  # not read, but each is a row that says what to do
+OTHER_SUFFIXES = (".gif", ".tif", ".tiff")  # pictures that are not read
 DRAWN_MARK = ".faceemo-drawn"  # a file in every folder that faceemo draws into
 FRAMES_PER_SECOND = 30.0  # of a video that does not tell
 FRAMES_AHEAD = 2  # decoded and not yet looked at: a frame of 4K has 25 MB
@@ -73,7 +74,8 @@ class _Pictures:
 def find_inputs(paths: list[Path], note: Callable[[str], None] = lambda text: None) -> list[Path]:
     """The files to read: folders become the pictures, archives and videos below them, in the order of their names.
 
-    Folders below them that faceemo has drawn into are passed over, and `note` is told.
+    Folders below them that faceemo has drawn into and pictures of kinds that it does not read are passed over, and
+    `note` is told.
     Raises FaceemoError for a path that is not there and for a folder without any of these.
     """
     files: list[Path] = []
@@ -99,6 +101,9 @@ def _files_below(folder: Path, note: Callable[[str], None]) -> list[Path]:
             files.append(path)
     for path, count in drawn.items():
         note(f"note: passed over what faceemo drew in {path} ({count}); name that folder itself to judge it")
+    if others := [path for path in everything if path.suffix.lower() in OTHER_SUFFIXES and path.is_file()]:
+        first = f"{len(others)} in {folder}, the first {others[0].name}"
+        note(f"note: passed over pictures that are not of a kind that is read: {first}; save them as .png or .jpg")
     if not files:
         known = " ".join((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".zip"))
         raise FaceemoError(f"{folder}: no pictures, archives or videos below this folder ({known})")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy.linalg import eigh
 
+from faceemo.errors import FaceemoError
 from faceemo.params import TrainParams
 from faceemo.training.dataset import Dataset
 from faceemo.training.mirror import mirrored_features
@@ -71,7 +72,7 @@ def fit_whitening(
     """Fit on these rows of features [N, 1434], and on their mirror images if asked.
 
     target: int64 [N], the class of each row, below 0 for none; rows without a class are left out.
-    components: at most so many, fewer than there are features.
+    components: at most so many, fewer than there are features. Raises FaceemoError if faces differ by class alone.
     """
     indices = indices[target[indices] >= 0]
     classes, counts = np.unique(target[indices], return_counts=True)
@@ -90,8 +91,10 @@ def fit_whitening(
     shares = counts / len(indices)
     center = shares @ means
     width = len(center)
-    _, axes = eigh(square - np.outer(center, center), subset_by_index=(width - components, width - 1))
+    spread, axes = eigh(square - np.outer(center, center), subset_by_index=(width - components, width - 1))
     within = axes.T @ (square - means.T @ (means * shares[:, None])) @ axes
+    if np.trace(within) < 1e-9 * spread.sum():  # one face of each class, not even mirrored; the rest is rounding
+        raise FaceemoError("train.whiten: the faces of each class are all alike; scan more pictures, or set it to null")
     variance, turn = eigh(within + np.trace(within) / components * np.eye(components))
     scale = np.sqrt(variance)
     mirrored = None

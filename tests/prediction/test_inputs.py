@@ -59,6 +59,15 @@ class TestFindInputs:
         drawn = [tmp_path / "drawn" / "a.jpg", tmp_path / "drawn" / "talk.webm"]
         assert find_inputs([tmp_path / "drawn"]) == find_inputs(drawn) == drawn
 
+    def test_pictures_of_other_kinds_are_passed_over_and_told(self, tmp_path):
+        for name in ("a.jpg", "scan.TIF", "b/move.gif", "notes.txt"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        notes = []
+        assert find_inputs([tmp_path], notes.append) == [tmp_path / "a.jpg"]
+        (note,) = notes
+        assert f"2 in {tmp_path}, the first move.gif; save them as .png or .jpg" in note
+
     def test_paths_keep_their_order(self, tmp_path):
         paths = [tmp_path / name for name in ("b.jpg", "a.jpg", "odd.name")]
         for path in paths:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from faceemo.errors import FaceemoError
 from faceemo.training.mirror import mirrored_features
 from faceemo.training.model import mlp
 from faceemo.training.whiten import Whitening, fit_whitening
@@ -89,3 +90,13 @@ def test_components_of_some_rows_are_theirs():
     features, _ = faces()
     rows = np.array([5, 3, 40])
     np.testing.assert_allclose(fit().transform(features, rows), components_of(fit(), features)[rows], atol=1e-5)
+
+
+def test_faces_that_differ_by_class_alone_are_one_line():
+    features, _ = faces(3)
+    with pytest.raises(FaceemoError, match=r"train\.whiten: the faces of each class are all alike"):
+        fit_whitening(features, np.arange(3), np.arange(3), 1, mirror=False)
+    alike = np.repeat(features, 5, axis=0)
+    with pytest.raises(FaceemoError, match="all alike"):
+        fit_whitening(alike, np.arange(15), np.repeat(np.arange(3), 5), 7, mirror=False)
+    assert np.isfinite(fit_whitening(features, np.arange(3), np.arange(3), 1, mirror=True).directions).all()
