@@ -77,8 +77,8 @@ def _scan(args: argparse.Namespace) -> None:
     for key, one in result.own.items():
         try:
             kept[key] = put_rows_aside(key, sources[key], one.pictures, params)
-        except (FaceemoError, OSError) as error:  # no engine here, a full disk
-            print(f"{key}: landmarks cannot be kept ({error}); if some pictures changed, dvc repro reads all of them")
+        except (FaceemoError, OSError, ImportError) as error:  # no engine here, a full disk
+            print(f"{key}: landmarks cannot be kept ({error}): if one picture changed, dvc repro may read all of them")
     write_sources(sources)
     for line in scan_lines(result, unread, kept, options, earlier):
         print(line)
@@ -110,7 +110,7 @@ def _parse_rename(text: str) -> dict[str, str]:
 def _clean(args: argparse.Namespace) -> None:
     unfinished = [partial for partial in find_partials() if not partial.is_complete]
     for partial in unfinished:
-        what = f"{partial.shards} finished shards" if partial.shards else "rows kept by scan"
+        what = f"{partial.shards} finished shards" + (", rows kept by scan" if partial.rows_kept else "")
         print(f"{partial.source}: {what}, {partial.size / 1e6:.1f} MB ({partial.folder})")
         if args.remove:
             remove(partial.folder)

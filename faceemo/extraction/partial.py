@@ -27,12 +27,16 @@ _NAME = re.compile(rf"(?P<source>.+)-[0-9a-f]{{{FINGERPRINT_LENGTH}}}(\.complete
 
 @dataclass(frozen=True)
 class Partial:
-    """Finished shards of one extraction. size: of these and of earlier rows beside them (see reuse), in bytes."""
+    """Finished shards of one extraction.
+
+    rows_kept: whether rows of before lie beside them (see reuse). size: of all, in bytes.
+    """
 
     folder: Path
     source: str
     shards: int
     size: int
+    rows_kept: bool
 
     @property
     def is_complete(self) -> bool:
@@ -52,7 +56,8 @@ def find_partials() -> list[Partial]:
         if name and folder.is_dir():
             shards = list(folder.glob("part-*.parquet"))
             size = sum(file.stat().st_size for file in folder.glob("*.parquet"))
-            found.append(Partial(folder, name["source"], len(shards), size))
+            kept = any(folder.glob("earlier-*.parquet"))
+            found.append(Partial(folder, name["source"], len(shards), size, kept))
     return found
 
 

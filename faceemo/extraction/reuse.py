@@ -5,6 +5,7 @@ A source of one's own then has another digest, and dvc removes data/landmarks/<i
 metadata what its rows were made of: the size and CRC-32 of each picture.
 """
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceemo.durable import remove, written_whole
-from faceemo.extraction.archive import Named
+from faceemo.errors import FaceemoError
+from faceemo.extraction.archive import Named, first_by_hash
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.extraction.fingerprint import EXTRACT_METADATA, fingerprint, shard_metadata
 from faceemo.extraction.partial import SHARD_FORMAT, find_partials, partial_folder
 from faceemo.extraction.pictures import PictureFile
 from faceemo.extraction.rescue import DIED
+from faceemo.extraction.schema import SCHEMA
 from faceemo.extraction.sources import Source
 from faceemo.extraction.worker import Reading
 from faceemo.params import Params
@@ -29,6 +32,7 @@ from faceemo.status import Status
 
 PICTURES_METADATA = b"faceemo.pictures"
 FILES = "earlier-*.parquet"  # beside the finished shards of unfinished work
+NUMBER_DIGITS = 5
 
 _Bytes = tuple[int, int] | None  # size and CRC-32; None of a picture that could not be read
 
@@ -46,7 +50,7 @@ def put_rows_aside(key: str, source: Source, pictures: list[PictureFile], params
     """Copy the rows that hold for `pictures` as they are now, to where extract finds them; returns how many are there.
 
     They come from the source's landmarks, and from unfinished work and rows that were put aside for other pictures of
-    it, which this takes the place of. Returns 0 if the landmarks hold as they are, so that extract will not run.
+    it. Returns 0 if the landmarks hold as they are, so that extract will not run; what was put aside is then removed.
     Raises FaceemoError if the engine is not installed, OSError if there is no room.
     """
     shards = sorted((LANDMARKS_FOLDER / key).glob("part-*.parquet"))
@@ -54,38 +58,54 @@ def put_rows_aside(key: str, source: Source, pictures: list[PictureFile], params
     if not shards and not unfinished:
         return 0
     metadata = shard_metadata(source, params.extract, params.limit)
+    wanted = [pictures[index] for index in first_by_hash(pictures, params.limit)]
+    if _hold(shards, metadata, len(wanted)):
+        for folder in unfinished:
+            _clear(folder, metadata)
+        return 0
     partial = partial_folder(key, fingerprint(metadata))
+    names = Counter(picture.name for picture in wanted)
+    now = {picture.name: _bytes_of(picture) for picture in wanted if names[picture.name] == 1}
     others = [folder for folder in unfinished if folder != partial]
-    current = shards and all(_metadata_of(path).items() >= metadata.items() for path in shards)
-    names = Counter(picture.name for picture in pictures)
-    now = {picture.name: _bytes_of(picture) for picture in pictures if names[picture.name] == 1}
-    kept = 0 if current else _copy_rows([*shards, *_rows_in(others)], partial, now, metadata)
-    for folder in [*others, partial] if current else others:
-        _remove_earlier(folder)
-    return kept
+    return _copy_rows([*shards, *_rows_in(others)], partial, now, metadata[EXTRACT_METADATA])
 
 
-def _copy_rows(files: list[Path], partial: Path, now: Mapping[str, _Bytes], metadata: Mapping[bytes, bytes]) -> int:
-    """Copy the rows of these files that hold now and are not in `partial` yet; returns how many are there then."""
+def _hold(shards: list[Path], metadata: Mapping[bytes, bytes], rows: int) -> bool:
+    """Whether these shards are whole and of this metadata."""
+    found = [_footer(path) for path in shards]
+    return rows == sum(count for _, count in found) and all(known.items() >= metadata.items() for known, _ in found)
+
+
+def _copy_rows(files: list[Path], partial: Path, now: Mapping[str, _Bytes], extraction: bytes) -> int:
+    """Copy the rows of these files that hold now and are not in `partial` yet; returns how many are there then.
+
+    A file of rows that were put aside goes when all of its pictures are there.
+    """
     held = EarlierRows(partial).names
-    number = len(list(partial.glob(FILES)))
+    number = 1 + max((int(path.stem[-NUMBER_DIGITS:]) for path in partial.glob(FILES)), default=-1)
     for path in files:
-        table = _rows_that_hold(path, now, held, metadata[EXTRACT_METADATA])
-        if table is not None and len(table):
-            with written_whole(partial / f"earlier-{number:05d}.parquet") as temporary:
-                pq.write_table(table, temporary, **SHARD_FORMAT)
+        table = _read(path)
+        if table is None:
+            continue
+        kept = _rows_that_hold(table, now, held, extraction)
+        if kept is not None and len(kept):
+            with written_whole(partial / f"earlier-{number:0{NUMBER_DIGITS}d}.parquet") as temporary:
+                pq.write_table(kept, temporary, **SHARD_FORMAT)
             number += 1
-            held |= set(table["image"].to_pylist())
+            held |= set(kept["image"].to_pylist())
+        if path.match(FILES) and held.issuperset(table["image"].to_pylist()):
+            _remove_if_possible(path)
+            if not any(path.parent.glob("*.parquet")):
+                _remove_if_possible(path.parent)
     return len(held)
 
 
-def _rows_that_hold(path: Path, now: Mapping[str, _Bytes], held: set[str], extraction: bytes) -> pa.Table | None:
-    """Of one file the rows made by this extraction of the bytes that their pictures have now, but for those held.
+def _rows_that_hold(table: pa.Table, now: Mapping[str, _Bytes], held: set[str], extraction: bytes) -> pa.Table | None:
+    """The rows made by this extraction of the bytes that their pictures have now, but for those held.
 
-    None if the file is broken or of an older version. What could not be read or killed a worker is tried again.
+    None of an older version. What could not be read or killed a worker is tried again.
     """
-    table = _read(path)
-    if table is None or table.schema.metadata.get(EXTRACT_METADATA) != extraction:
+    if table.schema.metadata.get(EXTRACT_METADATA) != extraction:
         return None
     try:
         before = [None if one is None else tuple(one) for one in json.loads(table.schema.metadata[PICTURES_METADATA])]
@@ -104,7 +124,8 @@ def _rows_that_hold(path: Path, now: Mapping[str, _Bytes], held: set[str], extra
         and errors[row] != DIED.error
     ]
     own = {PICTURES_METADATA: json.dumps([before[row] for row in rows]).encode()}
-    return table.take(pa.array(rows, pa.int64())).replace_schema_metadata({**table.schema.metadata, **own})
+    kept = table.take(pa.array(rows, pa.int64()))
+    return kept.replace_schema_metadata({**table.schema.metadata, **own})
 
 
 class EarlierRows:
@@ -128,7 +149,10 @@ class EarlierRows:
         return name in self._place
 
     def joined(self, names: list[str], others: list[Reading]) -> list[Reading]:
-        """The readings of these pictures in their order; others: those of the ones that are not here."""
+        """The readings of these pictures in their order; others: those of the ones that are not here.
+
+        Raises FaceemoError if a file is not there any more.
+        """
         here = dict(self._readings([name for name in names if name in self]))
         rest = iter(others)
         return [here[name] if name in here else next(rest) for name in names]
@@ -139,7 +163,10 @@ class EarlierRows:
             path, row = self._place[name]
             wanted.setdefault(path, []).append(row)
         for path, rows in wanted.items():
-            table = pq.read_table(path).take(rows)
+            table = _read(path)
+            if table is None:
+                raise FaceemoError(f"{path}: changed or removed meanwhile, as by 'faceemo scan'; run 'dvc repro' again")
+            table = table.take(rows)
             landmarks = iter(present_rows(table["landmarks"], COORDINATES))
             for row in table.drop_columns(["landmarks"]).to_pylist():
                 found = next(landmarks) if row["status"] == Status.OK else None
@@ -151,29 +178,40 @@ def _rows_in(folders: list[Path]) -> list[Path]:
     return [path for folder in folders for kind in ("part-*.parquet", FILES) for path in sorted(folder.glob(kind))]
 
 
-def _remove_earlier(folder: Path) -> None:
-    """Remove what was put aside there, and the folder with it where there are no finished shards."""
-    earlier = list(folder.glob(FILES))
-    if earlier and not any(folder.glob("part-*.parquet")):
-        remove(folder)
+def _clear(folder: Path, metadata: Mapping[bytes, bytes]) -> None:
+    """Remove what was put aside in a folder of unfinished work, and all of it where nothing else is in it but shards of
+    other pictures by the same extraction. Those of other settings stay.
+    """
+    parts = sorted(folder.glob("part-*.parquet"))
+    known = _footer(parts[0])[0] if parts else metadata
+    if parts and (known.items() >= metadata.items() or known.get(EXTRACT_METADATA) != metadata[EXTRACT_METADATA]):
+        for path in folder.glob(FILES):
+            _remove_if_possible(path)
     else:
-        for path in earlier:
-            remove(path)
+        _remove_if_possible(folder)
+
+
+def _remove_if_possible(path: Path) -> None:
+    with contextlib.suppress(OSError):  # Windows, where another process has it open; the next scan comes by again
+        remove(path)
 
 
 def _read(path: Path) -> pa.Table | None:
-    """All of a file, checked; None if it is broken."""
+    """All of a file of rows, checked; None if it is broken or none of ours."""
     try:
-        return pq.read_table(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError):
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError):
         return None
+    return table if table.schema.metadata and set(SCHEMA.names) <= set(table.column_names) else None
 
 
-def _metadata_of(path: Path) -> dict[bytes, bytes]:
+def _footer(path: Path) -> tuple[dict[bytes, bytes], int]:
+    """A file's metadata and how many rows it has; nothing of a broken one."""
     try:
-        return pq.read_schema(path).metadata or {}
-    except (pa.ArrowException, OSError):
-        return {}
+        found = pq.read_metadata(path)
+        return found.metadata or {}, found.num_rows
+    except (pa.ArrowException, OSError, ValueError):
+        return {}, 0
 
 
 def _bytes_of(picture: PictureFile) -> _Bytes:

@@ -283,6 +283,8 @@ def main():
     parser.add_argument("--states", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["published", "plain", "neutral"])
     args = parser.parse_args()
+    if args.together and not args.test:
+        parser.error("--together needs --test")
     renamed = dict(pair.split("=") for pair in args.rename)
     base = load_params(ROOT / "params.yaml")
     tables = {folder.name: read_landmarks(folder, args.emotions, renamed) for folder in args.landmarks}

@@ -214,10 +214,10 @@ def measure(args: argparse.Namespace, base: Params, baseline: str, shares_of: di
             for name in args.recipes:
                 settings = RECIPES[name]
                 labels = LabelParams(settings["labels"], min_agreement=0)
-                if labels.target == "archive" and draw and baseline != "neutral":
-                    continue  # raters change nothing; they choose the neutral faces of a baseline
                 files = [open_features(path) for path in sorted(FEATURES_FOLDER.glob("*.parquet"))]
                 dataset = describe_faces(files, CLASSES, base.split, labels)
+                if labels.target == "archive" and draw and baseline != "neutral":
+                    continue  # raters change nothing; they choose the neutral faces of a baseline
                 features = load_features(FEATURES_FOLDER, dataset)
                 changes = {"best_epoch": False, "patience": None, "class_weights": settings.get("class_weights", False)}
                 params = dataclasses.replace(base, train=dataclasses.replace(base.train, **changes))
@@ -274,7 +274,10 @@ def together(measured: list[Measured]) -> Measured:
         return {name: list(map(mean_of_logs, *(several[name] for several in found))) for name in found[0]}
 
     return dataclasses.replace(
-        measured[0], runs=joined([one.runs for one in measured]), raw=joined([one.raw for one in measured])
+        measured[0],
+        runs=joined([one.runs for one in measured]),
+        raw=joined([one.raw for one in measured]),
+        ceilings=[],  # of other pictures
     )
 
 
@@ -305,11 +308,13 @@ def report(
         say("  temperature 1", raw[name], shares, performed)
     by_class = [rater[majority == number].mean() for number in np.unique(majority)]
     print(f"{'one rater':26}{rater.mean():10.3f}{'':10}{np.mean(by_class):10.3f}")
-    accuracy, balanced = (
-        np.mean([one["raters"][name] for one in ceilings]) for name in ("accuracy", "balanced_accuracy")
-    )
-    left = np.mean([one["share"] for one in ceilings])
-    print(f"{'one of three raters':26}{accuracy:10.3f}{'':10}{balanced:10.3f}  on {left:.0%} of the pictures\n")
+    if ceilings:
+        accuracy, balanced = (
+            np.mean([one["raters"][name] for one in ceilings]) for name in ("accuracy", "balanced_accuracy")
+        )
+        left = np.mean([one["share"] for one in ceilings])
+        print(f"{'one of three raters':26}{accuracy:10.3f}{'':10}{balanced:10.3f}  on {left:.0%} of the pictures")
+    print()
     for name, found in results.items():
         say_difference(f"{name} minus one rater", found.right(majority), rater, subject)
         if name != "archive" and "archive" in results:
