@@ -13,6 +13,7 @@ from faceemo.durable import link, remove, rename, sync_folder, write_text_whole
 from faceemo.paths import PARTIAL_FOLDER
 
 FINGERPRINT_LENGTH = 16
+EARLIER = "earlier-*.parquet"  # rows that scan kept (see reuse), beside the finished shards
 COMPLETE = "complete"  # a file in a folder whose shards stand in data/landmarks too
 # Landmarks are noise to a dictionary; their bytes split by significance compress by a third.
 SHARD_FORMAT: dict[str, Any] = {
@@ -56,7 +57,7 @@ def find_partials() -> list[Partial]:
         if name and folder.is_dir():
             shards = list(folder.glob("part-*.parquet"))
             size = sum(file.stat().st_size for file in folder.glob("*.parquet"))
-            kept = any(folder.glob("earlier-*.parquet"))
+            kept = any(folder.glob(EARLIER))
             found.append(Partial(folder, name["source"], len(shards), size, kept))
     return found
 

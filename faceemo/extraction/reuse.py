@@ -8,7 +8,7 @@ metadata what its rows were made of: the size and CRC-32 of each picture.
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.archive import Named, first_by_hash
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.extraction.fingerprint import EXTRACT_METADATA, fingerprint, shard_metadata
-from faceemo.extraction.partial import SHARD_FORMAT, find_partials, partial_folder
+from faceemo.extraction.partial import EARLIER, SHARD_FORMAT, find_partials, partial_folder
 from faceemo.extraction.pictures import PictureFile
 from faceemo.extraction.rescue import DIED
 from faceemo.extraction.schema import SCHEMA
@@ -31,7 +31,6 @@ from faceemo.rows import present_rows
 from faceemo.status import Status
 
 PICTURES_METADATA = b"faceemo.pictures"
-FILES = "earlier-*.parquet"  # beside the finished shards of unfinished work
 NUMBER_DIGITS = 5
 
 _Bytes = tuple[int, int] | None  # size and CRC-32; None of a picture that could not be read
@@ -61,7 +60,7 @@ def put_rows_aside(key: str, source: Source, pictures: list[PictureFile], params
     wanted = [pictures[index] for index in first_by_hash(pictures, params.limit)]
     if _hold(shards, metadata, len(wanted)):
         for folder in unfinished:
-            _clear(folder, metadata)
+            _remove_earlier(folder, folder.glob(EARLIER))
         return 0
     partial = partial_folder(key, fingerprint(metadata))
     names = Counter(picture.name for picture in wanted)
@@ -82,7 +81,7 @@ def _copy_rows(files: list[Path], partial: Path, now: Mapping[str, _Bytes], extr
     A file of rows that were put aside goes when all of its pictures are there.
     """
     held = EarlierRows(partial).names
-    number = 1 + max((int(path.stem[-NUMBER_DIGITS:]) for path in partial.glob(FILES)), default=-1)
+    number = 1 + max((int(path.stem[-NUMBER_DIGITS:]) for path in partial.glob(EARLIER)), default=-1)
     for path in files:
         table = _read(path)
         if table is None:
@@ -93,10 +92,8 @@ def _copy_rows(files: list[Path], partial: Path, now: Mapping[str, _Bytes], extr
                 pq.write_table(kept, temporary, **SHARD_FORMAT)
             number += 1
             held |= set(kept["image"].to_pylist())
-        if path.match(FILES) and held.issuperset(table["image"].to_pylist()):
-            _remove_if_possible(path)
-            if not any(path.parent.glob("*.parquet")):
-                _remove_if_possible(path.parent)
+        if path.match(EARLIER) and held.issuperset(table["image"].to_pylist()):
+            _remove_earlier(path.parent, [path])
     return len(held)
 
 
@@ -136,7 +133,7 @@ class EarlierRows:
 
     def __init__(self, folder: Path) -> None:
         self._place: dict[str, tuple[Path, int]] = {}
-        for path in sorted(folder.glob(FILES)):
+        for path in sorted(folder.glob(EARLIER)):
             table = _read(path)
             if table is not None:
                 self._place |= {name: (path, row) for row, name in enumerate(table["image"].to_pylist())}
@@ -175,25 +172,16 @@ class EarlierRows:
 
 
 def _rows_in(folders: list[Path]) -> list[Path]:
-    return [path for folder in folders for kind in ("part-*.parquet", FILES) for path in sorted(folder.glob(kind))]
+    return [path for folder in folders for kind in ("part-*.parquet", EARLIER) for path in sorted(folder.glob(kind))]
 
 
-def _clear(folder: Path, metadata: Mapping[bytes, bytes]) -> None:
-    """Remove what was put aside in a folder of unfinished work, and all of it where nothing else is in it but shards of
-    other pictures by the same extraction. Those of other settings stay.
-    """
-    parts = sorted(folder.glob("part-*.parquet"))
-    known = _footer(parts[0])[0] if parts else metadata
-    if parts and (known.items() >= metadata.items() or known.get(EXTRACT_METADATA) != metadata[EXTRACT_METADATA]):
-        for path in folder.glob(FILES):
-            _remove_if_possible(path)
-    else:
-        _remove_if_possible(folder)
-
-
-def _remove_if_possible(path: Path) -> None:
-    with contextlib.suppress(OSError):  # Windows, where another process has it open; the next scan comes by again
-        remove(path)
+def _remove_earlier(folder: Path, files: Iterable[Path]) -> None:
+    """Remove these files that were put aside in a folder, and it too where no shards or others are left in it."""
+    with contextlib.suppress(OSError):  # Windows, where another process has one open; the next scan comes by again
+        for path in list(files):
+            remove(path)
+        if not any(folder.glob("*.parquet")):
+            remove(folder)
 
 
 def _read(path: Path) -> pa.Table | None:

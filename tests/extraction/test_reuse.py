@@ -89,6 +89,12 @@ class Made:
         extraction.extract(KEY, read_sources()[KEY], params.extract, params.limit, params.workers)
         return {picture.name for task in self.tasks for picture in task.pictures}
 
+    def extract_and_stop(self, monkeypatch):
+        """Extract all shards, and stop before they become the source's landmarks."""
+        with monkeypatch.context() as stopped, pytest.raises(pytest.fail.Exception):
+            stopped.setattr(extraction, "publish", lambda *_: pytest.fail("stopped"))
+            self.extract()
+
 
 def has_a_face(path):
     return "ok" in pq.read_table(path, columns=["status"])["status"].to_pylist()
@@ -216,12 +222,7 @@ def test_finished_shards_of_an_extraction_that_was_stopped_are_used_after_anothe
     project.scan()
     for path in Path("data/.partial").glob("*/earlier-*"):
         path.unlink()
-    monkeypatch.setattr(extraction, "publish", lambda *_: pytest.fail("stopped"))
-    with pytest.raises(pytest.fail.Exception):
-        project.extract()
-    monkeypatch.undo()
-    monkeypatch.chdir(project.folder)
-    project.record(monkeypatch)
+    project.extract_and_stop(monkeypatch)
     project.write(PICTURES | {"happy/p0_2.png": FACE, "sad/p1_2.png": FACE})
     project.scan()
     assert project.extract() == {"sad/p1_2.png"}
@@ -303,6 +304,20 @@ def test_what_a_scan_put_aside_goes_when_the_landmarks_hold_again(project):
     project.write(PICTURES)
     project.scan()
     assert find_partials() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["tree"], indirect=True)
+def test_unfinished_work_of_another_limit_stays_when_the_landmarks_hold(project, monkeypatch):
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("limit: ", "limit: 3 "), encoding="utf-8")
+    project.extract_and_stop(monkeypatch)
+    (unfinished,) = find_partials()
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    project.extract()
+    remove_published()
+    project.scan()
+    assert find_partials() == [unfinished]
 
 
 @pytest.mark.parametrize("project", ["tree"], indirect=True)
