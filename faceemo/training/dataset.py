@@ -178,9 +178,9 @@ def count_subjects(dataset: Dataset) -> dict[str, int]:
         "overlap": len(people["train"] & (people["valid"] | people["test"]) | people["valid"] & people["test"]),
         "unknown": int((~known).sum()),
         "each": sum(
-            own.as_py() == as_person(key, name.as_py())
+            own == as_person(key, name)
             for own, key, name in zip(
-                dataset.rows["subject"], as_objects(dataset.rows["source"]), dataset.rows["image"], strict=True
+                subject, as_objects(dataset.rows["source"]), dataset.rows["image"].to_pylist(), strict=True
             )
         ),
     }
