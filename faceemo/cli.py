@@ -1,25 +1,22 @@
 """The `faceemo` command."""
 
 import sys
-from collections.abc import Callable
 
-from faceemo.console import importing, run
+from faceemo.interrupts import importing
 
 with importing("faceemo"):
     import argparse
     import contextlib
     import dataclasses
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import TYPE_CHECKING
 
     from faceemo.arguments import parse
-    from faceemo.durable import remove, write_json
+    from faceemo.console import run
+    from faceemo.durable import write_json
     from faceemo.emotions import class_name, emotion_name, plain_word
     from faceemo.errors import FaceemoError, FileError
-    from faceemo.extraction.own import OwnOptions
-    from faceemo.extraction.partial import find_partials
-    from faceemo.extraction.people import check_pattern
-    from faceemo.extraction.pictures import write_seen
-    from faceemo.extraction.scan import scan
-    from faceemo.extraction.sources import last_sources, write_sources
     from faceemo.outputs import said_to, written_to
     from faceemo.params import load_params
     from faceemo.paths import (
@@ -28,7 +25,12 @@ with importing("faceemo"):
         PARAMS_FILE,
         SOURCES_FILE,
     )
+    from faceemo.pictures.people import check_pattern
+    from faceemo.pictures.sources import last_sources, write_sources
     from faceemo.plainyaml import parse_yaml
+
+if TYPE_CHECKING:  # else within the commands that need it: it takes time
+    from faceemo.pictures.scan_source import ScanOptions
 
 WITHOUT_PROJECT = ("predict", "evaluate", "serve", "export")  # commands that need no params.yaml
 FOLD_KEYS = ("lr", "epochs", "batch_size", "labels", "train")  # may be changed for faceemo folds
@@ -36,7 +38,7 @@ FOLD_KEYS = ("lr", "epochs", "batch_size", "labels", "train")  # may be changed 
 
 def main(arguments: list[str] | None = None) -> int:
     def command() -> None:
-        args = parse(arguments)  # within run: its help holds Hangul
+        args = parse(arguments)  # inside run, after which any console takes the Hangul of the help
         if args.name not in WITHOUT_PROJECT:
             load_params()
         COMMANDS[args.name](args)
@@ -60,35 +62,38 @@ def _change(text: str) -> tuple[str, object]:
 
 def _scan(args: argparse.Namespace) -> None:
     with importing("faceemo"):
-        from faceemo.extraction.retry import raise_attempts
-        from faceemo.extraction.reuse import put_rows_aside
-        from faceemo.extraction.summary import scan_lines
+        from faceemo.extraction.repair import count_repaired
+        from faceemo.extraction.tidy import tidy
+        from faceemo.pictures.reader import write_seen
+        from faceemo.pictures.scan import scan
+        from faceemo.pictures.summary import scan_lines
         from faceemo.training.preflight import next_line
 
     params = load_params()
     emotions = tuple(dict.fromkeys(map(emotion_name, args.emotions))) if args.emotions else None
-    options = _own_options(args, args.hash)
+    options = _scan_options(args, args.hash)
     earlier = last_sources()
-    result = scan(args.places, emotions, options=options, earlier=earlier)
-    for key, one in result.own.items():
-        write_seen(key, one.looked_at)
-    sources, unread = raise_attempts(result.sources, params)
-    kept = {}
-    for key, one in result.own.items():
-        try:
-            kept[key] = put_rows_aside(key, sources[key], one.pictures, params)
-        except (FaceemoError, OSError, ImportError) as error:  # no engine here, a full disk
-            print(f"{key}: landmarks cannot be kept ({error}): if one picture changed, dvc repro may read all of them")
+    result = scan(args.paths, emotions, options=options, earlier=earlier)
+    for key, one in result.found.items():
+        if one.source.zip is None:
+            write_seen(key, [*one.pictures, *one.labels])
+    tidy(result.sources)  # dvc will remove the landmarks of what changed
+    pictures = {key: one.pictures for key, one in result.found.items()}
+    sources, unread = count_repaired(result.sources, pictures, earlier)
     write_sources(sources)
-    for line in scan_lines(result, unread, kept, options, earlier):
+    for line in (*scan_lines(result, options, earlier), *unread):
         print(line)
-    print(f"wrote {SOURCES_FILE.as_posix()}; {next_line(params, sources, emotions)}")
+    print(f"wrote {SOURCES_FILE.as_posix()}")
+    print(next_line(params, sources))
 
 
-def _own_options(args: argparse.Namespace, read_all: bool = False) -> OwnOptions:
+def _scan_options(args: argparse.Namespace, read_all: bool = False) -> "ScanOptions":
+    with importing("faceemo"):
+        from faceemo.pictures.scan_source import ScanOptions
+
     if args.subject:
         check_pattern(args.subject)
-    return OwnOptions(args.subject, None if args.rename is None else _parse_rename(args.rename), read_all)
+    return ScanOptions(args.subject, None if args.rename is None else _parse_rename(args.rename), read_all)
 
 
 def _parse_rename(text: str) -> dict[str, str]:
@@ -108,37 +113,54 @@ def _parse_rename(text: str) -> dict[str, str]:
 
 
 def _clean(args: argparse.Namespace) -> None:
-    unfinished = [partial for partial in find_partials() if not partial.is_complete]
-    for partial in unfinished:
-        what = f"{partial.shards} finished shards" + (", rows kept by scan" if partial.rows_kept else "")
-        print(f"{partial.source}: {what}, {partial.size / 1e6:.1f} MB ({partial.folder})")
+    with importing("faceemo"):
+        from faceemo.extraction.tidy import find_unused
+
+    unused = find_unused(last_sources())
+    for one in unused:
+        print(f"{one.key}: rows of {one.rows} pictures, {one.size / 1e6:.1f} MB ({one.folder})")
         if args.remove:
-            remove(partial.folder)
-    if not unfinished:
-        print("no unfinished extractions")
+            one.remove()
+    if not unused:
+        print("no rows that are not in use")
     elif args.remove:
-        print(f"removed {len(unfinished)}")
+        print(f"removed {len(unused)}")
     else:
-        print("run 'dvc repro' to finish those of the present settings, 'faceemo clean --remove' to remove all")
+        print("run 'dvc repro' to finish the work of the present settings, 'faceemo clean --remove' to remove all")
 
 
 def _predict(args: argparse.Namespace) -> None:
     with importing("faceemo"):
         from faceemo.prediction.run import PredictOptions, predict
 
+    args.model = _model(args.model)
     names = (field.name for field in dataclasses.fields(PredictOptions))
     predict(PredictOptions(**{name: getattr(args, name) for name in names}))
 
 
+def _model(name: Path | None) -> Path:
+    """The model that --model names; without, models/emotion.pt, or where that is not the one that comes along."""
+    with importing("faceemo"):
+        from faceemo.prediction.model import default_model
+        from faceemo.training.model import COMES_ALONG_FILE, model_file
+
+    if name is not None:
+        return model_file(name)
+    path = default_model()
+    if path == COMES_ALONG_FILE:
+        print(f"note: {MODEL_FILE.as_posix()} is not here: the model that comes along judges", file=sys.stderr)
+    return path
+
+
 def _evaluate(args: argparse.Namespace) -> None:
     with importing("faceemo"):
-        from faceemo.prediction.evaluation import EvaluateOptions, evaluate
+        from faceemo.prediction.evaluate import EvaluateOptions, evaluate
 
-    own = _own_options(args)
+    own = _scan_options(args)
     evaluate(
         EvaluateOptions(
             args.paths,
-            args.models or [MODEL_FILE],
+            list(map(_model, args.models or [None])),
             own,
             args.neutral,
             seen=args.seen,
@@ -153,14 +175,14 @@ def _serve(args: argparse.Namespace) -> None:
     with importing("faceemo"):
         from faceemo.server.run import serve
 
-    serve(args.model, args.port)
+    serve(_model(args.model), args.port, args.origins, args.balanced)
 
 
 def _export(args: argparse.Namespace) -> None:
     with importing("faceemo"):
         from faceemo.prediction.export import export_onnx
 
-    export_onnx(args.model, args.out)
+    export_onnx(_model(args.model), args.out)
 
 
 def _folds(args: argparse.Namespace) -> None:
@@ -174,6 +196,8 @@ def _folds(args: argparse.Namespace) -> None:
             settings[said] = load_params(changes=dict(map(_change, args.changes)))
         except FileError as error:  # the file itself has passed
             raise FaceemoError(f"-S {said}: {error.what}") from None
+        if settings[said] == settings[PARAMS_FILE.name]:
+            raise FaceemoError(f"-S {said}: nothing differs from {PARAMS_FILE}; give other values")
     with contextlib.redirect_stdout(said_to(args.out)):  # its progress too
         result = compare_over_folds(FEATURES_FOLDER, settings, args.folds, args.seeds)
     with written_to(args.out) as temporary:

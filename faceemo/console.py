@@ -3,11 +3,9 @@
 import atexit
 import errno
 import io
-import json
 import os
 import signal
 import sys
-import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -15,11 +13,10 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from faceemo.errors import FaceemoError, FileError
-from faceemo.paths import DVC_RWLOCK_FILE
+from faceemo.interrupts import INTERRUPTED, say_interrupted
 
 # Unicode categories of what could move a terminal's cursor, write from right to left or end a line.
 UNSAFE = ("Cc", "Cf", "Zl", "Zp")
-INTERRUPTED = 130  # the exit code that shells know for Ctrl-C
 PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
 
@@ -32,13 +29,13 @@ def run(name: str, main: Callable[[], int | None]) -> int:
 
     dvc caches the outputs of a stage that exits 0, so an interrupted stage must not.
     """
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # all is said then, and unloading torch takes a while
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # unloading torch takes a while, and loses nothing
     for stream in (sys.stdout, sys.stderr):  # a Korean Windows console is CP949: show what it lacks, never fail on it
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         code = main() or 0
-        sys.stdout.flush()  # here, where a closed pipe or a full disk is still ours to tell
+        sys.stdout.flush()  # here, so that a closed pipe or a full disk is reported
         return code
     except FileError as error:
         say_error(error.path, error.what)
@@ -47,7 +44,7 @@ def run(name: str, main: Callable[[], int | None]) -> int:
         say_error(name, str(error))
         return 1
     except KeyboardInterrupt as interrupt:
-        _say_interrupted(name, printable(interrupt))
+        say_interrupted(name, printable(interrupt))
         return INTERRUPTED
     except OSError as error:  # a full disk, a missing permission
         if _is_closed_pipe(error):  # the reader of our output went away, as `head` does
@@ -55,30 +52,6 @@ def run(name: str, main: Callable[[], int | None]) -> int:
             return 1
         say_error(name, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 1
-
-
-@contextmanager
-def importing(name: str) -> Iterator[None]:
-    """Modules are imported in the block: Ctrl-C then ends the process at once, with the line and exit code of `run`.
-
-    An exception would not: importlib's callbacks print a KeyboardInterrupt and go on, extension modules make an
-    ImportError of it, and one that passed through exec or eval, which namedtuple and dataclass use, lets Python die of
-    the signal in the end, even if it was caught.
-    """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # Ctrl-C is somebody else's, or ignored as in a worker
-        return
-
-    def leave(*_: object) -> None:
-        _say_interrupted(name)
-        os._exit(INTERRUPTED)
-
-    signal.signal(signal.SIGINT, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _is_closed_pipe(error: OSError) -> bool:
@@ -97,23 +70,6 @@ def printable(text: object) -> str:
         character.encode("unicode_escape").decode() if unicodedata.category(character) in UNSAFE else character
         for character in str(text)
     )
-
-
-def _say_interrupted(name: str, kept: str = "") -> None:
-    lock = DVC_RWLOCK_FILE.as_posix()
-    broken = f"{lock} is broken: delete it, or dvc will not run" if _rwlock_is_broken() else ""
-    print("; ".join(filter(None, (f"{name}: interrupted", kept, broken))), file=sys.stderr, flush=True)
-
-
-def _rwlock_is_broken() -> bool:
-    """Whether dvc was killed while it wrote the file that says who works on which outputs: it never mends that."""
-    try:
-        json.loads(DVC_RWLOCK_FILE.read_text(encoding="utf-8"))
-    except OSError:  # most often not there
-        return False
-    except ValueError:
-        return True
-    return False
 
 
 @contextmanager

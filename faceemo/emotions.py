@@ -5,25 +5,27 @@ other words, for one's own classes.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from faceemo.errors import FaceemoError
 from faceemo.plainyaml import shown
 
 ENGLISH = {
+    "중립": "neutral",
     "기쁨": "happy",
     "당황": "embarrassed",
     "분노": "angry",
     "불안": "anxious",
     "상처": "hurt",
     "슬픔": "sad",
-    "중립": "neutral",
 }
 GROUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # ASCII: dvc's -S takes no other as a key
 # Columns of predictions
 TAKEN = ("path", "seconds", "status", "error", "turned", "face", "left", "top", "right", "bottom", "label")
 NEUTRAL = ENGLISH["중립"]
 KOREAN = {english: korean for korean, english in ENGLISH.items()}
+# For people to read: also the other classes of the model that comes along, which are no words of the set
+IN_KOREAN = {**KOREAN, "surprise": "놀람", "disgust": "혐오", "fear": "두려움"}
 
 
 def emotion_name(word: str) -> str:
@@ -81,6 +83,19 @@ def emotion_classes(entries: list) -> dict[str, tuple[str, ...]]:
         if name in KOREAN and name not in members:
             raise FaceemoError(f"has a group {name} without {name} in it; give the group another name")
     return classes
+
+
+def chosen_classes(
+    emotions: Mapping[str, tuple[str, ...]] | None, found: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The emotions that make up each class, by its name: those of `emotions`, or for None every class that was found.
+
+    Those found come in the order of the set's seven, words of one's own after them.
+    """
+    if emotions is not None:
+        return dict(emotions)
+    known = [name for name in KOREAN if name in found]
+    return {name: (name,) for name in [*known, *sorted(set(found).difference(KOREAN))]}
 
 
 def class_text(name: str, members: Sequence[str]) -> str:

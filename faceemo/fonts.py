@@ -25,7 +25,7 @@ def drawn_names(classes: Sequence[str]) -> list[str]:
 
 
 def missing_letters(classes: Sequence[str]) -> str | None:
-    """What to tell if a class cannot be drawn by its name."""
+    """A note for people if a class cannot be drawn by its name, else None."""
     for name, drawn in zip(classes, drawn_names(classes), strict=True):
         if name != drawn:
             advice = ", such as fonts-nanum of Debian and Ubuntu for Hangul" if sys.platform == "linux" else ""

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,35 +12,17 @@ from typing import TextIO
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 
-STDOUT = Path("-")
-
-
-def is_stdout(out: Path) -> bool:
-    """Whether `out` is this process's stdout: as `-`, or under a name like /dev/stdout."""
-    if out == STDOUT:
-        return True
-    try:
-        found = out.stat()
-        is_told_apart = bool(found.st_ino)  # Windows: 0 for any device
-        return is_told_apart and os.path.samestat(found, os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError):  # no such file yet, or a stdout that is not a file
-        return False
+STDOUT = (Path("-"), Path("/dev/stdout"))
 
 
 def is_stream(out: Path) -> bool:
-    """Whether `out` is stdout, a FIFO or a device: what is written into, and must never be replaced by a file.
+    """Whether `out` is stdout, a pipe or a device, which must never be replaced by a file.
 
     Raises FaceemoError for a folder.
     """
-    if is_stdout(out):
-        return True
-    try:
-        mode = out.stat().st_mode
-    except FileNotFoundError:
-        return False
-    if stat.S_ISDIR(mode):
+    if out not in STDOUT and out.is_dir():
         raise FaceemoError(f"--out {out}: this is a folder; name a file in it")
-    return not stat.S_ISREG(mode)
+    return out in STDOUT or (out.exists() and not out.is_file())
 
 
 def check_apart(out: Path, read: Iterable[Path]) -> None:
@@ -55,7 +36,7 @@ def check_apart(out: Path, read: Iterable[Path]) -> None:
 
 def said_to(out: Path) -> TextIO:
     """Where a command that writes to `out` says what it did: on stderr where stdout holds the output itself."""
-    return sys.stderr if is_stdout(out) else sys.stdout
+    return sys.stderr if out in STDOUT else sys.stdout
 
 
 @contextmanager
@@ -73,7 +54,7 @@ def written_to(out: Path) -> Iterator[Path]:
         temporary = Path(folder) / "output"
         yield temporary
         with temporary.open("rb") as file:
-            if is_stdout(out):
+            if out in STDOUT:
                 shutil.copyfileobj(file, sys.stdout.buffer)
                 sys.stdout.flush()
             else:

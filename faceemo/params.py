@@ -17,9 +17,25 @@ from faceemo.errors import FaceemoError, FileError
 from faceemo.paths import PARAMS_FILE
 from faceemo.plainyaml import read_yaml, shown, shown_key
 
-LEAST_PICTURES = {"none": 0, "person": 8, "neutral": 1}  # for a baseline, where baseline_min is null
+LEAST_PICTURES = {"none": 0, "person": 8, "neutral": 1}  # of a person, that each kind of baseline needs
 FEATURES = 1434  # of a face: 478 landmarks x 3
-PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses larger pictures itself (PIL.Image.MAX_IMAGE_PIXELS * 2)
+
+# Keys that params.yaml had up to version 0.2, and what holds in their place.
+GONE = {
+    "labels.min_agreement": "every picture is learnt",
+    "extract.full_resolution": "JPEGs are decoded as small as the face allows",
+    "extract.max_faces": "one face is looked for",
+    "extract.max_pixels": "120000000",
+    "extract.max_bytes": "200000000",
+    "normalize.units": "equal",
+    "normalize.align": "none",
+    "normalize.baseline_min": "1 picture for neutral, 8 for person",
+    "train.optimizer": "adamw",
+    "train.schedule": "cosine",
+    "train.standardize": "true",
+    "train.best_epoch": "the last epoch is kept",
+    "train.patience": "all epochs are trained",
+}
 
 Parser = Callable[[Any], Any]  # stands in the annotation of a field; raises ValueError for a value that is not right
 
@@ -71,16 +87,20 @@ def scheduler_address(value: Any) -> str:
     return value
 
 
+def model_name(value: Any) -> str:
+    """faceemo, the model that comes along, or the path of a model file."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"must be null, faceemo or the path of a model file, not {shown(value)}")
+    return value
+
+
 def emotion_list(value: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, list) or not value or not all(isinstance(entry, str | dict) for entry in value):
         raise ValueError(f"must be a list of emotions, not {shown(value)}")
     try:
-        classes = emotion_classes(value)
+        return emotion_classes(value)
     except FaceemoError as error:
         raise ValueError(str(error)) from None
-    if len(classes) < 2:
-        raise ValueError("needs at least two emotions or groups to tell apart")
-    return classes
 
 
 def _number(value: Any, what: str) -> float | int:
@@ -112,53 +132,43 @@ class SplitParams:
 @dataclass(frozen=True)
 class LabelParams:
     target: Annotated[str, choice("archive", "majority", "votes")]
-    min_agreement: Annotated[int, integer(0, 3)]
 
 
 @dataclass(frozen=True)
 class ExtractParams:
     engine: Annotated[str, choice("auto", "mediapipe", "litert")]
-    full_resolution: Annotated[bool, boolean]
-    max_faces: Annotated[int, integer(1, 127)]
-    max_pixels: Annotated[int, integer(1, PILLOW_MAX_PIXELS)]
-    max_bytes: Annotated[int, integer(1)]
+    crops: Annotated[bool, boolean]
     scheduler: Annotated[str | None, optional(scheduler_address)]
 
 
 @dataclass(frozen=True)
 class NormalizeParams:
-    units: Annotated[str, choice("equal", "image")]
     center: Annotated[str, choice("centroid", "nose_tip")]
     scale: Annotated[str, choice("rms", "max_abs")]
-    align: Annotated[str, choice("none", "roll", "pose")]
     baseline: Annotated[str, choice("none", "person", "neutral")]
-    baseline_min: Annotated[int | None, optional(integer(1))]
 
     @property
     def least_pictures(self) -> int:
-        """Pictures that a person's baseline needs: baseline_min, or what is enough for this baseline."""
-        return self.baseline_min or LEAST_PICTURES[self.baseline]
+        """How many pictures of a person their baseline needs; 0 without a baseline."""
+        return LEAST_PICTURES[self.baseline]
 
 
 @dataclass(frozen=True)
 class TrainParams:
-    network: Annotated[str | None, optional(choice("mlp", "mlp_dropout"))]
+    network: Annotated[str | None, optional(choice("mlp", "mlp_dropout", "cnn", "both"))]
+    start: Annotated[str | None, optional(model_name)]
     whiten: Annotated[int | None, optional(integer(1, FEATURES))]
-    optimizer: Annotated[str, choice("adam", "adamw")]
     weight_decay: Annotated[float, real(at_least=0)]
-    schedule: Annotated[str, choice("constant", "cosine")]
     label_smoothing: Annotated[float, real(at_least=0, below=1)]
-    standardize: Annotated[bool, boolean]
     mirror: Annotated[bool, boolean]
     class_weights: Annotated[bool, boolean]
-    best_epoch: Annotated[bool, boolean]
-    patience: Annotated[int | None, optional(integer(1))]
     recall_target: Annotated[float, real(above=0, below=1)]
 
 
 @dataclass(frozen=True)
 class Params:
-    emotions: Annotated[Mapping[str, tuple[str, ...]], emotion_list]  # the members of each class, by its name
+    emotions: Annotated[Mapping[str, tuple[str, ...]] | None, optional(emotion_list)]
+    """The members of each class, by its name; None: every class that is found is one."""
     limit: Annotated[int | None, optional(integer(1))]
     workers: Annotated[int | None, optional(integer(1))]
     seed: Annotated[int, integer(0, 2**32 - 1)]
@@ -191,10 +201,31 @@ def load_params(path: Path = PARAMS_FILE, changes: Mapping[str, Any] = MappingPr
         if not isinstance(section, dict):
             raise FileError(path, f"no key {key}")
         section[name] = value
+    _refuse_gone(values, path)
     params = parse_section(Params, values, str(path))
     if params.split.valid + params.split.test >= 1:
         raise FileError(path, "split.valid and split.test together must be below 1: people must remain to train")
     return params
+
+
+def as_values(params: Params) -> dict[str, Any]:
+    """Parameters as params.yaml has them."""
+    emotions = params.emotions and [
+        name if members == (name,) else {name: list(members)} for name, members in params.emotions.items()
+    ]
+    return {**dataclasses.asdict(params), "emotions": emotions}
+
+
+def _refuse_gone(values: Any, path: Path) -> None:
+    """Raises FileError that names all keys which are no parameters any more, and what holds in their place."""
+    found = []
+    for key, instead in GONE.items():
+        section, name = key.split(".")
+        held = values.get(section) if isinstance(values, dict) else None
+        if isinstance(held, dict) and name in held:
+            found.append(f"{key} (now: {instead})")
+    if found:
+        raise FileError(path, f"no parameter any more, delete: {', '.join(found)}")
 
 
 def parse_section(section: type, values: Any, where: str, prefix: str = "") -> Any:

@@ -4,12 +4,11 @@ from pathlib import Path
 
 PARAMS_FILE = Path("params.yaml")
 LOCK_FILE = Path("dvc.lock")
-DVC_RWLOCK_FILE = Path(".dvc/tmp/rwlock")
 
 SOURCES_FILE = Path("data/sources.yaml")
 SAMPLE_FOLDER = Path("data/sample")
 LANDMARKS_FOLDER = Path("data/landmarks")
-PARTIAL_FOLDER = Path("data/.partial")  # unfinished extractions
+ROWS_FOLDER = Path("data/.rows")  # rows that extraction has finished
 SEEN_FOLDER = Path("data/.seen")  # what scan last saw of picture files
 FEATURES_FOLDER = Path("data/features")
 

@@ -5,6 +5,7 @@ fixed_size_list column back that has nulls (https://github.com/apache/arrow/issu
 the numpy 1 that mediapipe needs.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,7 +67,8 @@ class RowsFile:
 
     def _checked(self, table: pa.Table) -> pa.Table:
         for name in self._widths.keys() & set(table.column_names):
-            lengths = pc.list_value_length(table[name])  # null for null
+            is_binary = pa.types.is_binary(table[name].type)
+            lengths = (pc.binary_length if is_binary else pc.list_value_length)(table[name])  # null for null
             if not pc.all(pc.equal(lengths, self._widths[name]), min_count=0).as_py():
                 raise self.other_version(f"{name} of other lengths than {self._widths[name]}")
         return table
@@ -91,8 +93,13 @@ def rows_or_null(vectors: Sequence[np.ndarray | None]) -> pa.ListArray:
 
 
 def present_rows(column: pa.ChunkedArray, width: int) -> np.ndarray:
-    """The numbers of a column of vectors, [rows that are not null, width]."""
-    return pc.drop_null(column).combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    """The numbers of a column of vectors, or of bytes as uint8: [rows that are not null, width]."""
+    present = pc.drop_null(column).combine_chunks()
+    if pa.types.is_binary(present.type):
+        offsets = np.frombuffer(present.buffers()[1], np.int32)[present.offset : present.offset + len(present) + 1]
+        values = np.frombuffer(present.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+        return values.reshape(-1, width)
+    return present.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
 
 
 def as_objects(column: pa.ChunkedArray) -> np.ndarray:
@@ -103,3 +110,8 @@ def as_objects(column: pa.ChunkedArray) -> np.ndarray:
     encoded = column.combine_chunks().dictionary_encode()
     values = np.array([*encoded.dictionary.to_pylist(), None], object)
     return values[pc.fill_null(encoded.indices, len(values) - 1).to_numpy()]
+
+
+def image_hash(name: str) -> str:
+    """Eight characters that tell whether a row is of the same picture, without its name, which says who is in it."""
+    return hashlib.sha256(name.encode()).hexdigest()[:8]

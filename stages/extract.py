@@ -2,19 +2,20 @@
 
 import sys
 
-from faceemo.console import importing, run
+from faceemo.interrupts import importing
 
 with importing("extract"):
+    from faceemo.console import run
     from faceemo.errors import FaceemoError
-    from faceemo.extraction.sources import read_sources
     from faceemo.params import load_params
     from faceemo.paths import SOURCES_FILE
+    from faceemo.pictures.sources import read_sources
 
 
 def main(arguments: list[str]) -> None:
     with importing("extract"):  # here, because every worker imports this module and needs no Parquet
         from faceemo.extraction.extract import extract
-        from faceemo.training.preflight import check_run
+        from faceemo.training.preflight import look_ahead
 
     params = load_params()
     sources = read_sources()
@@ -23,8 +24,12 @@ def main(arguments: list[str]) -> None:
     (key,) = arguments
     if key not in sources:
         raise FaceemoError(f"{key} is not in {SOURCES_FILE.as_posix()}; it holds {', '.join(sources)}")
-    check_run(params, sources)
+    note = look_ahead(params, sources)
+    if note:
+        print(note, flush=True)
     extract(key, sources[key], params.extract, params.limit, params.workers)
+    if note:  # once more at the end: hours lie between
+        print(note, flush=True)
 
 
 if __name__ == "__main__":

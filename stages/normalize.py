@@ -2,25 +2,26 @@
 
 import sys
 
-from faceemo.console import importing, run
+from faceemo.interrupts import importing
 
 with importing("normalize"):
-    from faceemo.extraction.partial import remove_published
-    from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample, read_sources
+    from faceemo.console import run
+    from faceemo.extraction.tidy import tidy
     from faceemo.features.normalize import normalize_sources
     from faceemo.params import load_params
     from faceemo.paths import LANDMARKS_FOLDER
-    from faceemo.training.preflight import check_run
+    from faceemo.pictures.sources import read_sources
+    from faceemo.training.preflight import look_ahead
 
 
 def main() -> None:
     params = load_params()
     sources = read_sources()
-    check_run(params, sources)
+    note = look_ahead(params, sources)
     normalize_sources(sources, LANDMARKS_FOLDER, params.normalize)
-    if holds_sample(sources):
-        print(SAMPLE_NOTE)
-    remove_published()  # by now dvc has stored every extraction
+    if note:
+        print(note, flush=True)
+    tidy(sources)  # by now dvc has stored every extraction
 
 
 if __name__ == "__main__":

@@ -2,14 +2,15 @@
 
 import sys
 
-from faceemo.console import importing, run
+from faceemo.interrupts import importing
 
 with importing("train"):
-    import dataclasses
     import functools
+    import hashlib
 
     from scipy.special import softmax
 
+    from faceemo.console import run
     from faceemo.durable import write_json
     from faceemo.fonts import missing_letters
     from faceemo.params import load_params
@@ -20,15 +21,20 @@ with importing("train"):
         INTERRUPTED_MODEL_FILE,
         METRICS_FILE,
         MODEL_FILE,
+        PARAMS_FILE,
         PLOTS_FOLDER,
     )
-    from faceemo.training.dataset import count_subjects, load_dataset, load_features
+    from faceemo.training.calibrate import train_calibrated
+    from faceemo.training.counts import count_subjects
+    from faceemo.training.dataset import load_dataset, load_inputs
     from faceemo.training.devices import describe_devices, find_devices
-    from faceemo.training.evaluate import evaluate, fit_temperature, headline
+    from faceemo.training.evaluate import evaluate, headline
+    from faceemo.training.lines import result_lines
     from faceemo.training.model import save_model
     from faceemo.training.plots import write_history, write_run
+    from faceemo.training.recipe import RECIPES
     from faceemo.training.split import SPLITS
-    from faceemo.training.train import train
+    from faceemo.training.train import network_of
 
 LABELLED = "the emotion of archive, folder or table"
 
@@ -40,46 +46,37 @@ def main() -> None:
     params = load_params()
     print(describe_devices(find_devices()), flush=True)
     dataset = load_dataset(FEATURES_FOLDER, params.emotions, params.split, params.labels)
-    counted = "pictures, not people," if count_subjects(dataset)["each"] else "people"
+    counted = "pictures, not people" if count_subjects(dataset)["each"] else "people"
     for split in SPLITS:
         indices = getattr(dataset, split)
         people = len(set(dataset.column("subject")[indices]) - {None})
-        print(f"{split}: {len(indices)} pictures of {people} {counted.rstrip(',')}", flush=True)
+        print(f"{split}: {len(indices)} pictures of {people} {counted}", flush=True)
     if params.labels.target != "archive" and (unlabelled := dataset.unlabelled_sources()):
         print(f"no raters' answers: {', '.join(unlabelled)}: learnt by {LABELLED}", flush=True)
 
+    if dataset.left_out:
+        left = ", ".join(f"{count} of {name}" for name, count in dataset.left_out.items())
+        print(f"left out, since 'emotions' in {PARAMS_FILE} names {', '.join(dataset.classes)}: {left}", flush=True)
     if note := missing_letters(dataset.classes):
         print(note, flush=True)
-    features = load_features(FEATURES_FOLDER, dataset)
+    inputs = load_inputs(FEATURES_FOLDER, dataset, RECIPES[network_of(dataset, params)].columns)
     after_epoch = functools.partial(write_history, HISTORY_FILE)
-    training = train(dataset, features, params, INTERRUPTED_MODEL_FILE, after_epoch)
-    valid = dataset.valid
-    temperature = fit_temperature(training.logits[valid], dataset.targets.valid[valid])
-    model = dataclasses.replace(training.model, temperature=temperature)
+    training = train_calibrated(dataset, inputs, params, INTERRUPTED_MODEL_FILE, after_epoch)
+    model, logits = training.model, training.logits
+    if params.train.class_weights:
+        logits, model = logits - model.lean.numpy(), model.balanced()
     save_model(MODEL_FILE, model)
-    evaluation = evaluate(dataset, training.logits, temperature, params)
+    named = {
+        "md5": hashlib.md5(MODEL_FILE.read_bytes(), usedforsecurity=False).hexdigest(),
+        "network": model.network,
+        "epoch": training.history[-1].epoch,
+        "learnt_valid": training.learnt_valid,
+    }
+    evaluation = evaluate(dataset, logits, model.temperature, params, named)
     write_json(EVALUATION_FILE, evaluation)
     write_json(METRICS_FILE, headline(evaluation))
-    write_run(PLOTS_FOLDER, dataset, training, softmax(training.logits / temperature, axis=1))
-    for truth, against in (("archive", LABELLED), ("majority", "the majority of raters")):
-        result = evaluation["test"][truth]
-        if result["images"]:
-            print(
-                f"test against {against}: accuracy {result['accuracy']:.3f}, balanced accuracy "
-                f"{in_words(result, counted)}, macro F1 {result['macro_f1']:.3f}"
-            )
-    raters, model = evaluation["ceiling"]["raters"], evaluation["ceiling"]["model"]
-    if raters["images"]:
-        print(
-            f"where two raters agree: the third has balanced accuracy {in_words(raters, counted)}, the model "
-            f"{in_words(model, counted)}"
-        )
-
-
-def in_words(result: dict, counted: str) -> str:
-    """A balanced accuracy with its interval over what is counted: people, or pictures where each is taken for one."""
-    low, high = result["balanced_accuracy_interval"]
-    return f"{result['balanced_accuracy']:.3f} (95 % interval over {counted} {low:.3f} to {high:.3f})"
+    write_run(PLOTS_FOLDER, dataset, training, inputs, softmax(logits / model.temperature, axis=1))
+    print("\n".join(result_lines(evaluation)))
 
 
 if __name__ == "__main__":

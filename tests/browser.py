@@ -21,9 +21,9 @@ def missing_browser() -> str | None:
 
 
 @contextlib.contextmanager
-def served(model: Path) -> Iterator[str]:
+def served(model: Path, *options: str) -> Iterator[str]:
     """The address of a server in a process of its own."""
-    command = [sys.executable, "-m", "faceemo.cli", "serve", "--model", str(model), "--port", "0"]
+    command = [sys.executable, "-m", "faceemo.cli", "serve", "--model", str(model), "--port", "0", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, cwd=model.parent, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
@@ -60,3 +60,29 @@ def browser(video: Path | None, language: str = "en-US", size: tuple[int, int] =
         yield driver
     finally:
         driver.quit()
+
+
+class Browsers:
+    """Browsers that stay open for the next test, each as if it were new."""
+
+    def __init__(self) -> None:
+        self._open = contextlib.ExitStack()
+        self._drivers: dict[tuple[Path | None, str], webdriver.Chrome] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, video: Path | None, language: str = "en-US") -> Iterator[webdriver.Chrome]:
+        """As `browser`."""
+        wanted = (video, language)
+        if wanted not in self._drivers:
+            self._drivers[wanted] = self._open.enter_context(browser(video, language))
+        driver = self._drivers[wanted]
+        try:
+            yield driver
+        finally:
+            driver.execute_script("localStorage.clear(); sessionStorage.clear()")
+            driver.get("about:blank")
+            for log in ("browser", "performance"):
+                driver.get_log(log)
+
+    def close(self) -> None:
+        self._open.close()

@@ -10,46 +10,41 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from made_set import made_set
 from PIL import Image
 
-from faceemo.extraction.archive import Archive
-from faceemo.extraction.sources import Source
 from faceemo.params import ExtractParams
+from faceemo.pictures.reader import Picture, digest_of
+from faceemo.pictures.sources import Source
+from faceemo.pictures.trees import files_at, is_picture_name
 
-SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+SAMPLE = made_set()
 ANXIOUS = SAMPLE / "Training" / "[원천]EMOIMG_불안_TRAIN_01.zip"
 NEUTRAL = SAMPLE / "Training" / "[원천]EMOIMG_중립_TRAIN_01.zip"
-SETTINGS = ExtractParams(
-    engine="auto",
-    full_resolution=False,
-    max_faces=1,
-    max_pixels=50_000_000,
-    max_bytes=50_000_000,
-    scheduler=None,
-)
+HAPPY = SAMPLE / "Training" / "[원천]EMOIMG_기쁨_TRAIN_01.zip"
+SETTINGS = ExtractParams(engine="auto", crops=True, scheduler=None)
 
-# Runs in a process of its own. `hook` is Python that may reach into faceemo.extraction.extract before the work begins.
+# Runs in a process of its own. `hook` is Python that may reach into the store and into extract before the work begins.
 DRIVER = """
 import json, os, signal, sys
 import faceemo.extraction.extract as extract
 from faceemo.console import run
+from faceemo.extraction.store import Store
 from faceemo.params import ExtractParams
-from faceemo.extraction.sources import Source
+from faceemo.pictures.sources import Source
 
 read_task = extract.read_task
 
-class ReadOrDie:  # reads a chunk, unless one of these pictures is in it: that ends the process
-    def __init__(self, pictures): self.pictures = pictures
-    def __call__(self, chunk):
-        if self.pictures & set(chunk.pictures): os.abort()
-        return read_task(chunk)
+class ReadOrDie:  # reads a task, unless one of these pictures is in it: that ends the process
+    def __init__(self, names): self.names = names
+    def __call__(self, task):
+        if self.names & {picture.name for picture in task.pictures}: os.abort()
+        return read_task(task)
 
 def main(task):
-    extract.SHARD_ROWS = 8
-    extract.CHUNK_PICTURES = 2
     exec(task["hook"], globals())
-    extract.extract("a-training-01", Source(**task["source"]), ExtractParams(**task["settings"]), task["limit"],
-                    task["workers"])
+    extract.extract(task["key"], Source(**task["source"]), ExtractParams(**task["settings"]), task["limit"],
+                    task["workers"], shard_rows=8, task_pictures=2)
 
 if __name__ == "__main__":
     task = json.loads(sys.argv[1])
@@ -57,18 +52,30 @@ if __name__ == "__main__":
 """
 
 
+def pictures_in(path: Path) -> list[Picture]:
+    """The pictures of an archive, in its order."""
+    return [one for one in files_at(path) if is_picture_name(one.name)]
+
+
 def source_of(path: Path, emotion: str = "anxious") -> Source:
-    with Archive(path) as archive:
-        return Source(str(path), emotion, "training", len(archive.pictures), archive.digest(), None)
+    pictures = pictures_in(path)
+    return Source(str(path), emotion, "training", len(pictures), digest_of(pictures), None, classes=(emotion,))
 
 
 def driver(
-    folder: Path, path: Path, workers: int, limit: int | None = None, hook: str = "", **settings: object
+    folder: Path,
+    path: Path,
+    workers: int,
+    limit: int | None = None,
+    hook: str = "",
+    key: str = "a-training-01",
+    **settings: object,
 ) -> list:
-    """The command that extracts `path` into folder/data/landmarks/a-training-01 with shards of eight rows."""
+    """The command that extracts `path` into folder/data/landmarks/<key> with shards of eight rows."""
     script = folder / "driver.py"
     script.write_text(DRIVER, encoding="utf-8")
     task = {
+        "key": key,
         "source": vars(source_of(path)),
         "settings": {**vars(SETTINGS), **settings},
         "limit": limit,
@@ -85,8 +92,8 @@ def run_driver(folder: Path, *args: object, **kwargs: object) -> subprocess.Comp
     )
 
 
-def shard_bytes(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "data/landmarks/a-training-01").iterdir())}
+def shard_bytes(folder: Path, key: str = "a-training-01") -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "data/landmarks" / key).iterdir())}
 
 
 def alive(pid: int) -> bool:
@@ -139,3 +146,8 @@ sys.exit(run("train", lambda: exec({code!r}, {{}})))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=60)
     return done.returncode, done.stdout, done.stderr
+
+
+def png(width: int, height: int) -> bytes:
+    """A black PNG; however large, it has few bytes."""
+    return encoded(np.zeros((height, width, 3), np.uint8), "PNG")

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_archives import ANXIOUS, NEUTRAL
+from made_archives import pictures_in
+from made_set import SAMPLE
 from skimage.data import astronaut
 
-from faceemo.extraction.archive import Archive
-from faceemo.extraction.decode import DecodeError, Picture
+from faceemo.extraction.decode import EncodedPicture
 from faceemo.extraction.engines.choice import installed_engines
 from faceemo.extraction.facemesh import LANDMARKS, FaceMesh
+from faceemo.pictures.reader import PictureReader
 
 REFERENCE = Path(__file__).parent / "extraction" / "landmarks_mediapipe.npz"
 MAX_FACES = 2
@@ -72,13 +73,10 @@ def made_faces() -> dict[str, np.ndarray]:
 def sample_faces() -> dict[str, np.ndarray]:
     """Some pictures of the sample."""
     pictures = {}
-    for path in (NEUTRAL, ANXIOUS):
-        with Archive(path) as archive:
-            for index, member in enumerate(archive.pictures[:SAMPLE_PICTURES]):
-                try:
-                    pictures[f"{path.stem} {index}"] = Picture(archive.read(member, 10**8), 10**8).pixels()
-                except DecodeError:  # the sample has broken ones
-                    continue
+    for path in sorted((SAMPLE / "Training").glob("*.zip")):
+        for index, picture in enumerate(pictures_in(path)[:SAMPLE_PICTURES]):
+            with PictureReader(path) as reader:
+                pictures[f"{path.stem} {index}"] = EncodedPicture(reader.read(picture)).pixels()
     return pictures
 
 

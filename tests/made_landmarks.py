@@ -1,26 +1,31 @@
-"""What tests of geometry share: a made-up face, and the landmarks that FaceMesh would give of a photo of it."""
+"""What tests of features share: a made-up face, and the landmarks and rows that extraction would give of it."""
 
-import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from faceemo.features.geometry import FOREHEAD, FRONTAL_LEAN, LEFT_EYE, NOSE_BRIDGE, RIGHT_EYE, normalize
-from faceemo.params import NormalizeParams, load_params
-
-DEFAULTS = load_params(Path(__file__).parents[1] / "params.yaml").normalize
-PORTRAIT, LANDSCAPE = (900, 1200), (1200, 900)
-CENTERS, SCALES, ALIGNS, UNITS = (
-    ("centroid", "nose_tip"),
-    ("rms", "max_abs"),
-    ("none", "roll", "pose"),
-    ("equal", "image"),
+from faceemo.extraction.crop import SIDE
+from faceemo.extraction.schema import FORMAT, SCHEMA
+from faceemo.features.geometry import (
+    FOREHEAD,
+    FRONTAL_LEAN,
+    LEFT_EYE,
+    NOSE_BRIDGE,
+    RIGHT_EYE,
+    normalize,
+    pose_angles,
 )
+from faceemo.params import NormalizeParams
+
+PORTRAIT, LANDSCAPE = (900, 1200), (1200, 900)
+CENTERS, SCALES = ("centroid", "nose_tip"), ("rms", "max_abs")
 
 
-def settings(**changes) -> NormalizeParams:
-    plain = {"units": "equal", "center": "centroid", "scale": "rms", "align": "none", "baseline": "none"}
-    return dataclasses.replace(DEFAULTS, **{**plain, "baseline_min": 1, **changes})
+def settings(**changes: str) -> NormalizeParams:
+    return NormalizeParams(**{"center": "centroid", "scale": "rms", "baseline": "none", **changes})
 
 
 def frontal_face(seed: int = 0) -> np.ndarray:
@@ -52,6 +57,33 @@ def photo(points: np.ndarray, picture=PORTRAIT, size=200.0, at=(430.0, 510.0)) -
 
 def normalized(landmarks: np.ndarray, picture=PORTRAIT, **changes) -> tuple[np.ndarray, np.ndarray]:
     """Features [1434] and angles [3] of one face."""
-    width, height = np.array([picture]).T
-    features, angles = normalize(landmarks[None], width, height, settings(**changes))
-    return features[0], angles[0]
+    face = landmarks[None], *np.array([picture]).T
+    return normalize(*face, settings(**changes))[0], pose_angles(*face)[0]
+
+
+def landmark_row(image: str, number: int, status: str = "ok") -> dict:
+    """One picture's row of landmarks; the face of `number` is its own."""
+    ok, decoded = status == "ok", status in ("ok", "no_face")
+    return {
+        "image": image,
+        "size": 1000 + number,
+        "crc32": number,
+        "width": 900 if decoded else None,
+        "height": 1200 if decoded else None,
+        "faces": int(ok),
+        "turned": 0,
+        "status": status,
+        "error": None if decoded else "why",
+        "landmarks": photo(frontal_face(number), size=150 + number).ravel() if ok else None,
+        "crop": bytes([number]) * SIDE * SIDE if ok else None,
+    }
+
+
+def write_landmarks(folder: Path, rows: list[dict], shard_rows: int = 1000, **extract: object) -> None:
+    """Write a source's shards into a folder, as extraction with these settings would."""
+    folder.mkdir(parents=True)
+    metadata = {"faceemo.extract": json.dumps({"engine": "mediapipe", "format": FORMAT, **extract})}
+    for number, start in enumerate(range(0, len(rows), shard_rows)):
+        some = rows[start : start + shard_rows]
+        table = pa.Table.from_pylist(some, SCHEMA.with_metadata(metadata))
+        pq.write_table(table, folder / f"part-{number:05d}.parquet")

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import functools
+import tempfile
 from pathlib import Path
 
 import torch
@@ -12,38 +14,43 @@ from faceemo.extraction.extract import extract
 from faceemo.features.normalize import normalize_sources
 from faceemo.params import load_params
 from faceemo.paths import FEATURES_FOLDER, LANDMARKS_FOLDER
-from faceemo.training.dataset import load_dataset, load_features
-from faceemo.training.model import TrainedModel, mlp, save_model
+from faceemo.pictures.sources import Source
+from faceemo.training.dataset import load_dataset, load_inputs
+from faceemo.training.model import TrainedModel, save_model
+from faceemo.training.recipe import CROP, MESH, RECIPES
 from faceemo.training.train import train
 
 ROOT = Path(__file__).parents[1]
 
 EXTRACT = {"engine": choose_engine("auto"), "settings": {**vars(SETTINGS)}}
-NORMALIZE = {
-    "units": "equal",
-    "center": "centroid",
-    "scale": "rms",
-    "align": "none",
-    "baseline": "none",
-    "baseline_min": 4,
-}
+NORMALIZE = {"center": "centroid", "scale": "rms", "baseline": "none"}
 
 
 def random_model(
-    classes: tuple[str, ...] = ("neutral", "anxious"), seed: int = 0, **normalize: str | int | None
+    classes: tuple[str, ...] = ("neutral", "anxious"), seed: int = 0, network: str = "mlp", **normalize: str
 ) -> TrainedModel:
     """An untrained model whose answers differ from face to face."""
     torch.manual_seed(seed)
-    network = mlp(len(classes)).train()
-    network(torch.randn(64, 1434))
+    built = RECIPES[network].build(len(classes)).train()
+    made = {MESH: torch.randn(64, 1434), CROP: torch.randint(0, 256, (64, 64, 64), dtype=torch.uint8)}
+    built(*(made[column] for column in RECIPES[network].columns))  # sets what batch normalisation remembers
+    weights = built.state_dict()
+    if MESH in RECIPES[network].columns:
+        weights |= {
+            f"branches.{MESH}.mean": torch.randn(1434) * 0.1,
+            f"branches.{MESH}.std": torch.rand(1434) * 0.1 + 0.1,
+        }
     return TrainedModel(
-        "mlp",
+        network,
         classes,
-        network.state_dict(),
-        mean=torch.randn(1434) * 0.1,
-        std=torch.rand(1434) * 0.1 + 0.1,
+        weights,
         temperature=0.7,
-        settings={"normalize": {**NORMALIZE, **normalize}, "extract": EXTRACT},
+        shares=(1 / len(classes),) * len(classes),
+        settings={
+            "normalize": {**NORMALIZE, **normalize},
+            "extract": EXTRACT,
+            "emotions": {name: [name] for name in classes},
+        },
         neutral=torch.randn(1434) * 0.05 if normalize.get("baseline") == "person" else None,
     )
 
@@ -55,17 +62,34 @@ def model_file(folder: Path, **options: str) -> Path:
     return path
 
 
-def trained_model(folder: Path, **normalize: str) -> Path:
-    """Train on the sample's training archives, neutral and anxious, and return the path of the model."""
+def trained_model(folder: Path, baseline: str = "none") -> Path:
+    """Write a model of landmarks trained on the sample's training archives, neutral and anxious; returns its path."""
+    path = folder / "models" / "emotion.pt"
+    save_model(path, _trained(baseline))
+    return path
+
+
+@functools.cache
+def _trained(baseline: str) -> TrainedModel:
     params = load_params(ROOT / "params.yaml")
-    settings = dataclasses.replace(params.normalize, **normalize)
-    sources = {"anxious-training-01": source_of(ANXIOUS), "neutral-training-01": source_of(NEUTRAL, "neutral")}
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.chdir(folder):
-        for key, source in sources.items():
-            extract(key, source, params.extract, None, workers=1)
-        normalize_sources(sources, LANDMARKS_FOLDER, settings)
-        dataset = load_dataset(FEATURES_FOLDER, params.emotions, params.split, params.labels)
-        training = train(dataset, load_features(FEATURES_FOLDER, dataset), params, Path("interrupted.pt"))
-        save_model(Path("models/emotion.pt"), training.model)
-    return folder / "models" / "emotion.pt"
+    params = dataclasses.replace(params, train=dataclasses.replace(params.train, network="mlp_dropout"))
+    with contextlib.chdir(_landmarks().name):
+        normalize_sources(_sources(), LANDMARKS_FOLDER, dataclasses.replace(params.normalize, baseline=baseline))
+        dataset = load_dataset(
+            FEATURES_FOLDER, {"neutral": ("neutral",), "anxious": ("anxious",)}, params.split, params.labels
+        )
+        return train(dataset, load_inputs(FEATURES_FOLDER, dataset, [MESH]), params, None).model
+
+
+@functools.cache
+def _landmarks() -> tempfile.TemporaryDirectory:
+    """A folder, there until the tests end, with the landmarks of both archives."""
+    folder = tempfile.TemporaryDirectory()
+    with contextlib.chdir(folder.name):
+        for key, source in _sources().items():
+            extract(key, source, SETTINGS, None, workers=1)
+    return folder
+
+
+def _sources() -> dict[str, Source]:
+    return {"anxious-training-01": source_of(ANXIOUS), "neutral-training-01": source_of(NEUTRAL, "neutral")}

@@ -6,20 +6,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from made_archives import make_zip
+from made_landmarks import write_landmarks
 
 from faceemo.emotions import KOREAN, emotion_classes
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive
-from faceemo.extraction.schema import FORMAT, SCHEMA
-from faceemo.extraction.sources import Labels, Source, write_sources
-from faceemo.params import load_params
+from faceemo.pictures.reader import digest_of
+from faceemo.pictures.sources import LabelFiles, Source, write_sources
+from faceemo.pictures.trees import files_at
 from faceemo.report.page import write_report
-from faceemo.rows import rows_or_null
 from stages import normalize, train
 
 ROOT = Path(__file__).parents[1]
@@ -32,41 +29,33 @@ def subject_of(person: int) -> str:
     return hashlib.sha256(f"person {person}".encode()).hexdigest()
 
 
-def write_landmarks(key: str, emotion: str, lean: np.ndarray) -> list[str]:
+def described(person: int, emotion: str) -> str:
+    """What a picture's name says of a person; of every third it says who it is alone."""
+    sex, age = ("여", "남")[person % 2], (20, 30, None)[person % 3]
+    return subject_of(person) + (f"_{sex}_{age}_{KOREAN[emotion]}_공원" if age else "")
+
+
+def write_faces(key: str, emotion: str, lean: np.ndarray) -> list[str]:
     """A noisy face of each person that leans one way, and a picture without a face; returns the pictures' names."""
     random = np.random.default_rng(list(key.encode()))
-    face = np.random.default_rng(0).uniform(0.3, 0.7, (478, 3))
-    who = [*range(PEOPLE), 0]
-    faces = (face + lean + random.normal(0, 0.03, (PEOPLE, 478, 3))).astype(np.float32)
-    names = [f"{subject_of(person)}_여_20_{KOREAN[emotion]}_공원_{n:05d}.jpg" for n, person in enumerate(who)]
-    columns = {
-        "image": names,
-        "emotion": [emotion] * len(who),
-        "subject": [subject_of(person) for person in who],
-        "sex": [("female", "male")[person % 2] for person in who],
-        "age": [(20, 30, None)[person % 3] for person in who],
-        "background": ["공원"] * len(who),
-        "width": [300] * len(who),
-        "height": [400] * len(who),
-        "faces": [1] * PEOPLE + [0],
-        "turned": [0] * len(who),
-        "status": ["ok"] * PEOPLE + ["no_face"],
-        "error": [None] * len(who),
-        "landmarks": rows_or_null([*faces.reshape(PEOPLE, -1), None]),
-    }
-    settings = vars(load_params().extract).copy()
-    del settings["scheduler"], settings["engine"]
+    mean = np.random.default_rng(0).uniform(0.3, 0.7, (478, 3))
+    faces = [*(mean + lean + random.normal(0, 0.03, (PEOPLE, 478, 3))).astype(np.float32), None]
+    rows = [
+        {
+            "image": f"{described(who, emotion)}_20210126133507-001-{n:03d}.jpg",
+            **{"size": 1000 + n, "crc32": n, "width": 300, "height": 400, "faces": int(face is not None), "turned": 0},
+            **{"status": "no_face" if face is None else "ok", "error": None, "crop": None},
+            "landmarks": None if face is None else face.ravel(),
+        }
+        for n, (who, face) in enumerate(zip([*range(PEOPLE), 0], faces, strict=True))
+    ]
     engine, library = ("litert", "ai-edge-litert") if "validation" in key else ("mediapipe", "mediapipe")
     versions = {library: {"litert": "2.3.0", "mediapipe": "0.10.21"}[engine], "pillow": "11.0"}
-    provenance = {"engine": engine, "settings": settings, "versions": versions, "format": FORMAT}
-    table = pa.table(columns, schema=SCHEMA.with_metadata({b"faceemo.extract": json.dumps(provenance).encode()}))
-    (LANDMARKS / key).mkdir(parents=True)
-    for number, start in enumerate(range(0, len(who), 16)):
-        pq.write_table(table.slice(start, 16), LANDMARKS / key / f"part-{number:05d}.parquet")
-    return names
+    write_landmarks(LANDMARKS / key, rows, 16, engine=engine, settings={"crops": False}, versions=versions)
+    return [row["image"] for row in rows]
 
 
-def write_labels(names: list[str], emotion: str, answers: list[list[str]] | None) -> Labels:
+def write_labels(names: list[str], emotion: str, answers: list[list[str]] | None) -> LabelFiles:
     """A label archive in which three, two, one and no raters agree in turn, or with four pictures' answers in turn."""
     answers = answers or [[KOREAN[emotion]] * (3 - n) + ["알수없음"] * n for n in range(4)]
     answers = [answers[n % 4] for n in range(len(names))]
@@ -81,8 +70,7 @@ def write_labels(names: list[str], emotion: str, answers: list[list[str]] | None
     path = make_zip(
         Path.cwd() / f"[라벨]{emotion}.zip", {"labels.json": json.dumps(records, ensure_ascii=False).encode()}
     )
-    with Archive(path) as archive:
-        return Labels(path.as_posix(), archive.digest())
+    return LabelFiles(path.as_posix(), digest_of(files_at(path)))
 
 
 def make_run(
@@ -100,8 +88,9 @@ def make_run(
         "emotions": list(emotions),
         "epochs": 3,
         "lr": 0.0003,
-        "train__whiten": None,
-    }  # noise has no spread to learn
+        "extract__crops": False,
+        "train__whiten": None,  # noise has no spread to learn
+    }
     for name, value in {**defaults, **changes}.items():
         section, _, key = name.rpartition("__")
         (params[section] if section else params)[key] = value
@@ -112,11 +101,11 @@ def make_run(
         lean = np.random.default_rng(number + 1).normal(0, 0.003, (478, 3))
         for folder in ("training", "validation"):
             key = f"{emotion}-{folder}-01"
-            names = write_landmarks(key, emotion, lean)
+            names = write_faces(key, emotion, lean)
             labels = write_labels(names, emotion, answers) if folder == "training" else None
             path = f"/disk/kim/[원천]EMOIMG_{KOREAN[emotion]}_{folder}_01.zip"
             digest = hashlib.sha256(key.encode()).hexdigest()
-            sources[key] = Source(path, emotion, folder, len(names), digest, labels)
+            sources[key] = Source(path, emotion, folder, len(names), digest, labels, classes=(emotion,))
     write_sources(sources)
     normalize.main()
     train.main()

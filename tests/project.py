@@ -1,4 +1,4 @@
-"""A copy of the project with the sample, run through dvc as users run it."""
+"""A copy of the project, run through dvc as users run it."""
 
 import json
 import os
@@ -6,16 +6,23 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
 COPIED = [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml", "faceemo", "stages"]
 
 
 class Project:
-    """A copy of the project with the sample, in a git repository of its own."""
+    """A copy of the project in a git repository of its own, which learns quickly."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, archives: Sequence[Path] = ()) -> None:
+        """archives: source archives of the made-up set that are copied to data/sample, with their labels, and scanned.
+
+        Without them data/sample and data/sources.yaml are not there.
+        """
         self.folder = folder
         folder.mkdir(parents=True)
         for part in COPIED:
@@ -25,15 +32,12 @@ class Project:
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, target)
-        self.change_text("faceemo/extraction/extract.py", "SHARD_ROWS = 1000", "SHARD_ROWS = 16")
         self.change_text("params.yaml", "epochs: 30 ", "epochs: 3 ")
-        shutil.copytree(
-            ROOT / "data/sample", folder / "data/sample", ignore=shutil.ignore_patterns("*[기중]*_VALID.zip")
-        )
-        folders = (f"{scripts}{os.pathsep}" for scripts in [Path(sys.executable).parent])
+        self.change_text("params.yaml", "  network: ", "  network: mlp ")
+        scripts = str(Path(sys.executable).parent)
         self.environment = {
             **os.environ,
-            "PATH": "".join(folders) + os.environ["PATH"],
+            "PATH": os.pathsep.join([scripts, os.environ["PATH"]]),
             "GIT_CONFIG_GLOBAL": os.devnull,
             **{
                 f"GIT_{who}_{what}": "test@example.invalid"
@@ -42,9 +46,20 @@ class Project:
             },
         }
         self.environment.pop("PYTHONPATH", None)
-        self.faceemo("scan", "data/sample")
+        if archives:
+            self.add(*archives)
+            self.faceemo("scan", "data/sample")
         self.run("git", "init", "--quiet")
         self.commit()
+
+    def add(self, *archives: Path) -> None:
+        """Copy source archives of the made-up set to data/sample, and their label archives."""
+        for path in archives:
+            labels = path.name.replace("[원천]", "[라벨]").replace("_01.zip", ".zip")
+            target = self.folder / "data/sample" / path.parent.name
+            target.mkdir(parents=True, exist_ok=True)
+            for one in (path, path.with_name(labels)):
+                shutil.copy(one, target)
 
     def run(self, *command: str, code: int | None = 0, **environment: str) -> str:
         done = subprocess.run(
@@ -52,7 +67,7 @@ class Project:
             cwd=self.folder,
             env={**self.environment, **environment},
             capture_output=True,
-            encoding="utf-8",
+            encoding=environment.get("PYTHONIOENCODING", "utf-8"),
             errors="replace",
             timeout=300,
         )
@@ -60,8 +75,8 @@ class Project:
         assert code is None or done.returncode == code, output
         return output
 
-    def dvc(self, *arguments: str, code: int | None = 0) -> str:
-        return self.run(sys.executable, "-m", "dvc", *arguments, code=code)
+    def dvc(self, *arguments: str, code: int | None = 0, **environment: str) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, code=code, **environment)
 
     def faceemo(self, *arguments: str, code: int = 0, **environment: str) -> str:
         return self.run(sys.executable, "-m", "faceemo.cli", *arguments, code=code, **environment)
@@ -76,10 +91,18 @@ class Project:
         assert old in text
         path.write_text(text.replace(old, new), encoding="utf-8")
 
-    def experiment(self, *settings: str) -> set[str]:
-        """Stages that `dvc exp run -S ...` ran; the workspace is put back to what is committed."""
-        output = self.dvc("exp", "run", *(word for setting in settings for word in ("-S", setting)))
-        return stages_run(output)
+    def stage(self, *arguments: str, code: int = 0) -> str:
+        """`python -m stages.NAME`, as dvc.yaml runs it."""
+        name, *others = arguments
+        return self.run(sys.executable, "-m", f"stages.{name}", *others, code=code)
+
+    def experiment(self, *settings: str) -> str:
+        """What `dvc exp run -S ...` says; the settings stay in params.yaml."""
+        return self.dvc("exp", "run", *(word for setting in settings for word in ("-S", setting)))
+
+    def features(self, key: str) -> list[dict]:
+        """The rows of a source's features."""
+        return pq.read_table(self.folder / f"data/features/{key}.parquet").to_pylist()
 
     def restore(self) -> None:
         self.run("git", "checkout", "--quiet", ".")

@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from commands import Commands
 from made_archives import ANXIOUS, heed_ctrl_c
 from made_models import model_file
+from made_sources import label_json, rating, record
 from PIL import Image
 
 from faceemo.cli import main
-from faceemo.extraction.sources import read_sources
-from faceemo.prediction.predict import EmotionModel
+from faceemo.pictures.sources import read_sources
+from faceemo.prediction.model import EmotionModel
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -34,7 +36,8 @@ def project(tmp_path, monkeypatch, make_zip):
         name = f"project/내 사진/Training/[원천]EMOIMG_중립_TRAIN_{part:02d}.zip"
         make_zip(name, *((f"{part}{number}.jpg", b"1" * 250_000) for number in range(part + 3)))
     make_zip("project/내 사진/Validation/[원천]EMOIMG_불안_VALID.zip", ("a.jpg", b"2"))
-    make_zip("project/내 사진/Training/[라벨]EMOIMG_중립_TRAIN.zip", ("a.json", b"[]"))
+    labels = label_json(record("10.jpg", rating()))
+    make_zip("project/내 사진/Training/[라벨]EMOIMG_중립_TRAIN.zip", ("a.json", labels))
     make_zip("project/내 사진/휴가.zip", ("b.jpg", b"3"))
     monkeypatch.chdir(folder)
     return folder
@@ -52,15 +55,20 @@ def command(*arguments, **environment):
     )
 
 
-def errors_of(commands):
-    """The exit code of each `faceemo` command that fails and the one line that it says on stderr, in one process."""
-    several = "import json, sys, faceemo.cli as cli; print([cli.main(one) for one in json.loads(sys.argv[1])])"
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(
-        [sys.executable, "-c", several, json.dumps(commands)], capture_output=True, encoding="utf-8", env=environment
-    )
-    codes = json.loads(done.stdout.splitlines()[-1])
-    return list(zip(codes, done.stderr.splitlines(), strict=True))
+@pytest.fixture(scope="module")
+def commands():
+    """Commands that run one after another in one process, for those that import torch."""
+    several = Commands()
+    yield several
+    several.close()
+
+
+def assert_each_is_one_line(commands, name, mistakes):
+    """Each of these arguments of the command ends with exit code 1 and one line with these words."""
+    for arguments, words in mistakes:
+        done = commands(name, *arguments)
+        line = done.err.decode()
+        assert done.code == 1 and line.count("\n") == 1 and line.startswith("faceemo: error: ") and words in line, line
 
 
 def error_line(capsys):
@@ -84,8 +92,8 @@ def test_scan_writes_the_sources_and_prints_a_table_and_what_it_passed_over(proj
     assert rows["neutral-training-01"][:4] == ["4", "0", "1.0", "yes"]
     assert rows["anxious-validation-01"][:4] == ["1", "0", "0.0", "no"]
     assert rows["together"] == ["10", "0", "2.3"]
-    assert f"passed over: {Path('내 사진/휴가.zip')} (no emotion of the set in its name)" in out
-    assert out.splitlines()[-1].startswith("wrote data/sources.yaml")
+    assert f"passed over: {Path('내 사진/휴가.zip')} (no archive of the set; name it itself to scan it)" in out
+    assert "wrote data/sources.yaml" in out.splitlines() and out.splitlines()[-1] == "dvc repro"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows allows no control characters in names")
@@ -135,10 +143,19 @@ def test_scan_says_what_it_misses_drops_and_does_not_know_and_what_to_run_next(p
         "no longer in data/sources.yaml: anxious-validation-01, neutral-training-01, neutral-training-02; to keep "
         "them, name their places too: 내 사진/Training, 내 사진/Validation"
     ) in lines
-    assert lines[-1] == (
-        "wrote data/sources.yaml; no pictures of neutral, anxious were found, which 'emotions' in params.yaml names; "
-        'next: dvc exp run -S "emotions=[angry,happy]"'
-    )
+    assert lines[-3:] == ["wrote data/sources.yaml", "next:", "dvc repro"]
+
+
+def test_a_source_that_cannot_be_read_any_more_is_passed_over_and_said_to_be_gone(project, capsys):
+    assert main(["scan", "내 사진"]) == 0
+    path = project / "내 사진/Training/[원천]EMOIMG_중립_TRAIN_02.zip"
+    path.write_bytes(path.read_bytes()[:-100])
+    capsys.readouterr()
+    assert main(["scan", "내 사진"]) == 0
+    out = capsys.readouterr().out
+    assert f"passed over: {path.relative_to(project)} (not a readable ZIP archive (" in out
+    assert "no longer in data/sources.yaml: neutral-training-02, which was passed over" in out.splitlines()
+    assert "name their places too" not in out and len(read_sources()) == 2
 
 
 def test_scan_leaves_params_yaml_alone(project):
@@ -162,7 +179,9 @@ def test_scan_takes_emotions_in_english_and_korean(project, words):
 
 def test_an_emotion_named_in_both_languages_is_one_class_and_no_model_is_promised(project, capsys):
     assert main(["scan", "내 사진", "--emotions", "중립", "neutral"]) == 0
-    assert "only neutral was found, and a model needs two classes" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert "not enough to train yet: only neutral was scanned, and a model needs two classes; scan others too" in lines
+    assert lines[-2:] == ["extraction can begin all the same; next:", "dvc repro"]
 
 
 def test_the_version_is_that_of_the_package(capsys):
@@ -177,10 +196,10 @@ def test_an_unknown_emotion_is_one_line(project, capsys):
     assert not (project / "data").exists()
 
 
-def damage_an_archive(project):
-    path = project / "내 사진/Training/[원천]EMOIMG_중립_TRAIN_02.zip"
-    path.write_bytes(path.read_bytes()[:-100])
-    return str(path.name)
+def damage_all_archives(project):
+    for path in (project / "내 사진").rglob("*.zip"):
+        path.write_bytes(path.read_bytes()[:-100])
+    return "not a readable ZIP archive"
 
 
 def copy_an_archive(project):
@@ -212,7 +231,7 @@ def drop_params(project):
 
 
 @pytest.mark.parametrize(
-    "cause", [damage_an_archive, copy_an_archive, drop_the_archives, drop_the_folder, break_params, drop_params]
+    "cause", [damage_all_archives, copy_an_archive, drop_the_archives, drop_the_folder, break_params, drop_params]
 )
 def test_a_scan_that_fails_is_one_line_and_leaves_the_old_sources(project, capsys, cause):
     assert main(["scan", "내 사진"]) == 0
@@ -244,7 +263,7 @@ def test_the_command_fits_a_korean_windows_console(project):
 
 
 def test_an_error_in_a_process_of_its_own_is_one_line_without_a_traceback(project):
-    damage_an_archive(project)
+    copy_an_archive(project)
     done = command("scan", "내 사진", PYTHONUTF8="0", PYTHONIOENCODING="cp949")
     message = done.stderr.decode("cp949")
     assert (done.returncode, done.stdout) == (1, b"")
@@ -292,36 +311,6 @@ def test_the_command_imports_nothing_heavy_before_it_knows_what_to_do():
     assert not {"torch", "mediapipe", "cv2", "matplotlib", "dvc", "pyarrow"} & set(done.stdout.split())
 
 
-class TestClean:
-    @pytest.fixture
-    def work(self, project):
-        """Unfinished work of two extractions, and what a finished one left behind."""
-        for name, shards in (("neutral-training-01-0123456789abcdef", 2), ("sad-training-01-ffffffffffffffff", 1)):
-            (project / "data/.partial" / name).mkdir(parents=True)
-            for number in range(shards):
-                (project / f"data/.partial/{name}/part-{number:05d}.parquet").write_bytes(bytes(1_500_000))
-        published = project / "data/.partial/happy-training-01-0000000000000000"
-        published.mkdir()
-        (published / "complete").touch()
-        return project / "data/.partial"
-
-    def test_lists_unfinished_work_with_its_size_and_removes_nothing(self, work, capsys):
-        before = sorted(work.rglob("*"))
-        assert main(["clean"]) == 0
-        first, second, last = capsys.readouterr().out.splitlines()
-        assert first.startswith("neutral-training-01: 2 finished shards, 3.0 MB (")
-        assert second.startswith("sad-training-01: 1 finished shards, 1.5 MB (")
-        assert "faceemo clean --remove" in last
-        assert sorted(work.rglob("*")) == before
-
-    def test_removes_it_when_asked(self, work, capsys):
-        assert main(["clean", "--remove"]) == 0
-        assert [folder.name for folder in work.iterdir()] == ["happy-training-01-0000000000000000"]
-        assert capsys.readouterr().out.endswith("removed 2\n")
-        assert main(["clean"]) == 0
-        assert capsys.readouterr().out == "no unfinished extractions\n"
-
-
 class TestPredict:
     @pytest.fixture
     def folder(self, tmp_path, monkeypatch):
@@ -335,20 +324,24 @@ class TestPredict:
         monkeypatch.chdir(tmp_path)
         return tmp_path
 
-    def predict(self, *arguments, **environment):
-        done = command("predict", *arguments, **environment)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+    @pytest.fixture
+    def predict(self, folder, commands):
+        def run(*arguments):
+            done = commands("predict", *arguments)
+            return done.code, done.out.decode(), done.err.decode()
+
+        return run
 
     @pytest.mark.slow
-    def test_prints_a_line_a_picture_and_nothing_else(self, folder):
-        code, out, err = self.predict("사진")
+    def test_prints_a_line_a_picture_and_nothing_else(self, folder, predict):
+        code, out, err = predict("사진")
         assert (code, err) == (0, "")
         assert [line.split()[0] for line in out.splitlines()] == ["status", "decode_error", "ok", "ok"]
         assert out.splitlines()[2].endswith(f"사진{os.sep}가.jpg")
 
     @pytest.mark.slow
-    def test_writes_a_file_and_says_so(self, folder):
-        code, out, err = self.predict("사진", "--out", "deep/결과.jsonl", "--annotate", "drawn")
+    def test_writes_a_file_and_says_so(self, folder, predict):
+        code, out, err = predict("사진", "--out", "deep/결과.jsonl", "--annotate", "drawn")
         assert (code, err) == (0, "")
         assert out == f"wrote {Path('deep/결과.jsonl')}: 2 ok, 1 decode_error\n"
         rows = [json.loads(line) for line in (folder / "deep/결과.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -356,14 +349,14 @@ class TestPredict:
         assert sorted(path.name for path in (folder / "drawn").glob("*.jpg")) == ["가.jpg", "나.jpg"]
 
     @pytest.mark.slow
-    def test_all_faces_of_a_group_are_rows_and_a_picture_of_it(self, folder):
+    def test_all_faces_of_a_group_are_rows_and_a_picture_of_it(self, folder, predict):
         with Image.open(folder / "사진" / "가.jpg") as one:
             group = Image.new("RGB", (6 * one.width, 4 * one.height))
             for index in range(24):
                 group.paste(one, (index % 6 * one.width, index // 6 * one.height))
         group.save(folder / "group.jpg")
         options = ("--out", "rows.jsonl", "--annotate", "drawn", "--workers", "1")
-        code, out, err = self.predict("group.jpg", "사진/나.jpg", "--faces", "all", *options)
+        code, out, err = predict("group.jpg", "사진/나.jpg", "--faces", "all", *options)
         assert (code, out) == (0, "wrote rows.jsonl: 21 ok\n")
         assert err == "note: 24 faces found in group.jpg; the 20 largest of a picture are judged\n"
         rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -373,40 +366,40 @@ class TestPredict:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("baseline", ["neutral", "person"])
-    def test_all_faces_are_refused_by_a_model_that_judges_change(self, folder, baseline):
+    def test_all_faces_are_refused_by_a_model_that_judges_change(self, folder, predict, baseline):
         model_file(folder, baseline=baseline)
         for neutral in ([], ["--neutral", "사진/나.jpg"]):
-            code, out, err = self.predict("사진/가.jpg", "--faces", "all", *neutral)
+            code, out, err = predict("사진/가.jpg", "--faces", "all", *neutral)
             assert (code, out, err.count("\n")) == (1, "", 1)
-            assert "nothing tells who is who among all faces" in err
+            assert "nothing says who is who among all faces" in err
 
     @pytest.mark.parametrize("faces", ["abc", "0"])
-    def test_another_word_for_faces_is_refused(self, folder, faces):
-        code, out, err = self.predict("사진/가.jpg", "--faces", faces)
+    def test_another_word_for_faces_is_refused(self, folder, predict, faces):
+        code, out, err = predict("사진/가.jpg", "--faces", faces)
         assert code and not out and f"argument --faces: invalid choice: '{faces}'" in err
 
     @pytest.mark.slow
     @pytest.mark.parametrize("baseline", ["neutral", "person"])
-    def test_a_neutral_face_is_a_baseline(self, folder, baseline):
+    def test_a_neutral_face_is_a_baseline(self, folder, predict, baseline):
         model_file(folder, baseline=baseline)
-        code, out, err = self.predict("사진/가.jpg", "사진/나.jpg", "--neutral", "사진/가.jpg", "--format", "csv")
+        code, out, err = predict("사진/가.jpg", "사진/나.jpg", "--neutral", "사진/가.jpg", "--format", "csv")
         assert (code, err) == (0, "")
         model = EmotionModel.load()
         own, other = ([float(value) for value in line.split(",")[-2:]] for line in out.splitlines()[1:])
         none = np.zeros((1, 1434), np.float32)
         own_change = none if baseline == "neutral" else model.trained.neutral.numpy()[None]
-        np.testing.assert_allclose(own, model.judge(own_change, none[0])[0], atol=2e-6)
+        np.testing.assert_allclose(own, model.probabilities({"features": own_change}, none[0])[0], atol=2e-6)
         assert own != other
 
     @pytest.mark.slow
-    def test_neutral_takes_one_path_and_what_stands_behind_it_is_judged(self, folder):
+    def test_neutral_takes_one_path_and_what_stands_behind_it_is_judged(self, folder, predict):
         model_file(folder, baseline="neutral")
         first, second = f"사진{os.sep}가.jpg", f"사진{os.sep}나.jpg"
-        expected = self.predict(second, "--neutral", first, "--format", "csv")
+        expected = predict(second, "--neutral", first, "--format", "csv")
         assert expected[0] == 0 and second in expected[1]
         for arguments in (["--neutral", first, second], ["--neutral", first, "--workers", "1", second]):
-            assert self.predict(*arguments, "--format", "csv") == expected
-        code, out, _ = self.predict(first, "--neutral", first, "--neutral", second, second, "--format", "csv")
+            assert predict(*arguments, "--format", "csv") == expected
+        code, out, _ = predict(first, "--neutral", first, "--neutral", second, second, "--format", "csv")
         assert code == 0 and [line.split(",")[0] for line in out.splitlines()[1:]] == [first, second]
         mean = EmotionModel.load().mean_face([first, second])
         np.testing.assert_allclose(
@@ -422,33 +415,33 @@ class TestPredict:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["json", "parquet"])
-    def test_rows_alone_go_to_stdout_and_words_to_stderr(self, folder, name):
-        done = command("predict", "사진/가.jpg", "--out", "-", "--format", name)
-        assert (done.returncode, done.stderr.strip()) == (0, b"wrote -: 1 ok")
-        rows = json.loads(done.stdout) if name == "json" else pq.read_table(io.BytesIO(done.stdout)).to_pylist()
+    def test_rows_alone_go_to_stdout_and_words_to_stderr(self, folder, commands, name):
+        done = commands("predict", "사진/가.jpg", "--out", "-", "--format", name)
+        assert (done.code, done.err.strip()) == (0, b"wrote -: 1 ok")
+        rows = json.loads(done.out) if name == "json" else pq.read_table(io.BytesIO(done.out)).to_pylist()
         assert [row["path"] for row in rows] == ["사진/가.jpg" if os.sep == "/" else "사진\\가.jpg"]
         assert not list(folder.glob("-*"))
 
     @pytest.mark.slow
-    def test_without_a_neutral_face_a_neutral_model_does_not_guess(self, folder):
+    def test_without_a_neutral_face_a_neutral_model_does_not_guess(self, folder, predict):
         model_file(folder, baseline="neutral")
-        code, out, err = self.predict("사진")
+        code, out, err = predict("사진")
         assert (code, out) == (1, "")
         assert "give pictures of it with --neutral" in err and err.count("\n") == 1
 
     @pytest.mark.slow
-    def test_without_enough_pictures_of_a_person_a_person_model_does_not_guess(self, folder):
-        model_file(folder, baseline="person", baseline_min=2)
-        code, out, err = self.predict("사진/가.jpg", "사진/나.jpg", "--format", "csv")
+    def test_without_enough_pictures_of_a_person_a_person_model_does_not_guess(self, folder, predict):
+        model_file(folder, baseline="person")
+        code, out, err = predict(*["사진/가.jpg"] * 7, "사진/나.jpg", "--format", "csv")
         assert code == 0
-        assert [line.split(",")[2] for line in out.splitlines()[1:]] == ["no_baseline", "ok"]
-        assert "the mean of the input so far, from picture 2 of a person on" in err and err.count("\n") == 1
-        code, out, err = self.predict("사진/가.jpg", "--format", "csv")
+        assert [line.split(",")[2] for line in out.splitlines()[1:]] == ["no_baseline"] * 7 + ["ok"]
+        assert "the mean of the input so far, from picture 8 of a person on" in err and err.count("\n") == 1
+        code, out, err = predict("사진/가.jpg", "--format", "csv")
         assert code == 1
         assert err.splitlines()[-1] == "faceemo: error: no face to judge: 1 no_baseline"
 
     @pytest.mark.slow
-    def test_a_users_mistake_is_one_line_and_exit_1(self, folder):
+    def test_a_users_mistake_is_one_line_and_exit_1(self, folder, commands):
         mistakes = [
             (["none.jpg"], "none.jpg: no such file or folder"),
             (["사진", "--model", "other.pt"], "other.pt: no such model; train one with 'dvc repro'"),
@@ -464,23 +457,15 @@ class TestPredict:
             (["사진", "--out", "사진"], "--out 사진: this is a folder; name a file in it"),
             (["사진", "--neutral", "사진/가.jpg"], "judges single pictures"),
         ]
-        found = errors_of([["predict", *arguments] for arguments, _ in mistakes])
-        for (_, message), (code, line) in zip(mistakes, found, strict=True):
-            assert code == 1 and line.startswith("faceemo: error: ") and message in line
+        assert_each_is_one_line(commands, "predict", mistakes)
 
     @pytest.mark.slow
-    def test_somebody_elses_params_file_beside_it_is_nothing_to_it(self, folder):
+    def test_somebody_elses_params_file_beside_it_is_nothing_to_it(self, folder, predict, commands):
         (folder / "params.yaml").write_text("lr: [fast\n", encoding="utf-8")
-        code, out, err = self.predict("사진/가.jpg")
+        code, out, err = predict("사진/가.jpg")
         assert (code, err) == (0, "") and out.splitlines()[1].startswith("ok ")
-        done = command("export", "--out", "a.onnx")
-        assert (done.returncode, done.stderr) == (0, b"") and (folder / "a.onnx").stat().st_size > 1_000_000
-        with subprocess.Popen(
-            [sys.executable, "-m", "faceemo.cli", "serve", "--port", "0"], stdout=subprocess.PIPE
-        ) as process:
-            line = process.stdout.readline()
-            process.kill()
-        assert line.startswith(b"http://127.0.0.1:")
+        done = commands("export", "--out", "a.onnx")
+        assert (done.code, done.err) == (0, b"") and (folder / "a.onnx").stat().st_size > 1_000_000
 
     @pytest.mark.slow
     def test_a_reader_that_goes_away_is_no_traceback(self, folder):
@@ -515,10 +500,9 @@ class TestPredict:
         assert not list(folder.glob("a.csv*"))
 
     @pytest.mark.slow
-    def test_a_console_of_korean_windows_shows_what_it_can(self, folder):
-        done = command("predict", "사진", PYTHONUTF8="0", PYTHONIOENCODING="cp949")
-        assert done.returncode == 0
-        assert "가.jpg" in done.stdout.decode("cp949")
+    def test_a_console_of_korean_windows_shows_what_it_can(self, folder, commands):
+        done = commands("predict", "사진", encoding="cp949")
+        assert done.code == 0 and "가.jpg" in done.out.decode("cp949")
 
 
 class TestEvaluate:
@@ -537,15 +521,19 @@ class TestEvaluate:
         monkeypatch.chdir(tmp_path)
         return tmp_path
 
-    def evaluate(self, *arguments, **environment):
-        done = command("evaluate", *arguments, **environment)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+    @pytest.fixture
+    def evaluate(self, folder, commands):
+        def run(*arguments):
+            done = commands("evaluate", *arguments)
+            return done.code, done.out.decode(), done.err.decode()
+
+        return run
 
     @pytest.mark.slow
-    def test_tells_and_writes_how_good_models_are(self, folder):
+    def test_tells_and_writes_how_good_models_are(self, folder, evaluate):
         own = ("--subject", "/([^/_]+)_", "--rename", "지루함=bored")
         models = ("--model", "models/emotion.pt", "--model", "other/models/emotion.pt")
-        code, out, err = self.evaluate("사진", *own, *models, "--out", "deep/결과.json", "--plots", "그림")
+        code, out, err = evaluate("사진", *own, *models, "--out", "deep/결과.json", "--plots", "그림")
         assert (code, err) == (0, "")
         lines = out.splitlines()
         assert lines[0] == "6 pictures (2 anxious, 1 bored, 3 neutral); 2 people"
@@ -555,8 +543,8 @@ class TestEvaluate:
         found = json.loads((folder / "deep/결과.json").read_text(encoding="utf-8"))
         assert list(found["models"]) == [str(Path(path)) for path in models[1::2]]
         first = next(iter(found["models"].values()))
-        assert (first["unknown_classes"], first["label"]["pictures"]) == ({"bored": 1}, 4)
-        assert first["label"]["all_pictures"]["pictures"] == 5
+        assert (first["unknown_classes"], first["label"]["images"]) == ({"bored": 1}, 4)
+        assert first["label"]["all_pictures"]["images"] == 5
         assert sum(map(sum, first["label"]["confusion"])) == 4
         assert f"    accuracy          {first['label']['accuracy']:.3f}" in out
         drawn = sorted(path.name for path in (folder / "그림").iterdir())
@@ -564,20 +552,20 @@ class TestEvaluate:
         assert sorted(path.name for path in folder.iterdir()) == ["deep", "empty", "models", "other", "그림", "사진"]
 
     @pytest.mark.slow
-    def test_the_numbers_may_go_to_stdout_and_paths_may_stand_behind_options(self, folder):
-        code, out, err = self.evaluate("--rename", "지루함=bored", "--out", "-", "사진")
+    def test_the_numbers_may_go_to_stdout_and_paths_may_stand_behind_options(self, folder, evaluate):
+        code, out, err = evaluate("--rename", "지루함=bored", "--out", "-", "사진")
         assert code == 0 and json.loads(out)["pictures"] == 6
         assert err.startswith("6 pictures (") and err.endswith("wrote -\n")
 
     @pytest.mark.slow
-    def test_says_pictures_not_people_where_nobody_is_known(self, folder):
-        code, out, _ = self.evaluate("사진", "--rename", "지루함=bored")
+    def test_says_pictures_not_people_where_nobody_is_known(self, folder, evaluate):
+        code, out, _ = evaluate("사진", "--rename", "지루함=bored")
         assert code == 0
         assert "nobody in them is known, so intervals are over pictures, not people" in out
         assert out.endswith("in brackets: 95 % over pictures, not people\n") and "of 2 people" not in out
 
     @pytest.mark.slow
-    def test_a_users_mistake_is_one_line_and_exit_1(self, folder):
+    def test_a_users_mistake_is_one_line_and_exit_1(self, folder, commands):
         mistakes = [
             (["none"], "none: no such folder, archive or table"),
             (["empty"], "no pictures and no source archive"),
@@ -593,21 +581,19 @@ class TestEvaluate:
             (["사진/불안", "--out", "models/emotion.pt"], "this is an input and would be replaced"),
             (["사진/불안", "--plots", "models/emotion.pt"], "is a file; name a folder"),
         ]
-        found = errors_of([["evaluate", *arguments] for arguments, _ in mistakes])
-        for (_, message), (code, line) in zip(mistakes, found, strict=True):
-            assert code == 1 and line.startswith("faceemo: error: ") and message in line
+        assert_each_is_one_line(commands, "evaluate", mistakes)
 
     @pytest.mark.slow
-    def test_without_any_face_the_statuses_are_told_and_the_exit_code_is_1(self, folder):
+    def test_without_any_face_the_statuses_are_told_and_the_exit_code_is_1(self, folder, evaluate):
         for path in folder.glob("사진/*/*.jpg"):
             path.write_bytes(b"no picture")
-        code, out, err = self.evaluate("사진", "--rename", "지루함=bored")
+        code, out, err = evaluate("사진", "--rename", "지루함=bored")
         assert code == 1 and "not judged: 5 decode_error" in out
         assert err == "faceemo: error: no face to judge: see above what became of the pictures\n"
 
     @pytest.mark.slow
-    def test_a_console_of_korean_windows_shows_what_it_can(self, folder):
+    def test_a_console_of_korean_windows_shows_what_it_can(self, folder, commands):
         arguments = ("evaluate", "사진", "--rename", "지루함=bored", "--out", "결과 é.json")
-        done = command(*arguments, PYTHONUTF8="0", PYTHONIOENCODING="cp949")
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert "결과 \\xe9.json" in done.stdout.decode("cp949")
+        done = commands(*arguments, encoding="cp949")
+        assert (done.code, done.err) == (0, b"")
+        assert "결과 \\xe9.json" in done.out.decode("cp949")

@@ -1,5 +1,6 @@
 """Ctrl-C while a stage or a command is still importing: one line, exit 130, in each of them."""
 
+import ast
 import os
 import shutil
 import signal
@@ -14,23 +15,34 @@ from made_archives import heed_ctrl_c
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")]
+slow = pytest.mark.slow
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 
 # A command and a module in the midst of what it imports.
 COMMANDS = [
-    ("stages.extract neutral-training-01", "yaml.reader"),
     ("stages.extract neutral-training-01", "pyarrow.lib"),
-    ("stages.normalize", "pyarrow.lib"),
-    ("stages.train", "numpy.linalg"),
-    ("stages.train", "torch.types"),
+    ("stages.normalize", "faceemo.errors"),
     ("stages.train", "torch._dynamo.utils"),
-    ("faceemo.cli scan archives", "yaml.reader"),
     ("faceemo.cli clean", "argparse"),
     ("faceemo.cli predict a.jpg", "torch.types"),
-    ("faceemo.cli serve", "torch.types"),
-    ("faceemo.cli export", "torch.types"),
     ("faceemo.cli report", "jinja2.lexer"),
 ]
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "faceemo/cli.py", *sorted((ROOT / "stages").glob("*.py"))], ids=lambda path: path.name
+)
+def test_whatever_takes_time_is_imported_where_ctrl_c_is_heeded(path):
+    early = {"sys", "faceemo.interrupts"}
+
+    def imported(node: ast.AST) -> set[str]:
+        if isinstance(node, ast.With | ast.If):  # `with importing(...)`, `if TYPE_CHECKING`
+            return set()
+        found = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+        found |= {node.module} if isinstance(node, ast.ImportFrom) else set()
+        return found.union(*map(imported, ast.iter_child_nodes(node)))
+
+    assert imported(ast.parse(path.read_text(encoding="utf-8"))) <= early
 
 
 def interrupted(folder: Path, command: list[str], module: str) -> tuple[int, str]:
@@ -56,6 +68,8 @@ def interrupted(folder: Path, command: list[str], module: str) -> tuple[int, str
     return code, said
 
 
+@slow
+@needs_posix
 @pytest.mark.parametrize(("command", "module"), COMMANDS)
 def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, command, module):
     shutil.copy(PARAMS, tmp_path)
@@ -72,7 +86,8 @@ def stage(tmp_path):
     def run_stage(code: str) -> tuple[int, str]:
         text = f"""
 import signal, sys
-from faceemo.console import importing, run
+from faceemo.console import run
+from faceemo.interrupts import importing
 
 def press():
     signal.raise_signal(signal.SIGINT)
@@ -98,26 +113,36 @@ sys.exit(run("train", main))
     return run_stage
 
 
+@slow
+@needs_posix
 def test_ctrl_c_within_exec_as_of_a_dataclass_does_not_kill_by_the_signal(stage):
     """Python ends as if killed once a KeyboardInterrupt has passed through exec, whoever caught it."""
     assert stage("with importing('train'): exec('press()')") == (130, "train: interrupted\n")
 
 
+@slow
+@needs_posix
 def test_ctrl_c_that_an_import_would_swallow_ends_it(stage):
     code = "with importing('train'):\n    try: press()\n    except BaseException: print('went on')"
     assert stage(code) == (130, "train: interrupted\n")
 
 
+@slow
+@needs_posix
 def test_after_the_imports_ctrl_c_is_an_exception_again(stage):
     code = "with importing('train'): import json\ntry: press()\nfinally: print('cleaned up', flush=True)"
     assert stage(code) == (130, "cleaned up\ntrain: interrupted\n")
 
 
+@slow
+@needs_posix
 def test_ctrl_c_that_is_ignored_stays_ignored(stage):
     code = "signal.signal(signal.SIGINT, signal.SIG_IGN)\nwith importing('train'): press()\npress()\nprint('done')"
     assert stage(code) == (0, "done\n")
 
 
+@slow
+@needs_posix
 def test_ctrl_c_while_python_ends_changes_nothing(stage):
     last = "class Last:\n    def __del__(self, press=press): press()\n"
     assert stage(last + "globals()['last'] = Last()\nprint('done')") == (0, "done\n")

@@ -1,6 +1,8 @@
 """The house: which package may import from which, and that a wheel holds all of it."""
 
 import ast
+import base64
+import hashlib
 import subprocess
 import sys
 import zipfile
@@ -10,7 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("extraction", "features", "training", "prediction", "server", "report")  # in the order of the flow
+PACKAGES = (
+    "pictures",
+    "extraction",
+    "features",
+    "training",
+    "prediction",
+    "server",
+    "report",
+)  # in the order of the flow
 APART = {("server", "report"), ("report", "server")}
 GROUND = (
     "arguments",
@@ -22,6 +32,7 @@ GROUND = (
     "errors",
     "durable",
     "fonts",
+    "interrupts",
     "outputs",
     "rows",
     "status",
@@ -86,10 +97,10 @@ def test_every_module_has_its_room():
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("extraction/worker", "from faceemo.features.labels import Label"),
+        ("pictures/trees", "from faceemo.extraction.worker import Task"),
         ("training/train", "from faceemo.prediction import predict"),
         ("server/app", "import faceemo.report.page"),
-        ("errors", "from faceemo.extraction.archive import Archive"),
+        ("errors", "from faceemo.pictures.archive import Archive"),
         ("report/page", "from faceemo.cli import main"),
         ("report/page", "from faceemo import cli"),
     ],
@@ -147,3 +158,31 @@ def test_tests_can_be_collected_where_posix_has_nothing_to_give():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_an_editable_install_below_a_hangul_folder_starts_on_a_korean_windows(tmp_path):
+    """Before 3.12.4 Python reads a .pth in the system's encoding, CP949 there, and dies of one in UTF-8."""
+    project = tmp_path / "홍길동" / "졸업 작품"
+    for name in (
+        "pyproject.toml",
+        "hatch_build.py",
+        "README.md",
+        "LICENSE",
+        "faceemo/__init__.py",
+        "stages/__init__.py",
+    ):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_bytes((ROOT / name).read_bytes())
+    code = f"import hatchling.build; hatchling.build.build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=project, check=True, timeout=60)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.testzip() is None
+        (pth,) = (archive.read(name) for name in archive.namelist() if name.endswith(".pth"))
+        record = next(archive.read(name) for name in archive.namelist() if name.endswith("RECORD")).decode()
+    (line,) = pth.decode("cp949").splitlines()  # ASCII, so any encoding will do
+    assert f"{hashlib.sha256(pth).hexdigest()}" == base64.urlsafe_b64decode(record.split("sha256=")[1][:43] + "=").hex()
+    done = subprocess.run(
+        [sys.executable, "-c", f"{line}; print(ascii(sys.path[-1]))"], capture_output=True, check=True
+    )
+    assert done.stdout.decode().strip() == ascii(str(project))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faceemo.errors import FaceemoError
-from faceemo.outputs import STDOUT, is_stream, said_to, written_to
+from faceemo.outputs import is_stream, said_to, written_to
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFO, and links only for administrators")
 WRITE = """
@@ -77,7 +77,7 @@ def test_a_file_is_whole_or_not_there_and_its_command_speaks_on_stdout(tmp_path)
     assert not path.exists()
     write(path)
     assert path.read_text() == "new" and list(path.parent.iterdir()) == [path]
-    assert said_to(path) is sys.stdout and said_to(STDOUT) is sys.stderr
+    assert said_to(path) is sys.stdout and said_to(Path("-")) is sys.stderr
 
 
 def test_a_folder_is_named(tmp_path):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from faceemo.errors import FaceemoError
-from faceemo.extraction.sources import read_sources
 from faceemo.params import load_params
+from faceemo.pictures.sources import read_sources
 from faceemo.plainyaml import MAX_BYTES, read_yaml, shown, shown_key
 
 ROOT = Path(__file__).parents[1]

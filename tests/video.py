@@ -1,20 +1,16 @@
-"""What a camera would see: a made-up person whom training has not seen, as a video that Chromium takes for a camera."""
+"""What a camera would see: a person who is not in the made-up set, as a video that Chromium takes for a camera."""
 
-import functools
-import importlib.util
 import io
-import sys
-import types
 from pathlib import Path
 
 import cv2
+import made_set
 import numpy as np
 from PIL import Image
 
 WIDTH, HEIGHT = 640, 480
-PERSON = 30  # the archives end with 29
+PERSON = made_set.PEOPLE  # the first who is not in it
 FRAMES = 40  # until the person is back where they began
-MAKE_SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "make_sample.py"
 
 
 def camera_frames(emotion: str, person: int = PERSON) -> list[np.ndarray]:
@@ -30,9 +26,7 @@ def camera_frames(emotion: str, person: int = PERSON) -> list[np.ndarray]:
 
 def portrait(emotion: str, person: int = PERSON) -> np.ndarray:
     """uint8 [512, 384, 3] of the person."""
-    sample = _make_sample()
-    names = {"neutral": (sample.NEUTRAL, 0.0), "anxious": (sample.ANXIOUS, 1.0)}
-    return sample.render(sample.Person.made_up(person), *names[emotion], sample.Shot())
+    return np.asarray(made_set.portrait(person, {"neutral": "중립", "anxious": "불안"}[emotion]))
 
 
 def jpeg(rgb: np.ndarray, quality: int = 85) -> bytes:
@@ -68,12 +62,3 @@ def _framed(picture: np.ndarray) -> np.ndarray:
     share[:, side + 24 : side + width - 24] = 1
     share = cv2.GaussianBlur(share, (0, 0), 12)[..., None]
     return np.round(wide * share + cv2.GaussianBlur(wide, (0, 0), 16) * (1 - share)).astype(np.uint8)
-
-
-@functools.cache
-def _make_sample() -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location("make_sample", MAKE_SAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module

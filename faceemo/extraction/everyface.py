@@ -29,7 +29,7 @@ class EveryFaceParams(ExtractParams):
 
 
 def every_face(settings: ExtractParams) -> EveryFaceParams:
-    """The same settings, for every face; max_faces has no meaning there."""
+    """The same settings, for every face."""
     return EveryFaceParams(**vars(settings))
 
 

@@ -1,14 +1,15 @@
 """One source to Parquet shards of landmarks: in parallel, resumable, the same bytes whatever the worker count.
 
-The unit of work is a chunk of pictures, the unit of resuming a shard. Workers (local processes, or a Dask cluster's)
-return readings; this process alone writes. Finished shards wait in data/.partial/<id>-<fingerprint>/ until the source
-is complete, and are then linked into data/landmarks/<id>/ by one rename.
+The unit of work is a task of a few pictures, the unit of resuming a shard. Workers (local processes, or a Dask
+cluster's) return readings; this process alone writes. Finished shards lie in the store (see store) and are linked into
+data/landmarks/<id>/ by one rename when the source is complete. What the store has of a picture's bytes is not read.
 """
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -16,77 +17,70 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceemo.console import Interrupted, progress
-from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Named, first_by_hash, parse_picture_name
 from faceemo.extraction.engines.choice import choose_engine
 from faceemo.extraction.executors import WorkerDiedError, open_workers
-from faceemo.extraction.fingerprint import fingerprint, shard_metadata
-from faceemo.extraction.opening import check_people, open_pictures
-from faceemo.extraction.partial import SHARD_FORMAT, partial_folder, publish
+from faceemo.extraction.fingerprint import how_made
 from faceemo.extraction.rescue import read_in_order
-from faceemo.extraction.reuse import EarlierRows, pictures_metadata
 from faceemo.extraction.schema import SCHEMA
-from faceemo.extraction.sources import Source
-from faceemo.extraction.worker import CHUNK_PICTURES, Reading, batches, read_task
+from faceemo.extraction.store import Store
+from faceemo.extraction.worker import TASK_PICTURES, Reading, Task, batches, read_task
 from faceemo.params import ExtractParams
 from faceemo.paths import LANDMARKS_FOLDER
+from faceemo.pictures.opening import pictures_of, root_of
+from faceemo.pictures.reader import Picture, digest_of, first_by_hash
+from faceemo.pictures.sources import Source
 from faceemo.rows import rows_or_null
 from faceemo.status import Status
 
 SHARD_ROWS = 1000
+IDENTITY = ("image", "size", "crc32")  # the columns that a picture has before it is read
 
 
-def extract(key: str, source: Source, settings: ExtractParams, limit: int | None, workers: int | None) -> Path:
+def extract(
+    key: str,
+    source: Source,
+    settings: ExtractParams,
+    limit: int | None,
+    workers: int | None,
+    shard_rows: int = SHARD_ROWS,
+    task_pictures: int = TASK_PICTURES,
+) -> Path:
     """Extract the pictures of source `key` to data/landmarks/<key>/part-00000.parquet and on; returns that folder.
 
-    Shards that an interrupted run of the same work finished are kept. Raises FaceemoError if the pictures are not those
-    that were scanned, it is not known who is in them, the engine is not installed or a worker dies; Interrupted on
-    Ctrl-C.
+    Raises FaceemoError if the pictures are not those that were scanned, the engine is not installed or workers die over
+    and over; Interrupted on Ctrl-C.
     """
     settings = replace(settings, engine=choose_engine(settings.engine))  # a cluster's workers must not choose again
-    with open_pictures(key, source) as found:
-        if found.digest != source.digest:
-            what = "archive" if source.zip else "pictures"
-            raise FaceemoError(f"{key}: {what} changed since the last scan; run 'faceemo scan'")
-        pictures = found.members
-    check_people(key, source, (picture.name for picture in pictures))
-    shards = list(batches(first_by_hash(pictures, limit), SHARD_ROWS))
-    metadata = shard_metadata(source, settings, limit)
-    partial = partial_folder(key, fingerprint(metadata))
-    partial.mkdir(parents=True, exist_ok=True)
-    missing = [number for number in range(len(shards)) if not (partial / _shard_name(number)).exists()]
+    pictures = pictures_of(key, source)
+    if digest_of(pictures) != source.digest:
+        what = "archive" if source.zip else "pictures"
+        raise FaceemoError(f"{key}: {what} changed since the last scan; run 'faceemo scan'")
+    store = Store(key, how_made(settings))
+    shards = list(batches([pictures[index] for index in first_by_hash(pictures, limit)], shard_rows))
+    missing = [shard for shard in shards if not store.has(shard)]
     kept = len(shards) - len(missing)
-    if kept:
-        print(f"{key}: {kept} of {len(shards)} shards kept from an earlier run", flush=True)
-    earlier = EarlierRows(partial)
-    unread = {number: [index for index in shards[number] if pictures[index].name not in earlier] for number in missing}
-    total, todo = sum(map(len, shards)), sum(map(len, unread.values()))
-    if reused := sum(len(shards[number]) for number in missing) - todo:
-        print(f"{key}: landmarks of {reused} of {total} pictures kept from an earlier run", flush=True)
+    wanted = list(chain.from_iterable(missing))
+    known = store.find(wanted)
+    unread = [picture for picture, is_known in zip(wanted, known.is_known, strict=True) if not is_known]
+    total = sum(map(len, shards))
+    if len(unread) < total:
+        print(f"{key}: {total - len(unread)} of {total} pictures were read before", flush=True)
 
     started = time.monotonic()
-    chunks = [
-        found.chunk(indices, settings) for number in missing for indices in batches(unread[number], CHUNK_PICTURES)
-    ]
-    no_face = 0
+    tasks = [Task(batch, settings, root_of(source)) for batch in batches(unread, task_pictures)]
     try:
         with (
-            open_workers(settings.scheduler, workers, len(chunks)) as opened,
-            progress(total, key, "pictures", done=total - todo) as advance,
+            open_workers(settings.scheduler, workers, len(tasks)) as opened,
+            progress(total, key, "pictures", done=total - len(unread)) as advance,
         ):
-            results = read_in_order(opened, read_task, chunks)
-            for number in missing:
-                readings: list[Reading] = []
-                while len(readings) < len(unread[number]):
-                    batch = next(results)
-                    readings += batch
-                    no_face += sum(reading.status == Status.NO_FACE for reading in batch)
-                    advance(len(batch), no_face=no_face)
-                members = [pictures[index] for index in shards[number]]
-                readings = earlier.joined([member.name for member in members], readings)
-                table = _table(members, source.emotion, readings, metadata | pictures_metadata(members))
-                _write_shard(partial / _shard_name(number), table)
+            readings = _counted(read_in_order(opened, read_task, tasks), advance)
+            start = 0
+            for shard in missing:
+                here = slice(start, start + len(shard))
+                new = list(islice(readings, int((~known.is_known[here]).sum())))
+                store.write(shard, _rows(shard, list(known.read(here)), new))
+                start += len(shard)
                 kept += 1
     except WorkerDiedError as error:
         raise FaceemoError(f"{key}: {error} ({kept} of {len(shards)} shards are kept)") from None
@@ -94,36 +88,39 @@ def extract(key: str, source: Source, settings: ExtractParams, limit: int | None
         raise Interrupted(f"{key}: {kept} of {len(shards)} shards are kept, run again to go on") from None
 
     folder = LANDMARKS_FOLDER / key
-    publish(partial, folder)
-    print(_summary(key, folder, todo, time.monotonic() - started), flush=True)
+    store.publish(shards, folder)
+    store.drop_unused(shards, pictures)
+    print(_summary(key, folder, len(unread), time.monotonic() - started), flush=True)
     return folder
 
 
-def _shard_name(number: int) -> str:
-    return f"part-{number:05d}.parquet"
+def _counted(results: Iterable[list[Reading]], advance: Callable[..., None]) -> Iterator[Reading]:
+    """The readings of all tasks, with a word of progress for each task."""
+    no_face = 0
+    for readings in results:
+        no_face += sum(reading.status == Status.NO_FACE for reading in readings)
+        advance(len(readings), no_face=no_face)
+        yield from readings
 
 
-def _table(
-    members: Sequence[Named], emotion: str | None, readings: list[Reading], metadata: dict[bytes, bytes]
-) -> pa.Table:
-    names = [member.name for member in members]
-    parsed = [parse_picture_name(name) for name in names]
-    columns = {
-        "image": names,
-        "emotion": [emotion] * len(names),
-        **{column: [getattr(name, column) for name in parsed] for column in ("subject", "sex", "age", "background")},
-        **{
-            column: [getattr(reading, column) for reading in readings]
-            for column in ("width", "height", "faces", "turned", "status", "error")
-        },
-        "landmarks": rows_or_null([reading.landmarks for reading in readings]),
-    }
-    return pa.table(columns, schema=SCHEMA.with_metadata(metadata))
+def _rows(pictures: Sequence[Picture], known: list[tuple[np.ndarray, pa.Table]], readings: list[Reading]) -> pa.Table:
+    """The rows of a shard: those known, with their positions, and the readings of its other pictures, in order."""
+    parts = [table.drop_columns(list(IDENTITY)).replace_schema_metadata() for _, table in known]
+    positions = [places for places, _ in known]
+    positions.append(np.setdiff1d(np.arange(len(pictures)), np.concatenate([*positions, np.zeros(0, int)])))
+    order = np.argsort(np.concatenate(positions))
+    measured = pa.concat_tables([*parts, _measured(readings)]).take(order).combine_chunks()
+    identity = [[one.name for one in pictures], [one.size for one in pictures], [one.crc for one in pictures]]
+    columns = dict(zip(IDENTITY, identity, strict=True))
+    return pa.table({**columns, **{name: measured[name] for name in measured.column_names}}, schema=SCHEMA)
 
 
-def _write_shard(path: Path, table: pa.Table) -> None:
-    with written_whole(path) as temporary:
-        pq.write_table(table, temporary, **SHARD_FORMAT)
+def _measured(readings: list[Reading]) -> pa.Table:
+    names = [name for name in SCHEMA.names if name not in IDENTITY]
+    columns = {name: [getattr(reading, name) for reading in readings] for name in names}
+    columns["landmarks"] = rows_or_null(columns["landmarks"])
+    columns["crop"] = [None if crop is None else crop.tobytes() for crop in columns["crop"]]
+    return pa.table(columns, schema=pa.schema([SCHEMA.field(name) for name in names]))
 
 
 def _summary(key: str, folder: Path, pictures: int, seconds: float) -> str:

@@ -126,11 +126,6 @@ def _edges(name: str) -> np.ndarray:
     return edges
 
 
-def largest_face(faces: np.ndarray, width: int, height: int) -> np.ndarray:
-    """float32 [478, 3]: of [faces, 478, 3] in a picture of width x height the one with the largest box."""
-    return faces[face_areas(faces, width, height).argmax()]
-
-
 def face_areas(faces: np.ndarray, width: int, height: int) -> np.ndarray:
     """[faces]: square pixels of the boxes of [faces, 478, 3] in a picture of width x height."""
     extent = np.ptp(faces[:, :, :2], axis=1) * (width, height)

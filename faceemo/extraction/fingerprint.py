@@ -1,4 +1,4 @@
-"""What the rows of a source depend on: noted in each of its shards, and the name of unfinished work."""
+"""How rows are made: what they depend on besides their picture, as each file of rows has it in its metadata."""
 
 import hashlib
 import importlib.metadata
@@ -6,30 +6,28 @@ import json
 from dataclasses import asdict
 
 from faceemo.extraction.engines.choice import choose_engine
-from faceemo.extraction.partial import FINGERPRINT_LENGTH
 from faceemo.extraction.schema import FORMAT
-from faceemo.extraction.sources import Source
 from faceemo.params import ExtractParams
 
 EXTRACT_METADATA = b"faceemo.extract"
-ARCHIVE_METADATA = b"faceemo.archive"
+FINGERPRINT_LENGTH = 16
 
 
-def shard_metadata(source: Source, settings: ExtractParams, limit: int | None) -> dict[bytes, bytes]:
-    """Everything that the rows depend on, as each shard has it in its Parquet metadata.
+def how_made(settings: ExtractParams) -> bytes:
+    """JSON: the engine, the other settings that change rows, the versions of what makes them and the rows' format.
 
-    `faceemo.extract` is the engine, the other settings that change rows and the versions of what makes them;
-    `faceemo.archive` is what they are made from. Raises FaceemoError if the engine is not installed.
+    Raises FaceemoError if the engine is not installed.
     """
     values = asdict(settings)
     del values["scheduler"]
     engine = choose_engine(values.pop("engine"))
-    extraction = {"engine": engine, "settings": values, "versions": _versions(engine), "format": FORMAT}
-    archive = {"digest": source.digest, "emotion": source.emotion, "limit": limit}
-    return {
-        EXTRACT_METADATA: json.dumps(extraction, sort_keys=True).encode(),
-        ARCHIVE_METADATA: json.dumps(archive, sort_keys=True).encode(),
-    }
+    made = {"engine": engine, "settings": values, "versions": _versions(engine), "format": FORMAT}
+    return json.dumps(made, sort_keys=True).encode()
+
+
+def fingerprint(made: bytes) -> str:
+    """Names rows that were made in one way, so that others are never mixed in."""
+    return hashlib.sha256(made).hexdigest()[:FINGERPRINT_LENGTH]
 
 
 def _versions(engine: str) -> dict[str, str]:
@@ -40,8 +38,3 @@ def _versions(engine: str) -> dict[str, str]:
 
         versions["opencv"] = cv2.__version__
     return versions
-
-
-def fingerprint(metadata: dict[bytes, bytes]) -> str:
-    """Names the work of this metadata, so that shards of other work are never mixed in."""
-    return hashlib.sha256(b"\0".join(metadata.values())).hexdigest()[:FINGERPRINT_LENGTH]

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from faceemo.extraction.executors import WorkerDiedError, Workers, submitted
-from faceemo.extraction.worker import Chunk, FileChunk, Reading
+from faceemo.extraction.worker import Reading, Task
 from faceemo.status import Status
 
 DIED = Reading(Status.DECODE_ERROR, "the decoder died on it")
 MANY = 5  # more deaths than this are not the fault of single pictures
-
-Task = Chunk | FileChunk
 
 
 def read_in_order(

@@ -7,19 +7,19 @@ recorded for this number.
 
 import pyarrow as pa
 
-FORMAT = 4
+FORMAT = 5
 
+# size, crc32: of the picture's bytes, null where they could not be had when the picture was looked at.
 # turned: 180 where the face stood upside down after EXIF, as in a copy that lost its orientation; else 0. Landmarks are
 # those of the picture turned so.
 # landmarks: x0 y0 z0 x1 ..., x by width, y by height, z by width; null unless status is ok.
+# crop: the bytes of the grey square of the face (see crop), row by row; null unless status is ok, and where
+# extract.crops is false.
 SCHEMA = pa.schema(
     [
         ("image", pa.string()),
-        ("emotion", pa.string()),
-        ("subject", pa.string()),
-        ("sex", pa.string()),
-        ("age", pa.int16()),
-        ("background", pa.string()),
+        ("size", pa.int64()),
+        ("crc32", pa.uint32()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("faces", pa.int8()),
@@ -27,5 +27,6 @@ SCHEMA = pa.schema(
         ("status", pa.string()),
         ("error", pa.string()),
         ("landmarks", pa.list_(pa.float32())),
+        ("crop", pa.binary()),
     ]
 )

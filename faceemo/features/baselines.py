@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceemo.params import NormalizeParams
+from faceemo.params import LEAST_PICTURES, NormalizeParams
 
 
 @dataclass(frozen=True)
 class Faces:
-    """N faces before any baseline.
-
-    subjects: whose they are, None if unknown. features: float32 [N, 1434]. neutral: bool [N], whether they come
-    from the neutral archive. denied: bool [N], whether more than half of the raters saw something else than neutral.
-    """
+    """N faces before any baseline."""
 
     subjects: list[str | None]
+    """Whose they are; None if unknown."""
     features: np.ndarray
+    """float32 [N, 1434]"""
     neutral: np.ndarray
-    denied: np.ndarray
+    """bool [N]: whether their archive, folder or table says that they are neutral."""
+    disputed: np.ndarray | None = None
+    """bool [N]: whether more than half of the raters saw something else than neutral; None: nobody says so."""
 
 
 class PersonMeans:
@@ -58,45 +58,48 @@ class PersonMeans:
 
 
 class PersonBaselines:
-    """The mean of all of a person's faces, of `at_least` at least; what is judged counts in it."""
+    """The mean of all of a person's faces, if they are enough; the face that is compared with it counts too."""
 
-    def __init__(self, at_least: int) -> None:
-        self._at_least = at_least
+    def __init__(self, faces: Iterable[Faces]) -> None:
         self._means = PersonMeans()
-
-    def add(self, faces: Faces) -> None:
-        self._means.add(faces.subjects, faces.features)
+        for some in faces:
+            self._means.add(some.subjects, some.features)
 
     def of(self, faces: Faces) -> list[np.ndarray | None]:
         """float64 [1434] for each face, None where its person has none."""
-        means = {subject: self._means.get(subject, self._at_least) for subject in set(faces.subjects)}
+        means = {subject: self._means.get(subject, LEAST_PICTURES["person"]) for subject in set(faces.subjects)}
         return [means[subject] for subject in faces.subjects]
 
 
 class NeutralBaselines:
-    """The mean of a person's neutral faces, of `at_least` at least; a face never counts in its own baseline.
+    """The mean of a person's neutral faces; a face never counts in its own baseline.
 
-    The neutral faces are those of the neutral archive that are not denied; all of that archive where none is left.
+    The neutral faces are those that are not disputed; all of them where none is left.
     """
 
-    def __init__(self, at_least: int) -> None:
-        self._at_least = at_least
-        self._undenied, self._every = PersonMeans(), PersonMeans()
-
-    def add(self, faces: Faces) -> None:
-        for means, chosen in ((self._undenied, faces.neutral & ~faces.denied), (self._every, faces.neutral)):
-            subjects = [subject for subject, taken in zip(faces.subjects, chosen, strict=True) if taken]
-            means.add(subjects, faces.features[chosen])
+    def __init__(self, faces: Iterable[Faces]) -> None:
+        self._undisputed, self._all = PersonMeans(), PersonMeans()
+        for some in faces:
+            for means, chosen in ((self._undisputed, _undisputed(some)), (self._all, some.neutral)):
+                subjects = [subject for subject, taken in zip(some.subjects, chosen, strict=True) if taken]
+                means.add(subjects, some.features[chosen])
 
     def of(self, faces: Faces) -> list[np.ndarray | None]:
         """float64 [1434] for each face, None where its person has none."""
-        return [self._of_face(faces, index) for index in range(len(faces.subjects))]
+        undisputed = _undisputed(faces)
+        baselines = []
+        for index, subject in enumerate(faces.subjects):
+            means, counts = self._undisputed, undisputed[index]
+            if subject not in means:
+                means, counts = self._all, faces.neutral[index]
+            without = faces.features[index] if counts else None
+            baselines.append(means.get(subject, LEAST_PICTURES["neutral"], without))
+        return baselines
 
-    def _of_face(self, faces: Faces, index: int) -> np.ndarray | None:
-        subject = faces.subjects[index]
-        means = self._undenied if subject in self._undenied else self._every
-        counts = faces.neutral[index] and (means is self._every or not faces.denied[index])
-        return means.get(subject, self._at_least, faces.features[index] if counts else None)
+
+def _undisputed(faces: Faces) -> np.ndarray:
+    """bool [N]: the neutral faces that are not disputed."""
+    return faces.neutral if faces.disputed is None else faces.neutral & ~faces.disputed
 
 
 Baselines = PersonBaselines | NeutralBaselines
@@ -106,11 +109,7 @@ def fit_baselines(faces: Iterable[Faces], settings: NormalizeParams) -> Baseline
     """The baselines that settings.baseline names, of all these faces; None for `none`, which looks at no face."""
     if settings.baseline == "none":
         return None
-    kind = PersonBaselines if settings.baseline == "person" else NeutralBaselines
-    baselines = kind(settings.least_pictures)
-    for some in faces:
-        baselines.add(some)
-    return baselines
+    return PersonBaselines(faces) if settings.baseline == "person" else NeutralBaselines(faces)
 
 
 def subtract_baselines(faces: Faces, baselines: Baselines) -> list[np.ndarray | None]:

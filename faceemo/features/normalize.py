@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +14,22 @@ import pyarrow.parquet as pq
 from faceemo.durable import remove, written_whole
 from faceemo.emotions import NEUTRAL
 from faceemo.errors import FaceemoError
+from faceemo.extraction.crop import SIDE
 from faceemo.extraction.engines.choice import ENGINE_DISTANCE
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.extraction.schema import FORMAT
 from faceemo.extraction.schema import SCHEMA as LANDMARKS_SCHEMA
-from faceemo.extraction.sources import Source
-from faceemo.features.annotations import Annotations, describer, read_annotations
 from faceemo.features.baselines import Baselines, Faces, fit_baselines, subtract_baselines
-from faceemo.features.geometry import normalize
-from faceemo.features.labels import Label, Raters
+from faceemo.features.geometry import normalize, pose_angles
 from faceemo.params import NormalizeParams
 from faceemo.paths import FEATURES_FOLDER
+from faceemo.pictures.labels import RATERS
+from faceemo.pictures.manifest import Manifest, Raters, describe
+from faceemo.pictures.sources import Source
 from faceemo.rows import RowsFile, present_rows, rows_or_null
 from faceemo.status import Status
+
+WIDTHS = {"features": COORDINATES, "crop": SIDE * SIDE}
 
 SCHEMA = pa.schema(
     [
@@ -45,13 +48,11 @@ SCHEMA = pa.schema(
         ("pitch", pa.float32()),
         ("roll", pa.float32()),
         ("features", pa.list_(pa.float32())),
+        ("crop", pa.binary()),  # as in the landmarks, null where features are
     ]
 )
 
-# Of data/landmarks: what is read, and the formats of rows that hold it, so that `dvc commit -f extract` can keep older
-# ones. Format 3 added columns that are not read here, format 4 tells faces that stand upside down.
-LANDMARKS_COLUMNS = ("image", "emotion", "subject", "sex", "age", "width", "height", "status", "landmarks")
-LANDMARKS_FORMATS = (2, 3, 4)
+LANDMARKS_COLUMNS = ("image", "width", "height", "status", "landmarks", "crop")  # that are read
 
 
 def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams) -> None:
@@ -64,15 +65,14 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
     baselines = fit_baselines(_faces_for_baselines(sources, landmarks_folder, settings), settings)
     coverage = _BaselineCoverage()
     for key, source in sources.items():
-        annotations, describe = read_annotations(key, source), describer(key, source)
-        seen: set[str] = set()
+        shards, manifest = _described(key, source, landmarks_folder)
         counts: Counter[str] = Counter()
         face_sum = np.zeros(COORDINATES)
-        shards = _shards(landmarks_folder / key)
         provenance = {
             b"faceemo.normalize": json.dumps(asdict(settings), sort_keys=True).encode(),
-            b"faceemo.extract": json.dumps(open_landmarks(shards[0]).metadata("extract"), sort_keys=True).encode(),
-            b"faceemo.raters": json.dumps(asdict(annotations.raters)).encode(),
+            b"faceemo.extract": json.dumps(shards[0].metadata("extract"), sort_keys=True).encode(),
+            b"faceemo.raters": json.dumps(asdict(manifest.raters)).encode(),
+            b"faceemo.classes": json.dumps(source.classes).encode(),
         }
         schema = SCHEMA.with_metadata(provenance)
         with (
@@ -85,23 +85,40 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
                 write_page_checksum=True,
             ) as writer,
         ):
-            for shard in shards:
-                rows = describe(open_landmarks(shard).read())
-                features, degrees = _normalize_table(rows, settings)
+            for rows, known in _with_what_is_known(shards, manifest):
+                measured = _measured(rows)
+                features, degrees = normalize(*measured, settings), pose_angles(*measured)
                 face_sum += features.sum(axis=0, dtype=np.float64)
-                table = _features_table(rows, features, degrees, baselines, annotations, schema)
+                faces = _faces(rows, known, features)
+                table = _features_table(rows, known, faces, degrees, baselines, schema)
                 writer.write_table(table)
                 coverage.add(table, settings)
                 counts.update(table["status"].to_pylist())
-                seen.update(map(annotations.key_of, table["image"].to_pylist()))
             face = face_sum / max(counts[Status.OK] + counts[Status.NO_BASELINE], 1)
             writer.add_key_value_metadata({"faceemo.face": json.dumps(np.round(face, 5).tolist())})
-        _print_counts(key, counts, annotations, seen)
+        _print_counts(key, counts, manifest)
     if baselines is not None:
         coverage.report(sources, settings)
     for path in FEATURES_FOLDER.glob("*.parquet"):
         if path.stem not in sources:
             remove(path)
+
+
+def _described(key: str, source: Source, landmarks_folder: Path) -> tuple[list[RowsFile], Manifest]:
+    """The shards of a source's landmarks, and what is known of their pictures."""
+    shards = [open_landmarks(path) for path in _shards(landmarks_folder / key)]
+    return shards, describe(
+        key, source, [name for shard in shards for name in shard.read(["image"])["image"].to_pylist()]
+    )
+
+
+def _with_what_is_known(shards: list[RowsFile], manifest: Manifest) -> Iterator[tuple[pa.Table, Manifest]]:
+    """Each shard's rows, and what is known of them."""
+    start = 0
+    for shard in shards:
+        rows = shard.read()
+        yield rows, replace(manifest, table=manifest.table.slice(start, len(rows)))
+        start += len(rows)
 
 
 def _say_mixed_engines(sources: dict[str, Source], landmarks_folder: Path) -> None:
@@ -118,17 +135,17 @@ def _say_mixed_engines(sources: dict[str, Source], landmarks_folder: Path) -> No
 
 def _features_table(
     rows: pa.Table,
-    features: np.ndarray,
+    known: Manifest,
+    faces: Faces,
     degrees: np.ndarray,
     baselines: Baselines | None,
-    annotations: Annotations,
     schema: pa.Schema,
 ) -> pa.Table:
-    """One shard's rows, with the features [ok rows, 1434] and angles [ok rows, 3] of those that have them."""
+    """One shard's rows. faces, degrees: of the rows whose status is ok; degrees: float32 [faces, 3]."""
     status = np.array(rows["status"].to_pylist(), object)
     ok = np.flatnonzero(status == Status.OK)
     vectors: list[np.ndarray | None] = [None] * len(status)
-    judged = features if baselines is None else subtract_baselines(_faces(rows, features, annotations), baselines)
+    judged = faces.features if baselines is None else subtract_baselines(faces, baselines)
     for index, vector in zip(ok, judged, strict=True):
         vectors[index] = vector
         if vector is None:
@@ -136,31 +153,30 @@ def _features_table(
     angles: list[np.ndarray] = [np.full(len(status), np.nan, np.float32) for _ in range(3)]
     for column, values in zip(angles, degrees.T, strict=True):
         column[ok] = values
-    found = annotations.find(rows["image"].to_pylist())
-    emotions = rows["emotion"].to_pylist()
+    votes = known.table["votes"]
+    chose = known.raters.chose(votes, known.table["emotion"].to_pylist())
+    is_asked = votes.is_valid().to_numpy() & (known.raters.at_least >= len(RATERS))  # the set's three alone
     return pa.table(
         {
-            **{column: rows[column] for column in ("image", "emotion", "subject", "sex", "age", "folder")},
+            **{name: known.table[name] for name in known.table.column_names},
             "status": status.tolist(),
-            "agreement": [annotations.agreement(label, name) for label, name in zip(found, emotions, strict=True)],
-            "votes": [label and label.votes for label in found],
-            "professional": [label and label.professional for label in found],
-            "box": [label and label.box for label in found],
+            "agreement": pa.array(chose, pa.int8(), mask=~is_asked),
             **{
                 name: pa.array(values, from_pandas=True)
                 for name, values in zip(("yaw", "pitch", "roll"), angles, strict=True)
             },
             "features": rows_or_null(vectors),
+            "crop": pc.if_else(pa.array(status == Status.OK), rows["crop"], pa.scalar(None, pa.binary())),
         },
         schema=schema,
     )
 
 
-def _normalize_table(rows: pa.Table, settings: NormalizeParams) -> tuple[np.ndarray, np.ndarray]:
-    """Features and angles of the rows whose status is ok."""
+def _measured(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the rows whose status is ok: landmarks [N, 478, 3], and widths and heights [N] of their pictures."""
     ok = rows.filter(pc.equal(rows["status"], Status.OK))
     landmarks = present_rows(ok["landmarks"], COORDINATES).reshape(-1, LANDMARKS, 3)
-    return normalize(landmarks, ok["width"].to_numpy(), ok["height"].to_numpy(), settings)
+    return landmarks, ok["width"].to_numpy(), ok["height"].to_numpy()
 
 
 def _faces_for_baselines(
@@ -168,32 +184,18 @@ def _faces_for_baselines(
 ) -> Iterator[Faces]:
     """The faces of all sources that baselines may be made of, a shard at a time."""
     for key, source in sources.items():
-        if settings.baseline == "neutral" and source.emotion not in (NEUTRAL, None):
+        if settings.baseline == "neutral" and NEUTRAL not in source.classes:
             continue
-        annotations, describe = read_annotations(key, source), describer(key, source)
-        for shard in _shards(landmarks_folder / key):
-            rows = describe(open_landmarks(shard).read())
-            features, _ = _normalize_table(rows, settings)
-            yield _faces(rows, features, annotations)
+        for rows, known in _with_what_is_known(*_described(key, source, landmarks_folder)):
+            yield _faces(rows, known, normalize(*_measured(rows), settings))
 
 
-def _faces(rows: pa.Table, features: np.ndarray, annotations: Annotations) -> Faces:
+def _faces(rows: pa.Table, known: Manifest, features: np.ndarray) -> Faces:
     """The faces of one shard, with the features [ok rows, 1434] of those that have them."""
-    ok = rows.filter(pc.equal(rows["status"], Status.OK))
-    neutral = np.array([emotion == NEUTRAL for emotion in ok["emotion"].to_pylist()], bool)
-    found = annotations.find(ok["image"].to_pylist())
-    denied = np.array([denies(label, NEUTRAL, annotations) for label in found], bool)
-    return Faces(ok["subject"].to_pylist(), features, neutral, denied)
-
-
-def denies(label: Label | None, emotion: str, annotations: Annotations) -> bool:
-    """Whether more than half of the raters saw something else; an answer that names no emotion denies nothing."""
-    if label is None or label.votes is None:
-        return False
-    raters = max(sum(label.votes), annotations.raters.at_least)
-    classes = annotations.raters.classes
-    others = sum(votes for name, votes in zip(classes, label.votes, strict=True) if name != emotion)
-    return 2 * others > raters
+    ok = pc.equal(rows["status"], Status.OK)
+    table = known.table.filter(ok)
+    neutral = np.array([emotion == NEUTRAL for emotion in table["emotion"].to_pylist()], bool)
+    return Faces(table["subject"].to_pylist(), features, neutral, known.raters.dispute(table["votes"], NEUTRAL))
 
 
 class _BaselineCoverage:
@@ -231,8 +233,8 @@ class _BaselineCoverage:
         elif settings.baseline == "neutral" and self._neutral_rows < pictures:
             cause = f"'limit' takes {own:.1f} neutral pictures a person; raise it"
         else:
-            least = settings.least_pictures
-            cause = f"there are {own:.1f} usable pictures a person; normalize.baseline_min needs {least}"
+            least, kind = settings.least_pictures, settings.baseline
+            cause = f"there are {own:.1f} usable pictures a person; normalize.baseline: {kind} needs {least}"
         print(f"warning: most people have no baseline: {cause}", flush=True)
 
 
@@ -243,15 +245,16 @@ def _shards(folder: Path) -> list[Path]:
     return shards
 
 
-def _print_counts(key: str, counts: Counter[str], annotations: Annotations, seen: set[str]) -> None:
+def _print_counts(key: str, counts: Counter[str], manifest: Manifest) -> None:
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1]))
     print(f"{key}: {counts.total()} pictures: {statuses}", flush=True)
-    known, unreadable = annotations.records.keys(), annotations.unreadable
-    if known:
-        joined, bare, unused = (len(names) for names in (seen & known, seen - known, known - seen))
-        print(f"{key}: labels: {joined} joined, {bare} pictures without one, {unused} without a picture", flush=True)
-    if unreadable:
-        print(f"{key}: labels: {len(unreadable)} could not be read, the first is {unreadable[0]}", flush=True)
+    if manifest.raters.classes:
+        bare = manifest.table["votes"].null_count
+        joined = f"{len(manifest.table) - bare} pictures with votes, {bare} without"
+        print(f"{key}: labels: {joined}, {manifest.unused} records without a picture", flush=True)
+    if manifest.unreadable:
+        count, first = len(manifest.unreadable), manifest.unreadable[0]
+        print(f"{key}: labels: {count} could not be read, the first is {first}", flush=True)
 
 
 def open_landmarks(path: Path) -> RowsFile:
@@ -259,7 +262,7 @@ def open_landmarks(path: Path) -> RowsFile:
     schema = pa.schema([LANDMARKS_SCHEMA.field(name) for name in LANDMARKS_COLUMNS])
     file = RowsFile(path, schema, widths={"landmarks": COORDINATES})
     number = file.metadata("extract").get("format")
-    if number not in LANDMARKS_FORMATS:
+    if number != FORMAT:
         raise file.other_version(f"its rows have format {number}, not {FORMAT}")
     return file
 
@@ -271,7 +274,7 @@ def engine_of(extract: dict) -> str:
 
 def open_features(path: Path) -> RowsFile:
     """A file of data/features. Raises FaceemoError if it is broken or of another version."""
-    return RowsFile(path, SCHEMA, widths={"features": COORDINATES})
+    return RowsFile(path, SCHEMA, WIDTHS)
 
 
 def feature_settings(file: RowsFile) -> dict:

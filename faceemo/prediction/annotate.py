@@ -12,8 +12,10 @@ from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import contour_edges, mesh_edges, within
 from faceemo.fonts import drawn_names, font_with
+from faceemo.prediction.frames import frames_per_second
 from faceemo.prediction.inputs import DRAWN_MARK, is_readable
-from faceemo.prediction.predict import Prediction, by_picture
+from faceemo.prediction.model import Answer
+from faceemo.prediction.predict import Prediction
 from faceemo.prediction.videos import Video, video_codec
 from faceemo.status import Status
 
@@ -45,9 +47,12 @@ def check_drawing_folder(folder: Path, files: list[Path]) -> None:
         )
 
 
-def annotate(predictions: Iterable[Prediction], classes: list[str], folder: Path) -> Iterator[Prediction]:
+def annotate(
+    predictions: Iterable[Prediction], classes: list[str], folder: Path, every: int = 1
+) -> Iterator[Prediction]:
     """Yield the predictions on, having written each picture to `folder` as a JPEG and each video as one (see videos).
 
+    every: one frame of so many comes, so that a drawn video is shown with as many fewer a second.
     Inputs that did not decode have no picture, and a picture too long for a JPEG is reduced. Raises FaceemoError if a
     video cannot be written.
     """
@@ -57,21 +62,22 @@ def annotate(predictions: Iterable[Prediction], classes: list[str], folder: Path
     video: Video | None = None
     number: int | None = None
     try:
-        for faces in by_picture(predictions):
-            found = faces[0].input
+        for prediction in predictions:
+            found = prediction.input
             if video is not None and found.video != number:
                 video.close()
                 video = None
             if found.reading.status in (Status.OK, Status.NO_FACE):
-                picture = draw(found.pixels(), faces, classes)
+                picture = draw(found.pixels(), prediction.answers, classes)
                 if found.video is None:
                     _write_picture(folder / names.get(found.path, ".jpg"), picture)
                 else:
                     if video is None:
                         number = found.video
-                        video = Video(found.path, folder / names.get(found.path, video_codec()[1]))
+                        rate = frames_per_second(found.path) / every
+                        video = Video(folder / names.get(found.path, video_codec()[1]), rate)
                     video.add(picture)
-            yield from faces
+            yield prediction
     except BaseException:
         if video is not None:
             video.discard()
@@ -80,11 +86,11 @@ def annotate(predictions: Iterable[Prediction], classes: list[str], folder: Path
         video.close()
 
 
-def draw(rgb: np.ndarray, faces: list[Prediction], classes: list[str]) -> np.ndarray:
+def draw(rgb: np.ndarray, faces: list[Answer], classes: list[str]) -> np.ndarray:
     """uint8 [height, width, 3] with the mesh over each face of a picture.
 
-    faces: the picture's predictions. One alone has label and bars in a corner away from it; each of several its number,
-    label and probability above it.
+    faces: the answers to the picture. One alone has label and bars in a corner away from it; each of several has its
+    number, label and probability above it.
     """
     height, width, _ = rgb.shape
     unit = max(min(height, width) / 480, 0.4)  # of lines and letters, so that they look the same at any size
@@ -93,7 +99,7 @@ def draw(rgb: np.ndarray, faces: list[Prediction], classes: list[str]) -> np.nda
         if face.box:
             face_width = face.box[2] - face.box[0]
             edges = mesh_edges() if face_width >= MESH_WIDTH else contour_edges()
-            lines = np.round(face.input.reading.points[edges] * 8).astype(np.int32)  # in eighths of a pixel
+            lines = np.round(face.reading.points[edges] * 8).astype(np.int32)  # in eighths of a pixel
             thickness = max(1, round(min(unit * 0.6, face_width / 300)))
             cv2.polylines(mesh, list(lines), False, MESH, thickness, cv2.LINE_AA, shift=3)
     picture = cv2.addWeighted(mesh, MESH_OPACITY, rgb, 1 - MESH_OPACITY, 0)
@@ -101,7 +107,7 @@ def draw(rgb: np.ndarray, faces: list[Prediction], classes: list[str]) -> np.nda
     return _with_panel(picture, faces[0], words, unit) if len(faces) == 1 else _with_tags(picture, faces, words, unit)
 
 
-def _with_tags(picture: np.ndarray, faces: list[Prediction], words: Mapping[str, str], unit: float) -> np.ndarray:
+def _with_tags(picture: np.ndarray, faces: list[Answer], words: Mapping[str, str], unit: float) -> np.ndarray:
     """Above each face its number, label and probability, in letters that suit its width."""
     image = Image.fromarray(picture)
     drawing = ImageDraw.Draw(image, "RGBA")
@@ -129,10 +135,10 @@ def _font(text: str, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
     return ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
 
 
-def _with_panel(picture: np.ndarray, prediction: Prediction, words: Mapping[str, str], unit: float) -> np.ndarray:
-    classes, probability = list(words), prediction.probability
-    no_label = "no face found" if prediction.box is None else NO_BASELINE
-    rows = [words[prediction.label] if prediction.label else no_label]
+def _with_panel(picture: np.ndarray, face: Answer, words: Mapping[str, str], unit: float) -> np.ndarray:
+    classes, probability = list(words), face.probability
+    no_label = "no face found" if face.box is None else NO_BASELINE
+    rows = [words[face.label] if face.label else no_label]
     if probability is not None:
         rows += [f"{word} {share:.0%}" for word, share in zip(words.values(), probability, strict=True)]
     image = Image.fromarray(picture)
@@ -142,7 +148,7 @@ def _with_panel(picture: np.ndarray, prediction: Prediction, words: Mapping[str,
     text_width = max(drawing.textlength(row, font=font) for row, font in zip(rows, fonts, strict=True))
     panel_width = text_width + 3 * pad + (bar if probability is not None else -pad)
     panel_height = line * len(rows) + 2 * pad
-    left, top = _free_corner(prediction, image.width, image.height, panel_width, panel_height)
+    left, top = _free_corner(face, image.width, image.height, panel_width, panel_height)
     drawing.rectangle((left, top, left + panel_width, top + panel_height), fill=(*PAPER, 190))
     for number, (row, font) in enumerate(zip(rows, fonts, strict=True)):
         middle = top + pad + line * (number + 0.5)
@@ -150,22 +156,20 @@ def _with_panel(picture: np.ndarray, prediction: Prediction, words: Mapping[str,
         if number and probability is not None:
             share = float(probability[number - 1])
             start = left + 2 * pad + text_width
-            color = BAR if classes[number - 1] == prediction.label else OTHER_BAR
+            color = BAR if classes[number - 1] == face.label else OTHER_BAR
             drawing.rectangle(
                 (start, middle - line * 0.28, start + max(bar * share, 1), middle + line * 0.28), fill=color
             )
     return np.asarray(image)
 
 
-def _free_corner(
-    prediction: Prediction, width: int, height: int, panel_width: float, panel_height: float
-) -> tuple[float, float]:
+def _free_corner(face: Answer, width: int, height: int, panel_width: float, panel_height: float) -> tuple[float, float]:
     """left, top of the panel: in the corner where it hides least of the face."""
     corners = [(0.0, 0.0), (width - panel_width, 0.0), (0.0, height - panel_height)]
     corners.append((width - panel_width, height - panel_height))
-    if not prediction.box:
+    if not face.box:
         return corners[0]
-    left, top, right, bottom = prediction.box
+    left, top, right, bottom = face.box
 
     def hidden(corner: tuple[float, float]) -> float:
         across = min(right, corner[0] + panel_width) - max(left, corner[0])

@@ -5,7 +5,7 @@ import functools
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 
 from faceemo.console import printable
 from faceemo.errors import FaceemoError
-from faceemo.outputs import is_stdout, is_stream, written_to
+from faceemo.outputs import STDOUT, is_stream, written_to
+from faceemo.prediction.inputs import Input
+from faceemo.prediction.model import Answer
 from faceemo.prediction.predict import Prediction
 
 FORMATS = ("table", "csv", "tsv", "json", "jsonl", "parquet")
@@ -28,15 +30,15 @@ FIXED = ("path", "seconds", "status", "error", "turned", "face", *BOX, "label") 
 
 
 def format_of(name: str | None, out: Path | None) -> str:
-    """The format asked for, or else the one that the suffix of the file tells; a table for a stream that has none.
+    """The format asked for, else that of the file's suffix; for a stream without one a table.
 
-    Raises FaceemoError for a folder, and for a suffix that tells no format.
+    Raises FaceemoError for a folder, and for a suffix of no known format.
     """
     is_file = out is not None and not is_stream(out)
     suffix = out.suffix.lower() if out else ""
     if name is None and suffix not in SUFFIXES and is_file:
         raise FaceemoError(
-            f"--out {out}: {f'{suffix} is no known format' if suffix else 'no suffix tells the format'}; name it "
+            f"--out {out}: {f'{suffix} is no known format' if suffix else 'it has no suffix'}; name it "
             f"{', '.join(SUFFIXES)} (Excel opens .csv), or give a --format"
         )
     return name or SUFFIXES.get(suffix, "table")
@@ -48,11 +50,11 @@ def write_predictions(predictions: Iterable[Prediction], classes: list[str], nam
     out: None or `-` for stdout. Raises FaceemoError for Parquet to the terminal and for a folder.
     """
     if name == "parquet":
-        if out is None or (is_stdout(out) and sys.stdout.isatty()):
+        if out is None or (out in STDOUT and sys.stdout.isatty()):
             raise FaceemoError("--format parquet cannot go to the terminal; name a file with --out")
         with written_to(out) as temporary:
             _write_parquet(predictions, classes, temporary)
-    elif out is None or is_stdout(out):
+    elif out is None or out in STDOUT:
         _TEXT[name](predictions, classes, sys.stdout)
     elif is_stream(out):
         with out.open("w", encoding="utf-8", newline="\n") as stream:
@@ -70,22 +72,27 @@ def _write_parquet(predictions: Iterable[Prediction], classes: list[str], path: 
     columns = (*FIXED, *classes)
     schema = pa.schema([(column, types.get(column, reals)) for column in columns])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        rows = (_row(prediction, classes) for prediction in predictions)
+        rows = (_row(*face, classes) for face in _faces(predictions))
         while batch := list(itertools.islice(rows, PARQUET_ROWS)):
             writer.write_table(pa.Table.from_pylist(batch, schema))
 
 
-def _row(prediction: Prediction, classes: list[str]) -> dict[str, str | float | None]:
-    box, probability = prediction.box, prediction.probability
+def _faces(predictions: Iterable[Prediction]) -> Iterator[tuple[Input, Answer]]:
+    """What becomes a row each."""
+    return ((one.input, answer) for one in predictions for answer in one.answers)
+
+
+def _row(entry: Input, answer: Answer, classes: list[str]) -> dict[str, str | float | None]:
+    box, probability = answer.box, answer.probability
     values = (
-        prediction.input.path,
-        prediction.input.seconds,
-        prediction.status,
-        prediction.input.reading.error,
-        prediction.input.reading.turned,
-        prediction.face,
+        entry.path,
+        entry.seconds,
+        answer.status,
+        answer.reading.error,
+        answer.reading.turned,
+        answer.face,
         *(map(float, box) if box else [None] * len(BOX)),
-        prediction.label,
+        answer.label,
         *(map(float, probability) if probability is not None else [None] * len(classes)),
     )
     return dict(zip((*FIXED, *classes), values, strict=True))
@@ -96,19 +103,19 @@ def _write_table(predictions: Iterable[Prediction], classes: list[str], file: Te
     widths = [max(len(name), 5) for name in classes]
     heads = "  ".join(f"{name:>{width}}" for name, width in zip(classes, widths, strict=True))
     file.write(f"{'status':12}  {'label':{label_width}}  {heads}  face  {'box':{BOX_WIDTH}}  {'seconds':>8}  path\n")
-    for prediction in predictions:
-        found, probability = prediction.input, prediction.probability
+    for entry, answer in _faces(predictions):
+        probability = answer.probability
         numbers = "  ".join(
             f"{'' if probability is None else f'{probability[index]:.3f}':>{width}}"
             for index, width in enumerate(widths)
         )
-        box = ",".join(f"{edge:.0f}" for edge in prediction.box or ())
-        seconds = "" if found.seconds is None else f"{found.seconds:.3f}"
-        error = f" ({found.reading.error})" if found.reading.error else ""
-        label, face = prediction.label or "", prediction.face or ""
+        box = ",".join(f"{edge:.0f}" for edge in answer.box or ())
+        seconds = "" if entry.seconds is None else f"{entry.seconds:.3f}"
+        error = f" ({answer.reading.error})" if answer.reading.error else ""
+        label, face = answer.label or "", answer.face or ""
         file.write(
-            f"{prediction.status:12}  {label:{label_width}}  {numbers}  {face:>4}  {box:{BOX_WIDTH}}  {seconds:>8}  "
-            f"{printable(found.path + error)}\n"
+            f"{answer.status:12}  {label:{label_width}}  {numbers}  {face:>4}  {box:{BOX_WIDTH}}  {seconds:>8}  "
+            f"{printable(entry.path + error)}\n"
         )
         file.flush()
 
@@ -116,8 +123,8 @@ def _write_table(predictions: Iterable[Prediction], classes: list[str], file: Te
 def _write_csv(predictions: Iterable[Prediction], classes: list[str], file: TextIO, delimiter: str = ",") -> None:
     writer = csv.DictWriter(file, (*FIXED, *classes), delimiter=delimiter, lineterminator="\n")
     writer.writeheader()
-    for prediction in predictions:
-        row = _row(prediction, classes)
+    for face in _faces(predictions):
+        row = _row(*face, classes)
         writer.writerow({name: _in_csv(name, value) for name, value in row.items()})
         file.flush()
 
@@ -128,23 +135,23 @@ def _in_csv(name: str, value: str | float | None) -> str | float | None:
 
 
 def _write_jsonl(predictions: Iterable[Prediction], classes: list[str], file: TextIO) -> None:
-    for prediction in predictions:
-        file.write(_json(prediction, classes, file) + "\n")
+    for face in _faces(predictions):
+        file.write(_json(_row(*face, classes), file) + "\n")
         file.flush()
 
 
 def _write_json(predictions: Iterable[Prediction], classes: list[str], file: TextIO) -> None:
     before = "[\n"
-    for prediction in predictions:
-        file.write(before + _json(prediction, classes, file))
+    for face in _faces(predictions):
+        file.write(before + _json(_row(*face, classes), file))
         file.flush()
         before = ",\n"
     file.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def _json(prediction: Prediction, classes: list[str], file: TextIO) -> str:
+def _json(row: dict[str, str | float | None], file: TextIO) -> str:
     is_unicode = file.encoding.lower().startswith("utf")  # a Korean Windows console is CP949
-    return json.dumps(_row(prediction, classes), ensure_ascii=not is_unicode)
+    return json.dumps(row, ensure_ascii=not is_unicode)
 
 
 _TEXT: dict[str, Callable[[Iterable[Prediction], list[str], TextIO], None]] = {

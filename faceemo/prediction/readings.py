@@ -1,62 +1,70 @@
-"""A picture as Python programs have it, a path, a Pillow image or an array, to what is found in it."""
+"""A picture as Python programs have it, a path, an open file, a Pillow image or an array, to what is found in it."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from faceemo.errors import FaceemoError
-from faceemo.extraction.decode import rgb_of
-from faceemo.extraction.pictures import PictureFile, PictureReader
-from faceemo.extraction.worker import Reading, measure_pixels, read_picture
+from faceemo.extraction.decode import DecodeError, upright_rgb
+from faceemo.extraction.worker import Reading, measure, measure_pixels, read_picture
 from faceemo.params import ExtractParams
+from faceemo.pictures.reader import Picture as PictureFile
+from faceemo.pictures.reader import PictureReader
 
-Picture = str | os.PathLike | Image.Image | np.ndarray
-Pictures = Picture | Iterable[Picture]
+PictureLike = str | os.PathLike | BinaryIO | Image.Image | np.ndarray
+PicturesLike = PictureLike | Iterable[PictureLike]
 
 
-def is_one(pictures: Pictures) -> bool:
+def is_one(pictures: PicturesLike) -> bool:
     """Whether this is a single picture. What is neither one nor several counts as one, so that the error names it."""
     if isinstance(pictures, np.ndarray):
         return pictures.ndim != 4 and pictures.dtype.kind not in "OU"  # an array of paths or images is several
-    return isinstance(pictures, str | bytes | os.PathLike | Image.Image) or not isinstance(pictures, Iterable)
+    is_single = isinstance(pictures, str | bytes | os.PathLike | Image.Image) or hasattr(pictures, "read")
+    return is_single or not isinstance(pictures, Iterable)
 
 
-def read(picture: Picture, settings: ExtractParams) -> Reading:
-    """The landmarks of the largest face in one picture, found by this thread's FaceMesh.
+def read(picture: PictureLike, settings: ExtractParams) -> Reading:
+    """The landmarks of the largest face in one picture, or of every face, as the settings ask.
 
-    picture: the path of a file, read as the pipeline reads it; a Pillow image, whose EXIF orientation is heeded; or
-        an array, upright: uint8 [height, width, 3], RGB, or uint8 [height, width], grey.
+    picture: the path of a file, or a file open in binary mode, read as the pipeline reads it; a Pillow image, whose
+        EXIF orientation counts; or an array, upright: uint8 [height, width, 3], RGB, or uint8 [height, width], grey.
     Raises FaceemoError for a file or image that cannot be read, ValueError for any other array, and TypeError for
     anything else.
     """
     if isinstance(picture, str | os.PathLike):
-        return _read_file(os.fspath(picture), settings)
+        path = os.fspath(picture)
+        return _decoded(read_picture(PictureReader(), PictureFile(Path(path).name, path), settings), path)
+    if hasattr(picture, "read"):
+        data = picture.read()
+        if not isinstance(data, bytes):
+            raise TypeError("a file must be open in binary mode: open(path, 'rb')")
+        return _decoded(measure(data, settings, check_upside_down=True), getattr(picture, "name", "the file"))
     if isinstance(picture, Image.Image):
         rgb = _image_pixels(picture)
     elif isinstance(picture, np.ndarray):
         rgb = _array_pixels(picture)
     else:
         raise TypeError(
-            "a picture must be a path, a Pillow image or an array uint8 [height, width, 3], not a "
+            "a picture must be a path, an open file, a Pillow image or an array uint8 [height, width, 3], not a "
             f"{type(picture).__name__}"
         )
     return measure_pixels(np.ascontiguousarray(rgb), settings)
 
 
-def _read_file(path: str, settings: ExtractParams) -> Reading:
-    reading = read_picture(PictureReader(), PictureFile(Path(path).name, path), settings)
+def _decoded(reading: Reading, name: object) -> Reading:
     if reading.error:
-        raise FaceemoError(f"{path}: {reading.status}: {reading.error}")
+        raise FaceemoError(f"{name}: {reading.status}: {reading.error}")
     return reading
 
 
 def _image_pixels(image: Image.Image) -> np.ndarray:
     try:
-        return rgb_of(ImageOps.exif_transpose(image))
-    except (OSError, ValueError) as error:  # Pillow reads a file's pixels only now
+        return upright_rgb(image)
+    except DecodeError as error:  # Pillow reads a file's pixels only now
         raise FaceemoError(f"the image {getattr(image, 'filename', '')!r} cannot be read: {error}") from None
 
 

@@ -5,30 +5,24 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from faceemo.console import printable, progress
 from faceemo.errors import FaceemoError
-from faceemo.extraction.everyface import MOST_FACES, every_face
+from faceemo.extraction.everyface import MOST_FACES
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
 from faceemo.fonts import missing_letters
-from faceemo.outputs import check_apart, is_stdout, said_to
+from faceemo.outputs import STDOUT, check_apart, said_to
 from faceemo.prediction.annotate import annotate, check_drawing_folder
-from faceemo.prediction.baselines import MeansSoFar, read_baselines
+from faceemo.prediction.baselines import BaselineOf, mean_so_far, read_baselines
 from faceemo.prediction.formats import format_of, write_predictions
-from faceemo.prediction.inputs import count_inputs, find_inputs, read_inputs
-from faceemo.prediction.predict import (
-    BaselineOf,
-    EmotionModel,
-    Prediction,
-    check_every_face,
-    engine_note,
-    predict_inputs,
-)
+from faceemo.prediction.inputs import count_inputs, find_inputs, no_pixels, read_inputs
+from faceemo.prediction.model import EmotionModel, engine_note
+from faceemo.prediction.predict import Prediction, predict_inputs
 from faceemo.status import Status
 
 
@@ -43,6 +37,8 @@ class PredictOptions:
     annotate: Path | None = None
     neutral: list[Path] | None = None
     faces: str = "largest"
+    every: int = 1
+    balanced: bool = False
     workers: int | None = None
 
 
@@ -59,23 +55,22 @@ def predict(options: PredictOptions) -> None:
         check_apart(options.out, [*files, options.model, *(options.neutral or [])])
     if options.annotate:
         check_drawing_folder(options.annotate, files)
-    model = EmotionModel.load(options.model)
+    model = EmotionModel.load(options.model, options.balanced)
     if note := engine_note(model):
         _say(note)
     classes = model.classes_.tolist()
-    settings = model.extract_settings
-    if options.faces == "all":
-        check_every_face(model)
-        settings = every_face(settings)
+    settings = model.every_face_settings() if options.faces == "all" else model.extract_settings
     tally = _Tally()
     try:
-        inputs = read_inputs(files, settings, options.workers)
+        inputs = read_inputs(files, settings, options.workers, options.every)
+        if not options.annotate:
+            inputs = (replace(entry, pixels=no_pixels) for entry in inputs)  # a frame of 4K has 25 MB
         predictions = predict_inputs(model, inputs, _baselines(model, options))
         if options.annotate:
             if note := missing_letters(classes):
                 _say(note)
-            predictions = annotate(predictions, classes, options.annotate)
-        with _progress(options.out, count_inputs(files)) as advance:
+            predictions = annotate(predictions, classes, options.annotate, options.every)
+        with _progress(options.out, count_inputs(files, _say)) as advance:
             write_predictions(tally.count(predictions, advance), classes, name, options.out)
     except WorkerDiedError as error:
         raise FaceemoError(str(error)) from None
@@ -91,13 +86,13 @@ def predict(options: PredictOptions) -> None:
 
 def _progress(out: Path | None, total: int | None) -> AbstractContextManager[Callable[..., None] | None]:
     """How far it is, unless the rows themselves show that on the terminal or on the way to another program."""
-    if out is None or (is_stdout(out) and sys.stdout.isatty()):
+    if out is None or (out in STDOUT and sys.stdout.isatty()):
         return contextlib.nullcontext()
     return progress(total, "predict", "pictures", to=said_to(out))
 
 
 def _say(note: str) -> None:
-    print(note, file=sys.stderr, flush=True)
+    print(printable(note), file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -112,22 +107,22 @@ class _Tally:
     crowded: dict[str, int] = field(default_factory=dict)
 
     def count(self, predictions: Iterable[Prediction], advance: Callable[[int], None] | None) -> Iterator[Prediction]:
-        """Pass predictions on; advance: told of each picture."""
+        """Pass predictions on. advance: called for each picture."""
         for prediction in predictions:
             reading, path = prediction.input.reading, prediction.input.path
-            self.statuses[prediction.status] += 1
+            self.statuses.update(answer.status for answer in prediction.answers)
             if reading.error and not self.first_error:
                 self.first_error = f"; the first is {path}: {reading.error}"
             if reading.faces is not None and reading.faces > MOST_FACES:
                 self.crowded.setdefault(path, reading.faces)
-            if advance and prediction.face in (None, 1):
+            if advance:
                 advance(1)
             yield prediction
 
     def crowded_note(self) -> str:
         path, faces = next(iter(self.crowded.items()))
         more = f", and too many in {len(self.crowded) - 1} more files" if len(self.crowded) > 1 else ""
-        return f"note: {faces} faces found in {printable(path)}{more}; the {MOST_FACES} largest of a picture are judged"
+        return f"note: {faces} faces found in {path}{more}; the {MOST_FACES} largest of a picture are judged"
 
 
 def _baselines(model: EmotionModel, options: PredictOptions) -> BaselineOf | None:
@@ -148,8 +143,8 @@ def _baselines(model: EmotionModel, options: PredictOptions) -> BaselineOf | Non
         least = model.normalize_settings.least_pictures
         _say(
             f"note: {options.model} judges how a face differs from the same person's mean face. Without --neutral that "
-            f"is the mean of the input so far, from picture {least} of a person on: it should show one person, or tell "
+            f"is the mean of the input so far, from picture {least} of a person on: it should show one person, or say "
             "in its names who is who"
         )
-        return MeansSoFar(least)
+        return mean_so_far(model)
     return None

@@ -7,11 +7,12 @@ import numpy as np
 
 from faceemo.console import printable
 from faceemo.emotions import class_text
-from faceemo.prediction.judge import METRICS, TRUTHS, Answer
 from faceemo.prediction.labelled import LabelledPictures
 from faceemo.status import Status
+from faceemo.training.lines import confusion_lines
 
 AGAINST = {"label": "folder, table or archive", "majority": "the majority of raters"}
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error")
 WORDS = {metric: metric.replace("_", " ").replace("f1", "F1") for metric in METRICS}
 
 
@@ -32,7 +33,7 @@ def model_lines(name: str, found: dict, counted: str) -> list[str]:
     """One model: what was left out, then what it is worth against each truth. counted: people, or pictures."""
     classes = itertools.starmap(class_text, found["members"].items())
     lines = [f"{printable(name)}: {', '.join(classes)}", *_left_out(found)]
-    for truth in TRUTHS:
+    for truth in AGAINST:
         if found[truth] is not None:
             lines += _truth_lines(found[truth], found["classes"], truth, counted)
     return lines
@@ -46,9 +47,7 @@ def _left_out(found: dict) -> list[str]:
     seen = found["seen"]
     counts = f"{seen['pictures']} pictures of {seen['people']} people that it was trained on"
     if not seen["known"]:
-        lines.append(
-            "  an older model, which does not say who it was trained on: people it has seen make it look better"
-        )
+        lines.append("  the model does not say who it was trained on: people it has seen make it look better")
     elif seen["judged"]:
         lines.append(f"  judged too: {counts}; they make it look better")
     elif seen["pictures"]:
@@ -61,13 +60,13 @@ def _left_out(found: dict) -> list[str]:
 
 def _truth_lines(found: dict, classes: list[str], truth: str, counted: str) -> list[str]:
     people = f" of {found['people']} people" if counted == "people" else ""
-    lines = [f"  by {AGAINST[truth]}: {found['pictures']} pictures{people}"]
-    if not found["pictures"]:
+    lines = [f"  by {AGAINST[truth]}: {found['images']} pictures{people}"]
+    if not found["images"]:
         return lines
     for metric, words in WORDS.items():
         lines.append(f"    {words:18}{_number(found[metric])} {_interval(found.get(f'{metric}_interval'))}".rstrip())
     rest = found["all_pictures"]
-    if left := rest["pictures"] - found["pictures"]:
+    if left := rest["images"] - found["images"]:
         lines.append(f"    {'accuracy':18}{_number(rest['accuracy'])} with the {left} pictures not judged as errors")
     if truth == "label":
         lines += ["", *_class_lines(found, classes), "", *confusion_lines(found["confusion"], classes), ""]
@@ -86,29 +85,16 @@ def _class_lines(found: dict, classes: list[str]) -> list[str]:
     return lines
 
 
-def confusion_lines(counts: list[list[int]], classes: list[str]) -> list[str]:
-    """A table of counts: a row an actual class that occurs, a column a predicted one."""
-    head = max(len("actual"), *map(len, classes))
-    widths = [max(len(name), 5) for name in classes]
-    names = "  ".join(f"{name:>{width}}" for name, width in zip(classes, widths, strict=True))
-    lines = [f"    {'actual':{head}}  predicted  {names}"]
-    for name, row in zip(classes, counts, strict=True):
-        if any(row):
-            numbers = "  ".join(f"{count:{width}}" for count, width in zip(row, widths, strict=True))
-            lines.append(f"    {name:{head}}             {numbers}")
-    return lines
-
-
 def comparison_lines(compared: dict, counted: str) -> list[str]:
     """Several models side by side on the pictures that all of them judge, and each minus the first."""
     if compared["label"] is None:
         return ["side by side: there is no picture that all models judge"]
     lines = []
-    for truth in TRUTHS:
+    for truth in AGAINST:
         if (found := compared[truth]) is None:
             continue
         people = f" of {found['people']} people" if counted == "people" else ""
-        lines.append(f"side by side, on the {found['pictures']} pictures{people} that all judge, by {AGAINST[truth]}:")
+        lines.append(f"side by side, on the {found['images']} pictures{people} that all judge, by {AGAINST[truth]}:")
         width = max(map(len, map(printable, found["models"])))
         for name, metrics in found["models"].items():
             words = "  ".join(f"{WORDS[metric]} {_number(metrics[metric])}" for metric in METRICS)
@@ -122,23 +108,14 @@ def comparison_lines(compared: dict, counted: str) -> list[str]:
     return lines
 
 
-def draw(folder: Path, answers: list[Answer]) -> list[Path]:
-    """The confusion and the calibration of each model as PNG; returns their paths."""
+def draw(folder: Path, stem: str, probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> list[Path]:
+    """Confusion and calibration as PNG of probabilities [N, classes] and classes int64 [N]; returns their paths."""
     from faceemo.training.plots import plot_confusion, plot_reliability  # they need matplotlib
 
-    paths = []
-    for number, answer in enumerate(answers, 1):
-        truth = answer.question.truth("label")
-        faces = np.flatnonzero(answer.judged & (truth >= 0))
-        if not len(faces):
-            continue
-        stem = "" if len(answers) == 1 else f"{number}-{Path(answer.question.name).stem}-"
-        confusion, reliability = (folder / f"{stem}{what}.png" for what in ("confusion", "reliability"))
-        probability, classes = answer.probability[faces], answer.question.model.trained.classes
-        plot_confusion(confusion, truth[faces], probability.argmax(axis=1), classes)
-        plot_reliability(reliability, probability, truth[faces])
-        paths += [confusion, reliability]
-    return paths
+    confusion, reliability = (folder / f"{stem}{what}.png" for what in ("confusion", "reliability"))
+    plot_confusion(confusion, target, probability.argmax(axis=1), classes)
+    plot_reliability(reliability, probability, target)
+    return [confusion, reliability]
 
 
 def _number(value: float | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from faceemo.durable import rename
 from faceemo.errors import FaceemoError
-from faceemo.prediction.inputs import FRAMES_PER_SECOND, SHORT_OF_FRAMES
+from faceemo.prediction.frames import FRAMES_PER_SECOND
 
 # OpenCV writes H.264 with what Windows (which calls it H264) and macOS have, or where it was built with an encoder, as
 # its packages for Linux are not; VP8 where it has libvpx, in a tenth of the time of VP9; and anywhere MPEG-4, which no
@@ -18,6 +18,7 @@ CODECS = (("avc1", ".mp4"), ("H264", ".mp4"), ("VP80", ".webm"), ("mp4v", ".mp4"
 LEAST_SIDE = 16  # pixels; encoders refuse less
 TRIED_SIZE = (240, 320, 3)
 TRIED_FRAMES = 5
+SHORT_OF_WRITTEN = 0.95  # a video that says less of its frames was not written to its end
 
 
 @functools.cache
@@ -39,18 +40,13 @@ def video_codec() -> tuple[str, str]:
 
 
 class Video:
-    """A video of drawn frames that appears under its name when it is complete.
+    """A video of drawn frames that appears under its name when it is complete."""
 
-    source: the video that the frames are of, whose rate it takes.
-    """
-
-    def __init__(self, source: str, path: Path) -> None:
+    def __init__(self, path: Path, rate: float) -> None:
+        """rate: frames a second."""
         self._path = path
         self._temporary = path.with_name(f"{path.stem}.part{path.suffix}")  # OpenCV goes by the suffix
-        capture = cv2.VideoCapture(source)
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        capture.release()
-        self._rate = rate if 1 <= rate <= 240 else FRAMES_PER_SECOND
+        self._rate = rate
         self._writer: cv2.VideoWriter | None = None
         self._frames = 0
 
@@ -95,4 +91,4 @@ def _holds_frames(path: Path, count: int) -> bool:
     claimed = video.get(cv2.CAP_PROP_FRAME_COUNT)
     there, _ = video.read()
     video.release()
-    return bool(there) and claimed >= SHORT_OF_FRAMES * count
+    return bool(there) and claimed >= SHORT_OF_WRITTEN * count

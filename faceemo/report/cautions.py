@@ -1,10 +1,8 @@
 """What to know before a number of a run is quoted."""
 
-from faceemo.extraction.sources import SAMPLE_NOTE, holds_sample
 from faceemo.report.language import Language
 from faceemo.report.lastrun import LastRun
-from faceemo.report.numerals import count, percent
-from faceemo.report.tallies import count_baselines, tested
+from faceemo.report.numerals import count, decimal, percent
 from faceemo.status import Status
 
 FEW_TEST_PEOPLE = 30  # the interval over people is then rough itself
@@ -13,14 +11,11 @@ LOW_COVERAGE = 0.95
 
 def cautions(run: LastRun, language: Language) -> list[str]:
     """A sentence or two for each."""
-    say = language.say
-    found = []
-    if holds_sample(_used_sources(run)):
-        found.append(say(f"{SAMPLE_NOTE}."))
-    found += _people_cautions(run, language)
-    if run.params.normalize.baseline != "none":
+    say, evaluation = language.say, run.evaluation
+    found = _people_cautions(run, language)
+    if evaluation["baselines"]:
         found.append(_baseline_caution(run, language))
-    unknown = run.evaluation["subjects"]["unknown"]
+    unknown = evaluation["subjects"]["unknown"]
     if unknown:
         found.append(
             say(
@@ -29,29 +24,24 @@ def cautions(run: LastRun, language: Language) -> list[str]:
                 pictures=count(unknown),
             )
         )
-    coverage = run.evaluation["coverage"]
+    coverage = evaluation["coverage"]
     if coverage[Status.OK] < LOW_COVERAGE * coverage["images"]:
         found.append(
             say(
                 "Only %(share)s of the pictures could be used. Where the others count as wrong, accuracy is "
                 "%(accuracy)s.",
                 share=percent(coverage[Status.OK] / coverage["images"]),
-                accuracy=percent(run.evaluation["test"]["archive"]["all_pictures"]["accuracy"]),
+                accuracy=decimal(evaluation["test"]["archive"]["all_pictures"]["accuracy"]),
             )
         )
     if run.params.limit is not None:
-        found.append(say("limit: %(limit)s. Only so many pictures of each archive were taken.", limit=run.params.limit))
+        found.append(say("limit: %(limit)s. Only so many pictures of each source were taken.", limit=run.params.limit))
     return found
-
-
-def _used_sources(run: LastRun) -> dict:
-    chosen = {name for members in run.params.emotions.values() for name in members}
-    return {key: source for key, source in run.sources.items() if chosen & {source.emotion, *source.classes}}
 
 
 def _people_cautions(run: LastRun, language: Language) -> list[str]:
     """Of people in two splits, of pictures taken for people, and of a test of few people."""
-    say, subjects, people = language.say, run.evaluation["subjects"], tested(run).people
+    say, subjects, people = language.say, run.evaluation["subjects"], run.test["people"]
     found = []
     if subjects["overlap"]:
         found.append(
@@ -71,14 +61,16 @@ def _people_cautions(run: LastRun, language: Language) -> list[str]:
                 pictures=count(subjects["each"]),
             )
         )
+    elif people == 1:
+        found.append(say("The test has one person only: how the model does on others is not known."))
     elif people < FEW_TEST_PEOPLE:
-        low, high = run.evaluation["test"]["learnt"]["balanced_accuracy_interval"]
+        low, high = run.test["balanced_accuracy_interval"]
         found.append(
             say(
-                "The test has only %(people)s people. The interval is %(points)s points wide, and with so few people "
-                "it is rough itself.",
+                "The test has only %(people)s people. The interval is %(width)s wide, and with so few people it is "
+                "rough itself.",
                 people=people,
-                points=f"{100 * (high - low):.0f}",
+                width=f"{high - low:.2f}",
             )
         )
     return found
@@ -86,7 +78,7 @@ def _people_cautions(run: LastRun, language: Language) -> list[str]:
 
 def _baseline_caution(run: LastRun, language: Language) -> str:
     """What a baseline asks for in use, and how many people have none."""
-    say = language.say
+    say, found = language.say, run.evaluation["baselines"]
     if run.params.normalize.baseline == "neutral":
         text = say(
             "normalize.baseline: neutral. A face is judged by how it differs from the same person’s neutral face, so "
@@ -97,10 +89,9 @@ def _baseline_caution(run: LastRun, language: Language) -> str:
             "normalize.baseline: person. A face is judged by how it differs from the mean face of the same person, so "
             "the numbers hold only where there are more pictures of that person, with about the same mix of emotions."
         )
-    without, people = count_baselines(run)
     counted = say(
         "%(without)s of %(people)s people have no such baseline and are left out.",
-        without=count(without),
-        people=count(people),
+        without=count(found["without"]),
+        people=count(found["people"]),
     )
     return f"{text} {counted}"

@@ -4,11 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from sklearn.metrics import roc_curve
-
 from faceemo.report.language import Language
 from faceemo.report.lastrun import LastRun
+from faceemo.report.numerals import decimal
 
 LARGEST_DOT, SMALLEST_DOT = 12.0, 3.5
 
@@ -30,31 +28,35 @@ FRAME = Frame()
 
 @dataclass(frozen=True)
 class Line:
-    """style: a class of the style sheet. path: an SVG path. dots: x, y and radius."""
+    """A curve of a chart."""
 
     name: str
     style: str
+    """A class of the style sheet."""
     path: str
+    """An SVG path."""
     dots: list[tuple[float, float, float]]
+    """x, y and radius."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """ticks: place and text."""
+    """What stands along one side of a chart."""
 
     label: str
     ticks: list[tuple[float, str]]
+    """Place and text."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """says: what the chart shows, for those who cannot see it. mark: x of a vertical line."""
+    """What the template draws."""
 
     says: str
+    """What the chart shows, for those who cannot see it."""
     x: Axis
     y: Axis
     lines: list[Line]
-    mark: float | None = None
     frame: Frame = FRAME
 
 
@@ -109,37 +111,36 @@ def ticks(low: float, high: float, whole: bool = False) -> list[float]:
 
 def history_charts(run: LastRun, language: Language) -> list[tuple[str, Chart]]:
     """Loss and accuracy by epoch, each with its title."""
-    say, epochs, kept = language.say, [epoch.epoch for epoch in run.history], run.history[run.kept_epoch - 1]
+    say, epochs = language.say, [row["epoch"] for row in run.history]
     names = {"train": say("train"), "valid": say("valid")}
     charts = []
     for what, axis, title in (
         ("loss", say("loss"), say("Loss by epoch")),
         ("accuracy", say("accuracy"), say("Accuracy by epoch")),
     ):
-        values = {split: [getattr(epoch, f"{split}_{what}") for epoch in run.history] for split in names}
-        finite = [value for one in values.values() for value in one if np.isfinite(value)]
+        values = {split: [row[f"{split}_{what}"] for row in run.history] for split in names}
+        finite = [value for one in values.values() for value in one if math.isfinite(value)]
         plane = Plane((min(epochs), max(epochs[-1], 2)), (0, 1 if what == "accuracy" else max([*finite, 0.1]) * 1.05))
         radii = [3.0] * len(epochs) if len(epochs) == 1 else None
         lines = [plane.line(name, split, epochs, values[split], radii) for split, name in names.items()]
         says = say(
-            "%(what)s over %(epochs)s epochs; at epoch %(kept)s, which was kept: train %(train)s, valid %(valid)s",
+            "%(what)s over %(epochs)s epochs; after the last: train %(train)s, valid %(valid)s",
             what=axis,
             epochs=len(epochs),
-            kept=kept.epoch,
-            **{split: f"{values[split][run.kept_epoch - 1]:.3f}" for split in names},
+            **{split: f"{values[split][-1]:.3f}" for split in names},
         )
         x_axis = plane.x_axis(say("epoch"), whole=True)
-        charts.append((title, Chart(says, x_axis, plane.y_axis(axis), lines, plane.x(kept.epoch))))
+        charts.append((title, Chart(says, x_axis, plane.y_axis(axis), lines)))
     return charts
 
 
-def reliability_chart(bins: list[tuple[float, float, int]], classes: int, language: Language) -> Chart:
+def reliability_chart(bins: list[list[float]], classes: int, language: Language) -> Chart:
     """Share right by confidence, from bins of confidence, share right and pictures, which a dot's area shows."""
     say, plane = language.say, Plane((1 / classes, 1), (0, 1))
     confidence, right, pictures = (list(column) for column in zip(*bins, strict=True))
-    radii = [max(SMALLEST_DOT, LARGEST_DOT * np.sqrt(number / max(pictures))) for number in pictures]
+    radii = [max(SMALLEST_DOT, LARGEST_DOT * math.sqrt(number / max(pictures))) for number in pictures]
     text = "%(sure)s sure: %(right)s right of %(pictures)s pictures"
-    says = [say(text, sure=f"{sure:.0%}", right=f"{share:.0%}", pictures=number) for sure, share, number in bins]
+    says = [say(text, sure=f"{sure:.0%}", right=f"{share:.0%}", pictures=int(number)) for sure, share, number in bins]
     lines = [
         plane.line(say("as sure as it is right"), "guide", [1 / classes, 1], [1 / classes, 1]),
         plane.line(say("the model; a larger dot is more pictures"), "valid", confidence, right, radii),
@@ -147,18 +148,17 @@ def reliability_chart(bins: list[tuple[float, float, int]], classes: int, langua
     return Chart("; ".join(says), plane.x_axis(say("how sure the model is")), plane.y_axis(say("share right")), lines)
 
 
-def roc_chart(run: LastRun, target: np.ndarray, language: Language) -> Chart:
-    """The ROC curve of the second of two classes, with the threshold of evaluation.json."""
-    say, (first, second) = language.say, map(language.class_name, run.dataset.classes)
-    plane = Plane((0, 1), (0, 1))
-    false_positive, true_positive, _ = roc_curve(target == 1, run.probability[:, 1])
-    threshold = run.evaluation["threshold"]
+def roc_chart(run: LastRun, language: Language) -> Chart:
+    """The ROC curve of the second of two classes, with the threshold, from evaluation.json."""
+    say, (first, second) = language.say, map(language.class_name, run.evaluation["classes"])
+    plane, threshold = Plane((0, 1), (0, 1)), run.evaluation["threshold"]
+    false_positive, true_positive = zip(*run.evaluation["charts"]["roc"], strict=True)
     reached = threshold["test"]
     lines = [
         plane.line(say("guessing"), "guide", [0, 1], [0, 1]),
         plane.line(say("the model"), "valid", false_positive, true_positive),
         plane.line(
-            say("threshold %(threshold)s", threshold=f"{threshold['threshold']:.3f}"),
+            say("threshold %(threshold)s", threshold=decimal(threshold["threshold"])),
             "point",
             [reached["false_positive_rate"]],
             [reached["recall"]],
@@ -167,5 +167,4 @@ def roc_chart(run: LastRun, target: np.ndarray, language: Language) -> Chart:
     ]
     x_axis = plane.x_axis(say("share of %(first)s taken for %(second)s", first=first, second=second))
     y_axis = plane.y_axis(say("share of %(second)s found", second=second))
-    says = say("ROC curve, area %(area)s", area=f"{run.evaluation['test']['learnt']['auroc']:.3f}")
-    return Chart(says, x_axis, y_axis, lines)
+    return Chart(say("ROC curve, area %(area)s", area=decimal(run.test["auroc"])), x_axis, y_axis, lines)

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from faceemo.emotions import KOREAN
+from faceemo.emotions import IN_KOREAN
 from faceemo.plainyaml import read_yaml
 
 LANGUAGES = ("ko", "en")
@@ -33,7 +33,7 @@ class Language(gettext.NullTranslations):
 
     def class_name(self, name: str) -> str:
         """A class in this language if it is one of the set's emotions, else as it is."""
-        return KOREAN.get(name, name) if self.code == "ko" else name
+        return IN_KOREAN.get(name, name) if self.code == "ko" else name
 
 
 def system_language() -> str:

@@ -1,49 +1,40 @@
 """`faceemo report`: the last run as one HTML file that needs nothing else, neither network nor scripts."""
 
 import importlib.metadata
+import math
 import platform
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import jinja2
-import numpy as np
-from sklearn.metrics import confusion_matrix
 
-from faceemo.emotions import KOREAN, class_text
+from faceemo.emotions import IN_KOREAN, class_text
 from faceemo.outputs import said_to, written_to
-from faceemo.paths import EVALUATION_FILE, LANDMARKS_FOLDER
+from faceemo.paths import EVALUATION_FILE
 from faceemo.report.cautions import cautions
 from faceemo.report.charts import history_charts, reliability_chart, roc_chart
 from faceemo.report.language import Language
-from faceemo.report.lastrun import LastRun, read_last_run
-from faceemo.report.mistakes import draw_face, strongest_mistakes
-from faceemo.report.numerals import count, decimal, percent
+from faceemo.report.lastrun import LastRun, not_written_by_training, read_last_run
+from faceemo.report.mistakes import draw_face, read_face
+from faceemo.report.numerals import NO_BREAK_SPACE, count, decimal, percent
 from faceemo.report.recording import find_recording
-from faceemo.report.tallies import (
-    FEW_PEOPLE,
-    agreement,
-    archives,
-    disputed_people,
-    groups,
-    people_by,
-    seen_by_archive,
-    splits,
-    tested,
-    trained,
-)
-from faceemo.training.evaluate import RESAMPLES, calibration_bins
+from faceemo.status import Status
 
-MISTAKES = 12
-DISPUTED = 8  # people
+FEW_PEOPLE = 10  # in a group: too few for a word on it
 LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy", "pyarrow")
+# What reading and rendering raise where evaluation.json lacks or garbles what training writes.
+NOT_AS_WRITTEN = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, jinja2.UndefinedError)
 
 
 def write_report(out: Path, language: str) -> None:
     """Write the report on the last run of the project in the current folder, in "ko" or "en".
 
-    Raises FaceemoError if a file of the run is missing, or if they are not all of one run.
+    Raises FaceemoError if a file of the run is missing or broken, or if they are not all of one run.
     """
-    html = render(read_last_run(), Language(language))
+    try:
+        html = render(read_last_run(), Language(language))
+    except NOT_AS_WRITTEN as error:
+        raise not_written_by_training(EVALUATION_FILE) from error
     with written_to(out) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
     print(f"wrote {out}", file=said_to(out))
@@ -51,45 +42,41 @@ def write_report(out: Path, language: str) -> None:
 
 def render(run: LastRun, language: Language) -> str:
     """The report as HTML; whatever comes from files is escaped."""
-    target, predicted = run.dataset.targets.learnt[run.dataset.test], run.probability.argmax(axis=1)
-    classes = len(run.dataset.classes)
-    bins = list(zip(*calibration_bins(run.probability, target), strict=True))
-    mistakes = strongest_mistakes(run.dataset, run.probability, LANDMARKS_FOLDER, MISTAKES)
+    evaluation, classes = run.evaluation, tuple(run.evaluation["classes"])
+    emotions = run.params.emotions and tuple(class_text(*item) for item in run.params.emotions.items())
     template = _environment(language).get_template("report.html")
     return template.render(
         run=run,
-        evaluation=run.evaluation,
-        classes=run.dataset.classes,
+        test=run.test,
+        evaluation=evaluation,
+        classes=classes,
         language=language,
-        korean=KOREAN,
+        korean=IN_KOREAN,
         cautions=cautions(run, language),
-        tested=tested(run),
-        trained=trained(run),
-        majority=np.bincount(target).max() / len(target),
-        uniform_loss=np.log(classes),
-        resamples=RESAMPLES,
-        archives=archives(run),
-        splits=splits(run),
-        sexes=people_by(run, "sex"),
-        ages=people_by(run, "age"),
-        agreement=agreement(run),
-        seen=seen_by_archive(run),
-        disputed=disputed_people(run, DISPUTED),
+        uniform_loss=math.log(len(classes)),
+        statuses=tuple(Status),
+        file_name=lambda source: PurePosixPath(source.path).name,  # the folders above it are nobody else's business
         history=history_charts(run, language),
-        confusion=confusion_matrix(target, predicted, labels=range(classes)).tolist(),
-        bins=bins,
-        reliability=reliability_chart(bins, classes, language),
-        roc=roc_chart(run, target, language) if classes == 2 else None,
-        groups={column: groups(run, column, predicted) for column in ("sex", "age", "professional")},
+        reliability=reliability_chart(evaluation["charts"]["calibration"], len(classes), language),
+        roc=roc_chart(run, language) if "roc" in evaluation["charts"] else None,
         few_people=FEW_PEOPLE,
-        mistakes=[(mistake, draw_face(mistake.face)) for mistake in mistakes],
-        wrong=int((predicted != target).sum()),
-        parameters={**asdict(run.params), "emotions": tuple(class_text(*item) for item in run.params.emotions.items())},
+        mistakes=[(mistake, draw_face(read_face(mistake))) for mistake in evaluation["mistakes"]],
+        parameters={**asdict(run.params), "emotions": emotions},
+        extractors=_extractors(evaluation["sources"]),
         versions={name: importlib.metadata.version(name) for name in ("faceemo", *LIBRARIES)},
         python=platform.python_version(),
         system=platform.platform(),
         recording=find_recording(EVALUATION_FILE),
     )
+
+
+def _extractors(sources: dict[str, dict]) -> dict[str, dict[str, list[str]]]:
+    """By engine the versions, by library, that found the landmarks; several where sources were extracted apart."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for made in sources.values():
+        for name, version in made["versions"].items():
+            found.setdefault(made["engine"], {}).setdefault(name, set()).add(version)
+    return {engine: {name: sorted(found[engine][name]) for name in sorted(found[engine])} for engine in sorted(found)}
 
 
 def _environment(language: Language) -> jinja2.Environment:
@@ -105,9 +92,11 @@ def _environment(language: Language) -> jinja2.Environment:
     # the extension has added this method
     environment.install_gettext_translations(language, newstyle=True)  # type: ignore[attr-defined]
 
-    def interval(bounds: tuple[float, float]) -> str:
+    def interval(bounds: tuple[float | None, float | None]) -> str:
         low, high = bounds
-        return language.say("%(low)s to %(high)s", low=f"{100 * low:.1f}", high=percent(high))
+        if low is None:  # of one person
+            return decimal(None)
+        return language.say("%(low)s to %(high)s", low=decimal(low), high=decimal(high)).replace(" ", NO_BREAK_SPACE)
 
     environment.filters.update(percent=percent, decimal=decimal, count=count, interval=interval)
     environment.filters.update(value=parameter_value, named=language.class_name)

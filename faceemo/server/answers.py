@@ -1,72 +1,80 @@
-"""What the server answers, as its OpenAPI description tells it."""
+"""What the server answers, as its OpenAPI description has it."""
+
+from collections.abc import Iterable
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from faceemo.extraction.everyface import MOST_FACES
-from faceemo.extraction.worker import Reading
-from faceemo.prediction.predict import EmotionModel
-from faceemo.status import Status
+from faceemo.prediction.model import Answer
 
 MODEL_ERROR = "model_error"  # a status: the model gives numbers that are not finite
 
 
-class Face(BaseModel):
+class FaceAnswer(BaseModel):
     """A face in a picture. Lengths are in pixels of the upright picture, after EXIF orientation."""
 
-    label: str | None = Field(None, description="the most probable class; null without a face", examples=["neutral"])
-    probabilities: dict[str, float] | None = Field(None, examples=[{"neutral": 0.9, "anxious": 0.1}])
+    label: str | None = Field(
+        default=None, description="the most probable class; null without a face", examples=["neutral"]
+    )
+    probabilities: dict[str, float] | None = Field(default=None, examples=[{"neutral": 0.9, "anxious": 0.1}])
     box: list[float] | None = Field(
-        None, description="left, top, right, bottom of the face's landmarks", examples=[[213.1, 135.6, 426.7, 378.5]]
+        default=None,
+        description="left, top, right, bottom of the face's landmarks",
+        examples=[[213.1, 135.6, 426.7, 378.5]],
     )
     landmarks: list[list[float]] | None = Field(
-        None, description="x, y of the 478 landmarks, if asked for", examples=[None]
+        default=None, description="x, y of the 478 landmarks, if asked for", examples=[None]
     )
 
 
-class Found(BaseModel):
+class PictureFacts(BaseModel):
     """What is true of a picture as a whole."""
 
     status: str = Field(description="ok, no_face or decode_error", examples=["ok"])
-    error: str | None = Field(None, description="why a picture could not be decoded", examples=[None])
-    width: int | None = Field(None, examples=[640])
-    height: int | None = Field(None, examples=[480])
+    error: str | None = Field(default=None, description="why a picture could not be decoded", examples=[None])
+    width: int | None = Field(default=None, examples=[640])
+    height: int | None = Field(default=None, examples=[480])
 
 
-class Answer(Face, Found):
+class PictureAnswer(FaceAnswer, PictureFacts):
     """What was found in a picture, and its largest face."""
 
 
-class EveryFaceAnswer(Answer):
+class EveryFaceAnswer(PictureAnswer):
     """The same, and every face."""
 
-    faces: list[Face] = Field(description=f"the largest first, at most {MOST_FACES}")
+    faces: list[FaceAnswer] = Field(description=f"the largest first, at most {MOST_FACES}")
     faces_found: int = Field(description="how many there are", examples=[1])
 
 
-def describe(model: EmotionModel, reading: Reading, probability: np.ndarray | None, with_landmarks: bool) -> Answer:
-    """The answer to a reading; probability: [classes] of its face, None if that was not judged."""
-    found = {name: getattr(reading, name) for name in Found.model_fields}
-    if reading.status != Status.OK:
-        return Answer(**found)
-    if probability is None:
-        found["status"] = Status.NO_BASELINE
-    return Answer(**found, **vars(describe_face(model, reading, probability, with_landmarks)))
+def describe(answer: Answer, classes: Iterable[str], with_landmarks: bool) -> PictureAnswer:
+    """A picture, by what the model says of its largest face."""
+    facts = {name: getattr(answer.reading, name) for name in ("error", "width", "height")}
+    return PictureAnswer(status=answer.status, **facts, **vars(_describe_face(answer, classes, with_landmarks)))
 
 
-def describe_face(model: EmotionModel, reading: Reading, probability: np.ndarray | None, with_landmarks: bool) -> Face:
-    """As `describe`, of the face alone; the reading's status is ok."""
-    return Face(
-        label=None if probability is None else model.label(probability),
-        probabilities=None if probability is None else by_class(model, probability),
-        box=[round(edge, 1) for edge in reading.box],
-        landmarks=np.round(reading.points, 1).tolist() if with_landmarks else None,
+def describe_every_face(answers: list[Answer], classes: Iterable[str], with_landmarks: bool) -> EveryFaceAnswer:
+    """A picture, by what the model says of each of its faces, the largest first."""
+    largest = describe(answers[0], classes, with_landmarks)
+    faces = [_describe_face(answer, classes, with_landmarks) for answer in answers if answer.face]
+    return EveryFaceAnswer(**vars(largest), faces=faces, faces_found=answers[0].reading.faces or 0)
+
+
+def _describe_face(answer: Answer, classes: Iterable[str], with_landmarks: bool) -> FaceAnswer:
+    if answer.box is None:
+        return FaceAnswer()
+    return FaceAnswer(
+        label=answer.label,
+        probabilities=None if answer.probability is None else by_class(answer.probability, classes),
+        box=[round(edge, 1) for edge in answer.box],
+        landmarks=np.round(answer.reading.points, 1).tolist() if with_landmarks else None,
     )
 
 
-def by_class(model: EmotionModel, probability: np.ndarray) -> dict[str, float]:
+def by_class(probability: np.ndarray, classes: Iterable[str]) -> dict[str, float]:
     """Probabilities [classes] by the names of the classes."""
-    return {str(name): round(float(share), 6) for name, share in zip(model.classes_, probability, strict=True)}
+    return {name: round(float(share), 6) for name, share in zip(classes, probability, strict=True)}
 
 
 class NeutralFace(BaseModel):

@@ -12,8 +12,16 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from faceemo.errors import FaceemoError
-from faceemo.prediction.predict import EmotionModel
-from faceemo.server.answers import MODEL_ERROR, Answer, EveryFaceAnswer, ModelInfo, NeutralFace, Problem, ProblemError
+from faceemo.prediction.model import EmotionModel
+from faceemo.server.answers import (
+    MODEL_ERROR,
+    EveryFaceAnswer,
+    ModelInfo,
+    NeutralFace,
+    PictureAnswer,
+    Problem,
+    ProblemError,
+)
 from faceemo.server.clients import Service
 from faceemo.server.guard import Guard
 from faceemo.status import Status
@@ -32,13 +40,19 @@ PAGE = {
 DESCRIPTION = """Emotion from face landmarks, on this machine alone. Pictures are judged in memory and never stored.
 
     curl --data-binary @face.jpg http://127.0.0.1:8000/predict
+    curl -F file=@face.jpg http://127.0.0.1:8000/predict
 """
-TOLD_CHARACTERS = 40  # of a parameter that is wrong
-BODY = "The body is the picture itself, no form: JPEG, PNG, WebP, GIF or BMP, whatever its type says."
+SHOWN_CHARACTERS = 40  # of a parameter that is wrong
+BODY = "The body is the picture itself, or a form with it as its first file: JPEG, PNG, WebP, GIF or BMP."
 PICTURE_BODY = {
     "requestBody": {
         "required": True,
-        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/jpeg", "image/png")},
+        "content": {
+            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/jpeg", "image/png")},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+            },
+        },
     }
 }
 
@@ -57,8 +71,8 @@ UPLOAD_PROBLEMS = _problems(
 )
 
 
-def create_app(model: EmotionModel) -> FastAPI:
-    """The application for one model."""
+def create_app(model: EmotionModel, origins: tuple[str, ...] = ()) -> FastAPI:
+    """The application for one model. origins: see Guard."""
     service = Service(model)
 
     @contextlib.asynccontextmanager
@@ -74,7 +88,7 @@ def create_app(model: EmotionModel) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, origins=origins)
     for path, (name, kind) in PAGE.items():
         app.add_route(path, _file(name, kind), include_in_schema=False)
 
@@ -89,8 +103,8 @@ def create_app(model: EmotionModel) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     async def wrong_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
         wrong = error.errors()[0]
-        told = f"{wrong['loc'][-1]}: {wrong['msg']}, not {str(wrong['input'])[:TOLD_CHARACTERS]!r}"
-        return JSONResponse(Problem(status="wrong_parameter", error=told).model_dump(), 422)
+        said = f"{wrong['loc'][-1]}: {wrong['msg']}, not {str(wrong['input'])[:SHOWN_CHARACTERS]!r}"
+        return JSONResponse(Problem(status="wrong_parameter", error=said).model_dump(), 422)
 
     @app.get("/model", summary="What the model tells apart")
     async def info() -> ModelInfo:
@@ -103,7 +117,7 @@ def create_app(model: EmotionModel) -> FastAPI:
         openapi_extra=PICTURE_BODY,
         responses={
             **UPLOAD_PROBLEMS,
-            400: {"model": Answer, "description": "the bytes are no whole picture (decode_error)"},
+            400: {"model": PictureAnswer, "description": "the bytes are no whole picture (decode_error)"},
             **_problems(_409="this model needs a neutral face", _422="a parameter is wrong"),
         },
     )
@@ -117,12 +131,8 @@ def create_app(model: EmotionModel) -> FastAPI:
         faces: Annotated[
             Literal["largest", "all"], Query(description="all: the answer has `faces`; for a model of single pictures")
         ] = "largest",
-    ) -> EveryFaceAnswer | Answer:
-        answer: Answer
-        if faces == "all":
-            answer = await service.predict_every_face(request, landmarks, neutral)
-        else:
-            answer = await service.predict(request, landmarks, neutral)
+    ) -> EveryFaceAnswer | PictureAnswer:
+        answer = await service.predict(request, landmarks, neutral, faces == "all")
         response.status_code = 400 if answer.status == Status.DECODE_ERROR else 200
         return answer
 

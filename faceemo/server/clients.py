@@ -1,30 +1,35 @@
 """What the server does for its clients, with the bounds on how much of it at once."""
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from email.message import Message
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from fastapi import Request, WebSocket, WebSocketDisconnect
 from starlette.requests import ClientDisconnect
 
-from faceemo.emotions import KOREAN
+from faceemo.emotions import IN_KOREAN
 from faceemo.errors import FaceemoError
-from faceemo.extraction.everyface import every_face
 from faceemo.extraction.executors import default_workers
 from faceemo.extraction.facemesh import mesh_edges
-from faceemo.prediction.predict import EmotionModel, check_every_face
+from faceemo.extraction.worker import Reading
+from faceemo.params import ExtractParams
+from faceemo.prediction.model import EmotionModel
 from faceemo.server.answers import (
-    Answer,
     EveryFaceAnswer,
     ModelInfo,
     NeutralFace,
+    PictureAnswer,
     ProblemError,
     describe,
-    describe_face,
+    describe_every_face,
 )
-from faceemo.server.session import NeutralFaces, Readers, Session
+from faceemo.server.readers import Readers
+from faceemo.server.session import NeutralFaces, Session
 from faceemo.status import Status
 
 MAX_CLIENTS = 8
@@ -36,6 +41,9 @@ SEND_SECONDS = 10.0  # to take an answer
 MAX_PICTURE_BYTES = 50_000_000
 MAX_HELD_BYTES = 200_000_000  # of pictures on their way, over all clients
 UPLOAD_SECONDS = 30.0
+MAX_UPLOADS = 32
+MAX_SLOW = 8  # pictures that take long
+BUSY = ProblemError(503, "busy", "too many pictures at once; try again in a moment")
 
 T = TypeVar("T")
 
@@ -43,7 +51,9 @@ T = TypeVar("T")
 class Service:
     """One model and its clients.
 
-    Frames are judged by a thread a core, pictures by a thread of their own; each has a process look at them.
+    A ProblemError refuses a request: 408 the picture does not come in time, 409 a neutral face is missing or not taken,
+    413 too many bytes, 503 too many pictures at once.
+    Frames are judged by a thread a core, pictures by one of two threads; each has a process look at them.
     """
 
     def __init__(self, model: EmotionModel) -> None:
@@ -51,7 +61,7 @@ class Service:
         classes = model.classes_.tolist()
         self.info = ModelInfo(
             classes=classes,
-            korean=[KOREAN.get(name, name) for name in classes],
+            korean=[IN_KOREAN.get(name, name) for name in classes],
             judges_change=model.judges_change,
             edges=edges.tolist(),
         )
@@ -59,64 +69,50 @@ class Service:
         self._neutral_faces = NeutralFaces()
         self._clients = self._held_bytes = 0
         cores = default_workers()
-        self._readers = Readers(cores + 1)
         self._frames = ThreadPoolExecutor(cores, "frames")
-        self._pictures = ThreadPoolExecutor(1, "pictures")  # a slow picture holds up no camera
+        self._pictures = ThreadPoolExecutor(1, "pictures")
+        self._slow_pictures = ThreadPoolExecutor(1, "slow pictures")
+        self._readers = Readers(cores + 2)
+        self._slow = 0  # that wait or are looked at
+        self._uploads: deque[asyncio.Timeout] = deque()
 
     def start(self) -> None:
         self._readers.start(self._model.extract_settings)
 
     def close(self) -> None:
-        for executor in (self._frames, self._pictures):
+        for executor in (self._frames, self._pictures, self._slow_pictures):
             executor.shutdown(wait=False, cancel_futures=True)
         self._readers.close()
 
-    async def predict(self, request: Request, landmarks: bool, neutral: str | None) -> Answer:
-        """Judge the largest face of the picture in a request's body. Raises ProblemError."""
-        baseline = self._baseline(neutral)
-
-        def judge(data: bytes) -> Answer:
-            reading = self._readers.read(data, self._model.extract_settings)
-            probability = None
-            if reading.status == Status.OK:
-                probability = self._model.judge(self._model.features(reading), baseline)[0]
-            return describe(self._model, reading, probability, landmarks)
-
-        return await self._with_picture(request, judge)
-
-    async def predict_every_face(self, request: Request, landmarks: bool, neutral: str | None) -> EveryFaceAnswer:
-        """Judge every face of the picture in a request's body. Raises ProblemError."""
+    async def predict(
+        self, request: Request, landmarks: bool, neutral: str | None, is_every_face: bool
+    ) -> PictureAnswer | EveryFaceAnswer:
+        """Judge the largest face, or every face, of the picture in a request's body. Raises ProblemError."""
         try:
-            check_every_face(self._model)
+            settings = self._model.every_face_settings() if is_every_face else self._model.extract_settings
         except FaceemoError as error:
             raise ProblemError(409, "one_person", str(error)) from None
-        self._baseline(neutral)  # it takes none
+        baseline = self._baseline(neutral)
 
-        def judge(data: bytes) -> EveryFaceAnswer:
-            reading = self._readers.read(data, every_face(self._model.extract_settings))
-            readings = reading.each_face() if reading.status == Status.OK else []
-            probabilities = list(self._model.judge(self._model.features(*readings))) if readings else []
-            faces = [
-                describe_face(self._model, one, probability, landmarks)
-                for one, probability in zip(readings, probabilities, strict=True)
-            ]
-            largest = describe(self._model, reading, probabilities[0] if readings else None, landmarks)
-            return EveryFaceAnswer(**vars(largest), faces=faces, faces_found=reading.faces or 0)
+        def judge(reading: Reading) -> PictureAnswer | EveryFaceAnswer:
+            answers = self._model.answer(reading.each_face(), baseline)
+            if is_every_face:
+                return describe_every_face(answers, self.info.classes, landmarks)
+            return describe(answers[0], self.info.classes, landmarks)
 
-        return await self._with_picture(request, judge)
+        return await self._with_picture(request, settings, judge)
 
     async def neutral(self, request: Request) -> NeutralFace:
         """Keep the face of the picture in a request's body as a neutral face. Raises ProblemError."""
         if not self._model.judges_change:
             raise ProblemError(409, "no_neutral", "this model judges single pictures: it takes no neutral face")
 
-        def keep(data: bytes) -> NeutralFace:
-            reading = self._readers.read(data, self._model.extract_settings)
+        def keep(reading: Reading) -> NeutralFace:
             if reading.status != Status.OK:
                 raise ProblemError(400, reading.status, reading.error or "no face found")
             return NeutralFace(neutral=self._neutral_faces.keep(self._model.baseline_from([reading])))
 
-        return await self._with_picture(request, keep)
+        return await self._with_picture(request, self._model.extract_settings, keep)
 
     async def live(self, websocket: WebSocket) -> None:
         """Judge a client's frames one after another.
@@ -164,34 +160,81 @@ class Service:
             raise ProblemError(409, "needs_neutral", "this neutral face is no longer known: POST it again")
         return baseline
 
-    async def _with_picture(self, request: Request, work: Callable[[bytes], T]) -> T:
-        """The result of `work` on a request's body, which is bounded in bytes and in time. Raises ProblemError."""
+    async def _with_picture(self, request: Request, settings: ExtractParams, work: Callable[[Reading], T]) -> T:
+        """What `work` makes of the reading of the picture in a request's body. Raises ProblemError.
+
+        Slow pictures wait for each other alone, so that they hold up nobody else's.
+        """
         data = bytearray()
+        loop = asyncio.get_running_loop()
+
+        def look(only_if_quick: bool) -> T | None:
+            reading = self._readers.picture(picture, settings, only_if_quick)
+            return None if reading is None else work(reading)
+
         try:
             await self._read_body(request, data)
-            return await asyncio.get_running_loop().run_in_executor(self._pictures, work, bytes(data))
+            picture = first_file(bytes(data), request.headers.get("content-type", ""))
+            result = await loop.run_in_executor(self._pictures, look, True)
+            if result is None:
+                if self._slow >= MAX_SLOW:
+                    raise BUSY
+                self._slow += 1
+                try:
+                    result = await loop.run_in_executor(self._slow_pictures, look, False)
+                finally:
+                    self._slow -= 1
+            return cast(T, result)
         finally:
             self._held_bytes -= len(data)
 
     async def _read_body(self, request: Request, data: bytearray) -> None:
-        """Append a request's body to `data`, counted in self._held_bytes as it comes. Raises ProblemError."""
-        bound = min(MAX_PICTURE_BYTES, self._model.extract_settings.max_bytes)
-        too_large = ProblemError(413, "too_large", f"more than {bound} bytes")
-        if int(request.headers.get("content-length", 0)) > bound:
+        """Append a request's body to `data`, counted in self._held_bytes as it comes. Raises ProblemError.
+
+        Where too many come at once, the one that began first is given up.
+        """
+        too_large = ProblemError(413, "too_large", f"more than {MAX_PICTURE_BYTES} bytes")
+        if int(request.headers.get("content-length", 0)) > MAX_PICTURE_BYTES:
             raise too_large
         try:
-            async with asyncio.timeout(UPLOAD_SECONDS):
+            async with self._upload_timeout():
                 async for chunk in request.stream():
-                    if len(data) + len(chunk) > bound:
+                    if len(data) + len(chunk) > MAX_PICTURE_BYTES:
                         raise too_large
                     if self._held_bytes + len(chunk) > MAX_HELD_BYTES:
-                        raise ProblemError(503, "busy", "too many pictures at once; try again in a moment")
+                        raise BUSY
                     data += chunk
                     self._held_bytes += len(chunk)
         except TimeoutError:
             raise ProblemError(408, "timeout", f"the picture did not come in {UPLOAD_SECONDS:.0f} seconds") from None
         except ClientDisconnect:
             raise ProblemError(400, Status.DECODE_ERROR, "the connection was lost") from None
+
+    @contextlib.asynccontextmanager
+    async def _upload_timeout(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(UPLOAD_SECONDS) as timeout:
+            self._uploads.append(timeout)
+            if len(self._uploads) > MAX_UPLOADS:
+                self._uploads.popleft().reschedule(0)
+            try:
+                yield
+            finally:
+                if timeout in self._uploads:
+                    self._uploads.remove(timeout)
+
+
+def first_file(body: bytes, content_type: str) -> bytes:
+    """The first file of a form as browsers and `curl -F` send it (RFC 7578); any other body as it is."""
+    header = Message()
+    header["Content-Type"] = content_type
+    boundary = header.get_boundary()
+    if header.get_content_type() != "multipart/form-data" or boundary is None:
+        return body
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary.encode("latin-1", "replace")):
+        head, _, content = part.partition(b"\r\n\r\n")
+        if b"; filename" in head:
+            return content
+    return b""
 
 
 async def _next_message(websocket: WebSocket) -> MutableMapping[str, Any] | None:

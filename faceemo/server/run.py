@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import torch
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import silence_native_log
-from faceemo.prediction.predict import EmotionModel, engine_note
+from faceemo.prediction.model import EmotionModel, engine_note
 
 try:
     import uvicorn
     import websockets  # noqa: F401 - uvicorn answers WebSockets with it
 
     from faceemo.server.app import create_app
+    from faceemo.server.guard import parse_origins
 except ModuleNotFoundError as missing:
     if missing.name not in ("fastapi", "fastapi_offline", "uvicorn", "websockets"):
         raise
@@ -25,27 +27,31 @@ except ModuleNotFoundError as missing:
 
 HOST = "127.0.0.1"
 MAX_MESSAGE_BYTES = 1 << 20  # of a frame; a JPEG of 640 x 480 has 50 kB
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 256
+MAX_WAITING = 32  # connections without a request; beyond that, who waits longest goes first
+HEADER_SECONDS = 10.0  # that a connection may take for a request
 GOODBYE_SECONDS = 0.5  # that clients get on Ctrl-C
 
 
-def serve(model_path: Path, port: int) -> None:
+def serve(model_path: Path, port: int, origins: Iterable[str] = (), balanced: bool = False) -> None:
     """Serve the page until Ctrl-C, which raises KeyboardInterrupt. Prints the address.
 
-    port: 0 takes any that is free.
+    port: 0 takes any that is free. origins: of pages from elsewhere that may ask the server too. balanced: see
+    EmotionModel.load.
     Raises FaceemoError for a model that cannot be read and a port that cannot be used.
     """
+    allowed = parse_origins(origins)
     silence_native_log()
     torch.set_num_threads(1)  # a face is too little to share between threads, and each core has a frame of its own
-    model = EmotionModel.load(model_path)
+    model = EmotionModel.load(model_path, balanced)
     if note := engine_note(model):
         print(note, file=sys.stderr, flush=True)
-    app = create_app(model)
+    app = create_app(model, allowed)
     with listen(port) as listener:
         port = listener.getsockname()[1]
         print(f"http://{HOST}:{port}/  (open it in a browser; Ctrl-C ends it)", flush=True)
         Server(app).run(sockets=[listener])
-    raise KeyboardInterrupt  # it ends by nothing else, and uvicorn passes that on only where Ctrl-C was not ignored
+    raise KeyboardInterrupt  # only Ctrl-C ends it; uvicorn does not raise this where Ctrl-C was ignored
 
 
 def listen(port: int) -> socket.socket:
@@ -72,9 +78,20 @@ class Server(uvicorn.Server):
             proxy_headers=False,
             server_header=False,
             access_log=False,
-            log_level="warning",
+            log_level="error",
         )
         super().__init__(config)
+        self._waits_since: dict[Any, float] = {}
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second: drop connections without a request that are too old or too many."""
+        now = time.monotonic()
+        waiting = [one for one in self.server_state.connections if _waits(one)]
+        self._waits_since = {one: self._waits_since.get(one, now) for one in waiting}
+        for place, connection in enumerate(sorted(waiting, key=lambda one: self._waits_since[one], reverse=True)):
+            if place >= MAX_WAITING or now - self._waits_since[connection] > HEADER_SECONDS:
+                connection.transport.abort()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._cut)
@@ -85,3 +102,10 @@ class Server(uvicorn.Server):
         self.force_exit = True
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+
+def _waits(connection: Any) -> bool:
+    """Whether a connection of uvicorn has no request under way; a WebSocket has one as long as it lives."""
+    if not hasattr(connection, "cycle"):
+        return False
+    return connection.cycle is None or connection.cycle.response_complete

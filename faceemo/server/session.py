@@ -1,25 +1,20 @@
-"""What the server does with pictures: one by one, or frame after frame of a client with a neutral face of its own."""
+"""A client that sends frames, and the neutral faces that clients have shown."""
 
 import dataclasses
 import json
 import secrets
 import threading
 import time
-from concurrent.futures import BrokenExecutor
 
 import numpy as np
 
 from faceemo.errors import FaceemoError
-from faceemo.extraction.executors import ProcessesExecutor
-from faceemo.extraction.rescue import DIED
-from faceemo.extraction.worker import Reading, measure
-from faceemo.params import ExtractParams
-from faceemo.prediction.predict import EmotionModel, baseline_in_pixels
+from faceemo.prediction.model import Answer, EmotionModel
 from faceemo.server.answers import MODEL_ERROR, by_class, describe
+from faceemo.server.readers import Readers
 from faceemo.status import Status
 
 NEUTRAL_SECONDS = 2.0
-FRAME_PIXELS = 4_000_000  # of a frame; a camera's 1920 x 1080 has half as many
 COMMAND_CHARACTERS = 200
 NEUTRAL_FACES = 64  # kept at once, over all clients
 
@@ -44,28 +39,6 @@ class NeutralFaces:
         return self._faces.get(token)
 
 
-class Readers:
-    """Processes that look at pictures, so that a picture that kills its process ends nothing else."""
-
-    def __init__(self, count: int) -> None:
-        """count: pictures at once, at most; a process is started when it is needed."""
-        self._processes = ProcessesExecutor(count, tries=2)
-
-    def start(self, settings: ExtractParams) -> None:
-        """Have a process ready for the first picture."""
-        self._processes.submit(measure, b"", settings)
-
-    def read(self, data: bytes, settings: ExtractParams) -> Reading:
-        """The face or faces in an encoded picture, as the settings ask."""
-        try:
-            return self._processes.submit(measure, data, settings).result()
-        except BrokenExecutor:
-            return DIED
-
-    def close(self) -> None:
-        self._processes.shutdown()
-
-
 class Session:
     """A client that sends frames: its baseline, and the faces seen while a new one is taken.
 
@@ -76,10 +49,8 @@ class Session:
         self._model = model
         self._readers = readers
         self._neutral_faces = neutral_faces
-        bound = min(FRAME_PIXELS, model.extract_settings.max_pixels)
-        self._settings = dataclasses.replace(model.extract_settings, max_pixels=bound)
         self._baseline: np.ndarray | None = None
-        self._taken: list[np.ndarray] = []
+        self._taken: list[Answer] = []
         self._taken_at: float | None = None  # when the taking ends
 
     def frame(self, data: bytes) -> list[str]:
@@ -87,29 +58,21 @@ class Session:
 
         Bytes that are no picture, and a face that the model cannot judge, are an answer with a status.
         """
-        reading = self._readers.read(data, self._settings)
+        reading = self._readers.frame(data, self._model.extract_settings)
         try:
-            return self._judge(reading)
+            [answer] = self._model.answer([reading], self._baseline)
         except FaceemoError as error:
-            failed = dataclasses.replace(reading, status=MODEL_ERROR, error=str(error))
-            answer = describe(self._model, failed, None, with_landmarks=False).model_dump()
-            return [json.dumps({"kind": "frame", **answer, "neutral_landmarks": None})]
-
-    def _judge(self, reading: Reading) -> list[str]:
-        """The messages for a reading. Raises FaceemoError for a model whose probabilities are not finite."""
-        probability = neutral = None
-        if reading.status == Status.OK:
-            features = self._model.features(reading)
-            if self._baseline is not None or not self._model.judges_change:
-                probability = self._model.judge(features, self._baseline)[0]
-            if self._baseline is not None:
-                neutral = np.round(baseline_in_pixels(reading, features[0], self._baseline), 1).tolist()
-            if self._taken_at is not None:
-                self._taken.append(features[0])
-        answer = describe(self._model, reading, probability, with_landmarks=True).model_dump()
-        messages = [json.dumps({"kind": "frame", **answer, "neutral_landmarks": neutral})]
-        if self._taken_at is not None and time.monotonic() >= self._taken_at:
-            messages.append(json.dumps(self._take_neutral_face()))
+            answer = Answer(dataclasses.replace(reading, status=MODEL_ERROR, error=str(error)))
+        neutral = None
+        if self._baseline is not None and answer.status == Status.OK:
+            neutral = np.round(self._model.baseline_in_pixels(reading, self._baseline), 1).tolist()
+        described = describe(answer, self._model.trained.classes, with_landmarks=True).model_dump()
+        messages = [json.dumps({"kind": "frame", **described, "neutral_landmarks": neutral})]
+        if self._taken_at is not None:
+            if answer.face:
+                self._taken.append(answer)
+            if time.monotonic() >= self._taken_at:
+                messages.append(json.dumps(self._take_neutral_face()))
         return messages
 
     def command(self, text: str) -> list[str]:
@@ -134,14 +97,14 @@ class Session:
         return []
 
     def _take_neutral_face(self) -> dict[str, object]:
-        """The mean of the faces taken becomes the baseline of a model that has one; others tell how they judge it."""
+        """The mean of the faces taken becomes the baseline of a model that has one; others say how they judged them."""
         faces, self._taken, self._taken_at = self._taken, [], None
         result: dict[str, object] = {"kind": "neutral", "faces": len(faces), "neutral": None, "probabilities": None}
         if faces:
-            mean = np.mean(faces, axis=0)
             if self._model.judges_change:
-                self._baseline = self._model.neutral_baseline(mean)
+                self._baseline = self._model.baseline_from(answer.reading for answer in faces)
                 result["neutral"] = self._neutral_faces.keep(self._baseline)
             else:
-                result["probabilities"] = by_class(self._model, self._model.judge(mean[None])[0])
+                mean = np.mean([answer.probability for answer in faces if answer.probability is not None], axis=0)
+                result["probabilities"] = by_class(mean, self._model.trained.classes)
         return result

@@ -1,18 +1,20 @@
 """Features to arrays, split into train, valid and test so that no person is in two of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from faceemo.emotions import chosen_classes
 from faceemo.errors import FaceemoError
+from faceemo.extraction.crop import SIDE
 from faceemo.extraction.facemesh import COORDINATES
-from faceemo.extraction.people import as_person
-from faceemo.features.normalize import engine_of, feature_settings, mean_face, open_features, raters_of
-from faceemo.params import LabelParams, SplitParams
+from faceemo.features.normalize import WIDTHS, engine_of, feature_settings, mean_face, open_features, raters_of
+from faceemo.params import PARAMS_FILE, LabelParams, SplitParams
+from faceemo.pictures.manifest import Raters
 from faceemo.rows import RowsFile, as_objects, present_rows
 from faceemo.status import Status
 from faceemo.training.split import SPLITS, split_of_rows, too_few_people
@@ -34,24 +36,39 @@ DESCRIPTION = [
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures of the chosen classes, without their features.
+    """Pictures of some classes, without their features; faces are the pictures with features, N of them."""
 
-    rows: every picture of the archives of these classes, found or not, and every face of another archive in which
-        raters saw one of them, in the order of the files; their file is in the column `source`, their index there in
-        `row`. split: their split, "" for none. archive: int64, the class that their archive is named after, or NONE.
-    targets: of the N rows with features, row_of: int64 [N] these rows.
-    settings: those of `normalize` and `extract` that made the features, and `sources`: engine and versions by id.
-    face: float64 [478, 3], the mean face behind the features, whatever baseline they have, for drawings.
-    """
-
-    classes: tuple[str, ...]
+    members: dict[str, tuple[str, ...]]
+    """The emotions that make up each class, by its name."""
     rows: pa.Table
+    """Every picture that is named after one of these classes, found or not, and every other face in which raters saw
+    one of them, in the order of the files; their file is in the column `source`, their index there in `row`."""
     split: np.ndarray
-    archive: np.ndarray
+    """object [rows]: train, valid or test, "" for none."""
+    named: np.ndarray
+    """int64 [rows], the class that each picture's archive, folder or table names, or NONE."""
     targets: Targets
+    """Of the faces."""
     row_of: np.ndarray
+    """int64 [N], the row of each face."""
     settings: dict
+    """Those of `normalize` and `extract` that made the features, and `sources`: engine and versions by id."""
     face: np.ndarray
+    """float64 [478, 3], the mean face behind the features, whatever baseline they have, for drawings."""
+    raters: dict[str, Raters] = field(default_factory=dict)
+    """By source, whose answers its column `votes` counts."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """How many pictures of other emotions the sources hold."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, in the order of a network's answers."""
+        return tuple(self.members)
+
+    @property
+    def has_crops(self) -> bool:
+        """Whether the features hold crops."""
+        return bool(self.settings["extract"]["settings"]["crops"])
 
     def column(self, name: str) -> np.ndarray:
         """A column of the rows with features, as objects: None for null."""
@@ -68,7 +85,7 @@ class Dataset:
 
     @property
     def valid(self) -> np.ndarray:
-        """Indices of the faces that epoch and temperature are chosen by, against targets.valid."""
+        """Indices of the faces that probabilities are calibrated by, against targets.valid."""
         return self.indices("valid", self.targets.valid)
 
     @property
@@ -77,67 +94,88 @@ class Dataset:
         return self.indices("test", self.targets.learnt)
 
     def unlabelled_sources(self) -> list[str]:
-        """The sources without label archive, which are learnt by the name of their archive."""
+        """The sources without raters' answers, which are learnt by what archive, folder or table names."""
         return sorted(set(self.column("source")[~self.targets.labelled]))
 
 
 def load_dataset(
-    folder: Path, classes: Mapping[str, tuple[str, ...]], split: SplitParams | None, labels: LabelParams
+    folder: Path, emotions: Mapping[str, tuple[str, ...]] | None, split: SplitParams | None, labels: LabelParams
 ) -> Dataset:
     """What data/features/*.parquet hold, but for the features themselves.
 
-    classes: the emotions of each class, by its name. split: None puts everybody in no split, for folds.
-    Raises FaceemoError if a class has no faces, a split has nobody of a class, or a file is broken or of another
-    version of faceemo.
+    emotions: those of each class, by its name; None: every class that is found there is one.
+    split: None puts everybody in no split, for folds.
+    Raises FaceemoError if there are no two classes, a class has no faces, a split has nobody of a class, or a file is
+    broken or of another version of faceemo.
     """
     files = [open_features(path) for path in sorted(folder.glob("*.parquet"))]
     if not files:
         raise FaceemoError(f"{folder.as_posix()} holds no features; run 'dvc repro'")
-    dataset = describe_faces(files, classes, split, labels)
+    if emotions and len(emotions) < 2:
+        raise FaceemoError(f"{PARAMS_FILE}: emotions names {', '.join(emotions)} alone, and a model needs two classes")
+    dataset = describe_faces(files, emotions, split, labels)
+    if len(dataset.members) < 2:
+        found = ", ".join(dataset.members) or "no class"
+        raise FaceemoError(f"{folder.as_posix()} holds {found} alone, and a model needs two classes; scan others too")
     _check_splits(dataset, labels, split, files)
     return dataset
 
 
-def load_features(folder: Path, dataset: Dataset) -> np.ndarray:
-    """The features of the dataset's faces, float32 [N, 1434], from data/features/.
+def load_inputs(folder: Path, dataset: Dataset, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    """What a network reads of the dataset's faces, from data/features/: by column an array [N, ...].
 
-    They go straight into one array, so 500,000 faces need their size once.
+    It goes straight into one array each, so 500,000 faces need their size once.
     """
-    features = np.empty((len(dataset.row_of), COORDINATES), np.float32)
+    shapes: dict[str, tuple[tuple[int, ...], type]] = {
+        "features": ((COORDINATES,), np.float32),
+        "crop": ((SIDE, SIDE), np.uint8),
+    }
+    inputs: dict[str, np.ndarray] = {
+        name: np.empty((len(dataset.row_of), *shapes[name][0]), shapes[name][1]) for name in columns
+    }
     source, row = dataset.column("source"), dataset.column("row").astype(np.int64)
     filled = 0
     for key in dict.fromkeys(source):
-        for vectors in read_features(open_features(folder / f"{key}.parquet"), row[source == key]):
-            features[filled : filled + len(vectors)] = vectors
-            filled += len(vectors)
+        for some in read_inputs(open_features(folder / f"{key}.parquet"), row[source == key], columns):
+            count = len(next(iter(some.values())))
+            for name, values in some.items():
+                inputs[name][filled : filled + count] = values.reshape(count, *shapes[name][0])
+            filled += count
     pa.default_memory_pool().release_unused()  # what the last row groups took
-    return features
+    return inputs
 
 
 def describe_faces(
-    files: list[RowsFile], classes: Mapping[str, tuple[str, ...]], split: SplitParams | None, labels: LabelParams
+    files: list[RowsFile],
+    emotions: Mapping[str, tuple[str, ...]] | None,
+    split: SplitParams | None,
+    labels: LabelParams,
 ) -> Dataset:
-    """The dataset of these files, which may lack a class."""
-    tables, targets = [], []
-    for file in files:
+    """The dataset of these files, which may lack a class; arguments as for load_dataset."""
+    members = chosen_classes(emotions, _found_classes(files, labels) if emotions is None else ())
+    raters = {file.path.stem: raters_of(file) for file in files}
+    tables, targets, left_out = [], [], Counter[str | None]()
+    for key, file in zip(raters, files, strict=True):
         table = file.read(DESCRIPTION)
-        table = table.append_column("source", pa.repeat(file.path.stem, len(table)))
-        table = table.append_column("row", pa.array(np.arange(len(table))))
-        found = make_targets(as_objects(table["emotion"]), table["votes"], raters_of(file), classes, labels)
+        names = as_objects(table["emotion"])
+        found = make_targets(names, table["votes"], raters[key], members, labels)
         ok = as_objects(table["status"]) == Status.OK
-        chosen = (found.archive >= 0) | (ok & (found.judged | (found.weight > 0)))
+        chosen = (found.named >= 0) | (ok & (found.judged | found.trained))
+        table = table.append_column("source", pa.repeat(key, len(table)))
+        table = table.append_column("row", pa.array(np.arange(len(table))))
         tables.append(table.filter(pa.array(chosen)))
         targets.append(found.take(chosen))
+        left_out.update(names[~chosen])
     rows, of_rows = pa.concat_tables(tables), Targets.concatenate(targets)
     row_of = np.flatnonzero(as_objects(rows["status"]) == Status.OK)
     faces = [mean_face(file) for file in files]  # all zeros where no face was found
     return Dataset(
-        tuple(classes),
+        members,
         rows,
         np.full(len(rows), "", object)
         if split is None
         else split_of_rows(as_objects(rows["subject"]), as_objects(rows["folder"]), split),
-        of_rows.archive,
+        of_rows.named,
         of_rows.take(row_of),
         row_of,
         settings={
@@ -145,18 +183,28 @@ def describe_faces(
             "sources": {file.path.stem: _extractor(file) for file in files},
         },
         face=np.mean([face for face in faces if face.any()] or faces[:1], axis=0),
+        raters=raters,
+        left_out={name: left_out[name] for name in sorted(filter(None, left_out))},
     )
 
 
-def read_features(file: RowsFile, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Features float32 [some, 1434] of these rows of a features file, in order; a row group at a time."""
+def _found_classes(files: list[RowsFile], labels: LabelParams) -> set[str]:
+    """Every emotion that a picture is named after and, where raters are learnt from, every class of a source."""
+    found = {name for file in files for name in file.read(["emotion"])["emotion"].unique().to_pylist()} - {None}
+    if labels.target != "archive":
+        found.update(*(file.metadata("classes") for file in files))
+    return found
+
+
+def read_inputs(file: RowsFile, rows: np.ndarray, columns: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+    """These columns [some, ...] of rows of a features file that have them, in order; a row group at a time."""
     start = 0
     for number, size in enumerate(file.group_sizes):  # iter_batches would buffer the whole file
         stop = start + size
         here = rows[(rows >= start) & (rows < stop)]
         if len(here):
-            column = file.read_group(number, ["features"])["features"]
-            yield present_rows(column.take(here - start), COORDINATES)
+            table = file.read_group(number, list(columns)).take(here - start)
+            yield {name: present_rows(table[name], WIDTHS[name]) for name in columns}
         start = stop
 
 
@@ -164,42 +212,6 @@ def _extractor(file: RowsFile) -> dict:
     """What found the landmarks behind a features file: the engine, and the versions that their rows depend on."""
     extract = feature_settings(file)["extract"]
     return {"engine": engine_of(extract), "versions": extract.get("versions", {})}
-
-
-def count_subjects(dataset: Dataset) -> dict[str, int]:
-    """People in each split, people of test or valid that training has seen too, pictures of unknown people, and
-    pictures that count as a person each.
-    """
-    subject = as_objects(dataset.rows["subject"])
-    known = subject != None  # noqa: E711 - elementwise
-    people = {split: set(subject[known & (dataset.split == split)]) for split in SPLITS}
-    return {
-        **{split: len(people[split]) for split in SPLITS},
-        "overlap": len(people["train"] & (people["valid"] | people["test"]) | people["valid"] & people["test"]),
-        "unknown": int((~known).sum()),
-        "each": sum(
-            own == as_person(key, name)
-            for own, key, name in zip(
-                subject, as_objects(dataset.rows["source"]), dataset.rows["image"].to_pylist(), strict=True
-            )
-        ),
-    }
-
-
-def count_coverage(dataset: Dataset) -> dict:
-    """How many pictures of the chosen archives gave features, and why the others did not."""
-    own = dataset.archive >= 0
-    status = as_objects(dataset.rows["status"])[own]
-    archive = dataset.archive[own]
-    counts = Counter(status)
-    return {
-        "images": len(status),
-        **{name: counts[name] for name in Status},
-        "per_emotion": {
-            name: np.mean(status[archive == number] == Status.OK) if number in archive else None
-            for number, name in enumerate(dataset.classes)
-        },
-    }
 
 
 def _check_splits(dataset: Dataset, labels: LabelParams, settings: SplitParams | None, files: list[RowsFile]) -> None:
@@ -215,18 +227,14 @@ def _check_splits(dataset: Dataset, labels: LabelParams, settings: SplitParams |
         missing = [name for number, name in enumerate(dataset.classes) if number not in found[split]]
         if not missing:
             continue
-        foreign = [name for name in missing if dataset.classes.index(name) not in targets.archive]
+        foreign = [name for name in missing if dataset.classes.index(name) not in targets.named]
         name = (foreign or missing)[0]
         if cause := _no_features(dataset, name, split):
             raise FaceemoError(cause)
         if foreign or split == "any" or settings is None:
             raise FaceemoError(_no_faces(name, bool(foreign), labels, files))
-        if split == "train" and labels.min_agreement:
-            raise FaceemoError(
-                f"labels.min_agreement: {labels.min_agreement} raters saw {name} in no training picture; lower it"
-            )
-        archive = targets.archive[dataset.split[dataset.row_of] == split]
-        if named := np.count_nonzero(archive == dataset.classes.index(name)):
+        here = targets.named[dataset.split[dataset.row_of] == split]
+        if named := np.count_nonzero(here == dataset.classes.index(name)):
             raise FaceemoError(
                 f"labels.target: {labels.target}: raters saw {name!r} in none of its {named} faces in the {split} "
                 "split; scan more archives, or set labels.target to archive"
@@ -237,7 +245,7 @@ def _check_splits(dataset: Dataset, labels: LabelParams, settings: SplitParams |
 def _no_features(dataset: Dataset, name: str, split: str) -> str | None:
     """Why no picture of a class in a split, or in "any", has features; None if some have, or there are none."""
     status = as_objects(dataset.rows["status"])
-    there = (dataset.archive == dataset.classes.index(name)) & ((dataset.split == split) | (split == "any"))
+    there = (dataset.named == dataset.classes.index(name)) & ((dataset.split == split) | (split == "any"))
     counts = Counter(status[there])
     if not counts or counts[Status.OK]:
         return None
@@ -248,9 +256,8 @@ def _no_features(dataset: Dataset, name: str, split: str) -> str | None:
             f"no faces of {name!r} in {where}: its pictures there are {told}; scan more of its pictures, or take it "
             "out of 'emotions'"
         )
-    kind, least = (dataset.settings["normalize"][key] for key in ("baseline", "baseline_min"))
-    cause = f"no face of {name!r} in {where} has a baseline: its pictures there are {told} (normalize.baseline: {kind}"
-    cause += ")" if least is None else f", normalize.baseline_min: {least})"
+    kind = dataset.settings["normalize"]["baseline"]
+    cause = f"no face of {name!r} in {where} has a baseline: its pictures there are {told} (normalize.baseline: {kind})"
     if kind == "person":
         return f"{cause}; scan more archives of the same people, raise 'limit', or set normalize.baseline to none"
     return (

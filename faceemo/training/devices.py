@@ -1,6 +1,8 @@
 """What training runs on, and how an epoch is shared out over it."""
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 
 import torch
 
@@ -16,13 +18,36 @@ def describe_devices(devices: list[torch.device]) -> str:
     """One line that names the devices, and what to do where a GPU lies idle because PyTorch has no CUDA."""
     if devices[0].type == "cuda":
         return f"training on {', '.join(f'{device} ({torch.cuda.get_device_name(device)})' for device in devices)}"
-    line = f"training on the CPU ({torch.get_num_threads()} threads)"
+    line = "training on the CPU"
     if torch.version.cuda is None and shutil.which("nvidia-smi"):
         line += (
             "\nan NVIDIA driver is installed, but this PyTorch has no CUDA: install the CUDA build that "
             "https://pytorch.org/get-started/locally/ gives for your system to train on the GPU"
         )
     return line
+
+
+@contextlib.contextmanager
+def threads_kept() -> Iterator[int]:
+    """In the block a CPU works with one thread, until it is told otherwise; yields how many there were before.
+
+    The landmarks' network is as fast on one, many times as fast on a machine that is busy, and the same seed then gives
+    the same weights on any number of cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether half precision is faster on this device than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(is_supported() for is_supported in known if is_supported is not None)
 
 
 def batch_sizes(rows: int, batch_size: int, devices: int) -> list[int]:

@@ -1,61 +1,116 @@
 """What a model is worth on people it has never seen, as plain numbers for evaluation.json and metrics.json."""
 
-import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
-from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
-from torch import nn
+from scipy.special import softmax
 
 from faceemo.extraction.facemesh import LANDMARKS
-from faceemo.params import LabelParams, Params
-from faceemo.training.dataset import Dataset, count_coverage, count_subjects
-from faceemo.training.resample import sums_over_people
-from faceemo.training.targets import NONE, OUTSIDE, pair_raters
+from faceemo.params import Params, as_values
+from faceemo.training.counts import (
+    UNANIMOUS,
+    count_baselines,
+    count_coverage,
+    count_labels,
+    count_people,
+    count_raters,
+    count_sources,
+    count_subjects,
+    strongest_mistakes,
+)
+from faceemo.training.dataset import Dataset
+from faceemo.training.metrics import (
+    DIGITS,
+    DRAWS,
+    calibration_bins,
+    plain,
+    rates_at,
+    recall_threshold,
+    roc_curve,
+    score,
+    score_answers,
+)
+from faceemo.training.networks import Network
+from faceemo.training.recipe import CROP, MESH
+from faceemo.training.targets import pair_raters
 
-RESAMPLES = 2000
-BINS = 10
-UNANIMOUS = 3  # raters
-DIGITS = 6  # in both files
+ROC_POINTS = 200  # at most
+PATCHES = 8  # along a crop's side, that are covered one after another
 
 
-def evaluate(dataset: Dataset, logits: np.ndarray, temperature: float, params: Params) -> dict:
+def evaluate(dataset: Dataset, logits: np.ndarray, temperature: float, params: Params, model: dict) -> dict:
     """The whole of evaluation.json.
 
     logits: float32 [N, classes] for the N faces of the dataset; divided by temperature they give the probabilities.
-    The test faces are judged by the archive's name, by their raters' majority and by what was learnt; the first two are
-    the same faces whatever is learnt.
+    model: what names the model: md5 of its file, its network, the epoch that was kept, and `learnt_valid`, whether it
+    has learnt from the valid people too in the end; valid's score is then of the network that has not.
+
+    Keys, with `images` for pictures in all of them: model; params, as params.yaml has them; classes, the emotions of
+    each; left_out, pictures of other emotions. valid, and test by three truths (`archive`, what archive, folder or
+    table names; `majority` of the raters; `learnt`): a score (see metrics), for test also by_sex, by_age and
+    by_professional; the first two truths are of the same faces whatever is learnt. test.archive.unanimous and
+    .all_pictures: where all raters agree with the name; faces that were not found counted as errors. ceiling: a rater
+    and the model against the other raters. truth: the one of test's that the headline, threshold, charts and mistakes
+    are by: `archive`, or `learnt` where no test face is named after a class. threshold, of two classes alone. charts:
+    calibration, bins of confidence, share right and images; roc, points of false and true positive rate, of two classes
+    alone. mistakes, people, raters, baselines, sources, labels, coverage, subjects: see counts. temperature. draws: of
+    people, behind each interval.
     """
     probability = softmax(logits / temperature, axis=1)
     predicted, targets, valid = probability.argmax(axis=1), dataset.targets, dataset.valid
+    truth = main_truth(dataset)
+    test = dataset.indices("test", truth)
     evaluation = {
-        "valid": summary(probability[valid], targets.valid[valid], dataset.classes),
+        "model": model,
+        "params": as_values(params),
+        "classes": dataset.members,
+        "left_out": dataset.left_out,
+        "valid": score(probability[valid], targets.valid[valid], dataset.column("subject")[valid], dataset.classes),
         "test": {
-            "archive": {**judge(dataset, probability, targets.archive), **_archive_details(dataset, predicted)},
-            "majority": judge(dataset, probability, targets.majority),
-            "learnt": judge(dataset, probability, targets.learnt),
+            "archive": {
+                **score_test(dataset, probability, targets.named),
+                **_name_details(dataset, predicted),
+            },
+            "majority": score_test(dataset, probability, targets.majority),
+            "learnt": score_test(dataset, probability, targets.learnt),
             "log_loss": learnt_log_loss(dataset, probability),
         },
-        "ceiling": judge_raters(dataset, predicted),
+        "truth": "archive" if truth is targets.named else "learnt",
+        "draws": DRAWS,
+        "ceiling": score_raters(dataset, predicted),
+        "temperature": temperature,
+        "charts": _charts(probability[test], truth[test]),
+        "mistakes": strongest_mistakes(dataset, probability, truth),
         "labels": count_labels(dataset, params.labels),
         "coverage": count_coverage(dataset),
         "subjects": count_subjects(dataset),
-        "temperature": temperature,
+        "people": count_people(dataset, model["learnt_valid"]),
+        "raters": count_raters(dataset),
+        "baselines": count_baselines(dataset),
+        "sources": count_sources(dataset),
     }
     if len(dataset.classes) == 2:
-        test = dataset.test
-        evaluation["threshold"] = recall_threshold(
-            probability[valid, 1],
-            targets.valid[valid],
-            probability[test, 1],
-            targets.learnt[test],
-            params.train.recall_target,
-        )
+        evaluation["threshold"] = _threshold(dataset, probability[:, 1], truth, params.train.recall_target)
     return plain(evaluation)
+
+
+def main_truth(dataset: Dataset) -> np.ndarray:
+    """int64 [N], what the headline, charts and mistakes are by: what archive, folder or table names; what is learnt
+    where no test face is named after a class.
+    """
+    targets = dataset.targets
+    return targets.named if len(dataset.indices("test", targets.named)) else targets.learnt
+
+
+def _charts(probability: np.ndarray, target: np.ndarray) -> dict:
+    """Of faces with these probabilities [N, classes] and classes int64 [N]."""
+    charts = {"calibration": [one.tolist() for one in np.transpose(calibration_bins(probability, target))]}
+    if probability.shape[1] == len(np.unique(target)) == 2:
+        points = np.transpose(roc_curve(probability[:, 1], target))
+        some = np.unique(np.linspace(0, len(points) - 1, ROC_POINTS).round().astype(int))
+        charts["roc"] = points[some].tolist()
+    return charts
 
 
 def headline(evaluation: dict) -> dict:
@@ -86,33 +141,49 @@ def headline(evaluation: dict) -> dict:
     }
 
 
-def judge(dataset: Dataset, probability: np.ndarray, truth: np.ndarray) -> dict:
-    """The test faces that have a class in truth: summary, its interval over people, and by sex, age and profession.
+def score_test(dataset: Dataset, probability: np.ndarray, truth: np.ndarray) -> dict:
+    """The score of the test faces that have a class in truth, and of them by sex, age and profession.
 
     probability: [N, classes]; truth: int64 [N], below 0 for no class.
     """
+    faces, subject, predicted = dataset.indices("test", truth), dataset.column("subject"), probability.argmax(axis=1)
+    found = score(probability[faces], truth[faces], subject[faces], dataset.classes)
+    for column in ("sex", "age", "professional"):
+        names = group_names(dataset.column(column)[faces])
+        groups = {str(name): faces[names == name] for name in np.unique(names)}
+        found[f"by_{column}"] = {
+            name: score_answers(truth[own], predicted[own], subject[own], dataset.classes)
+            for name, own in groups.items()
+        }
+    return found
+
+
+def _name_details(dataset: Dataset, predicted: np.ndarray) -> dict:
+    """Of the test faces by the name of their archive, folder or table: those that all raters agree with, and accuracy
+    where the pictures without a usable face count as wrong.
+    """
+    truth, subject = dataset.targets.named, dataset.column("subject")
     faces = dataset.indices("test", truth)
-    target, predicted = truth[faces], probability[faces].argmax(axis=1)
+    agreed = faces[dataset.column("agreement")[faces] == UNANIMOUS]
+    pictures = np.count_nonzero((dataset.split == "test") & (dataset.named >= 0))
+    right = np.count_nonzero(predicted[faces] == truth[faces])
     return {
-        "images": len(faces),
-        **summary(probability[faces], target, dataset.classes),
-        "balanced_accuracy_interval": interval_over_people(target, predicted, dataset.column("subject")[faces]),
-        **{
-            f"by_{column}": by_group(target, predicted, dataset.column(column)[faces])
-            for column in ("sex", "age", "professional")
-        },
+        "unanimous": score_answers(truth[agreed], predicted[agreed], subject[agreed], dataset.classes),
+        "all_pictures": {"images": pictures, "accuracy": right / pictures if pictures else None},
     }
 
 
-def _archive_details(dataset: Dataset, predicted: np.ndarray) -> dict:
-    faces = dataset.indices("test", dataset.targets.archive)
-    target = dataset.targets.archive[faces]
-    unanimous = np.array([value == UNANIMOUS for value in dataset.column("agreement")[faces]], bool)
-    pictures = np.count_nonzero((dataset.split == "test") & (dataset.archive >= 0))
-    right = np.count_nonzero(predicted[faces] == target)
+def _threshold(dataset: Dataset, probability: np.ndarray, truth: np.ndarray, wanted: float) -> dict:
+    """The threshold on the second class's probability [N] for a wanted recall on valid, and what it gives there and on
+    the test faces by truth int64 [N].
+    """
+    valid, test = dataset.valid, dataset.indices("test", truth)
+    threshold = recall_threshold(probability[valid], dataset.targets.valid[valid], wanted)
     return {
-        "unanimous": accuracies(target[unanimous], predicted[faces][unanimous]),
-        "all_pictures": {"images": pictures, "accuracy": right / pictures if pictures else None},
+        "recall_target": wanted,
+        "threshold": threshold,
+        "valid": rates_at(threshold, probability[valid], dataset.targets.valid[valid]),
+        "test": rates_at(threshold, probability[test], truth[test]),
     }
 
 
@@ -127,95 +198,21 @@ def learnt_log_loss(dataset: Dataset, probability: np.ndarray) -> float | None:
     return float(np.average(loss, weights=targets.weight[faces]))
 
 
-def judge_raters(dataset: Dataset, predicted: np.ndarray) -> dict:
+def score_raters(dataset: Dataset, predicted: np.ndarray) -> dict:
     """How far one rater agrees with the others, and the model on the same pictures, each as often as a rater of it.
 
     predicted: int64 [N]. share: of the judged test pictures with answers those where the others agree on a class.
     """
     pairs = pair_raters(dataset.targets, dataset.split[dataset.row_of] == "test")
     subject = dataset.column("subject")[pairs.face]
+    images = len(set(pairs.face.tolist()))
     return {
         "pairs": len(pairs.face),
-        "images": len(set(pairs.face.tolist())),
-        "share": len(set(pairs.face.tolist())) / pairs.rated if pairs.rated else None,
-        "raters": _recalls(pairs.truth, pairs.answer, subject, dataset.classes),
-        "model": _recalls(pairs.truth, predicted[pairs.face], subject, dataset.classes),
+        "images": images,
+        "share": images / pairs.rated if pairs.rated else None,
+        "raters": score_answers(pairs.truth, pairs.answer, subject, dataset.classes),
+        "model": score_answers(pairs.truth, predicted[pairs.face], subject, dataset.classes),
     }
-
-
-def _recalls(truth: np.ndarray, answer: np.ndarray, subject: np.ndarray, classes: tuple[str, ...]) -> dict:
-    right = truth == answer
-    return {
-        **accuracies(truth, answer),
-        "balanced_accuracy_interval": interval_over_people(truth, answer, subject),
-        "per_class": {
-            name: np.mean(right[truth == number]) if number in truth else None for number, name in enumerate(classes)
-        },
-    }
-
-
-def count_labels(dataset: Dataset, settings: LabelParams) -> dict:
-    """What became of the training people's faces: those learnt, those that another class was made of, and in the chosen
-    archives those without a record or answer, without a majority and with one for an emotion that is not chosen.
-    """
-    targets, training = dataset.targets, dataset.split[dataset.row_of] == "train"
-    learnt, own = training & targets.trained, training & (targets.archive >= 0)
-    rated = own & (targets.raters > 0)
-    return {
-        "target": settings.target,
-        "learnt": np.count_nonzero(learnt),
-        "by_name": np.count_nonzero(learnt & ~targets.labelled) if settings.target != "archive" else None,
-        "moved": np.count_nonzero(learnt & (targets.learnt >= 0) & (targets.learnt != targets.archive)),
-        "tied": np.count_nonzero(learnt & (targets.learnt == NONE)),
-        "unrated": np.count_nonzero(own & targets.labelled & (targets.raters == 0)),
-        "no_majority": np.count_nonzero(rated & (targets.majority == NONE)),
-        "outside": np.count_nonzero(rated & (targets.majority == OUTSIDE)),
-    }
-
-
-def summary(probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> dict:
-    """Accuracy, balanced accuracy, macro F1, log loss and per-class figures.
-
-    probability: [N, classes]; target: int64 [N]. Classes without a picture have null recall and are left out of means;
-    without any picture all is None.
-    """
-    predicted = probability.argmax(axis=1)
-    labels = range(len(classes))
-    if not len(target):
-        figures = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "auroc", "calibration_error")
-        nothing = {"precision": None, "recall": None, "f1": None, "support": 0}
-        return {**dict.fromkeys(figures), "per_class": {name: dict(nothing) for name in classes}}
-    precision, recall, f1, support = precision_recall_fscore_support(target, predicted, labels=labels, zero_division=0)
-    present = support > 0
-    chosen = np.clip(probability[np.arange(len(target)), target], 1e-12, None)
-    return {
-        "accuracy": np.mean(predicted == target),
-        "balanced_accuracy": recall[present].mean(),
-        "macro_f1": f1[present].mean(),
-        "log_loss": -np.log(chosen).mean(),
-        "auroc": auroc(probability, target),
-        "calibration_error": expected_calibration_error(probability, target),
-        "per_class": {
-            name: {"precision": precision[i], "recall": recall[i], "f1": f1[i], "support": int(support[i])}
-            for i, name in enumerate(classes)
-        },
-    }
-
-
-def accuracies(target: np.ndarray, predicted: np.ndarray) -> dict:
-    """Images, accuracy and balanced accuracy (over the classes that occur); null where there are no images."""
-    recalls = [np.mean(predicted[target == number] == number) for number in np.unique(target)]
-    return {
-        "images": len(target),
-        "accuracy": np.mean(predicted == target) if len(target) else None,
-        "balanced_accuracy": np.mean(recalls) if recalls else None,
-    }
-
-
-def by_group(target: np.ndarray, predicted: np.ndarray, group: np.ndarray) -> dict[str, dict]:
-    """accuracies for each value of group, "unknown" for None."""
-    names = group_names(group)
-    return {str(name): accuracies(target[names == name], predicted[names == name]) for name in np.unique(names)}
 
 
 def group_names(group: np.ndarray) -> np.ndarray:
@@ -224,109 +221,38 @@ def group_names(group: np.ndarray) -> np.ndarray:
     return np.array([words.get(str(value), str(value)) for value in group])
 
 
-def interval_over_people(
-    target: np.ndarray, predicted: np.ndarray, subject: np.ndarray, level: float = 0.95
-) -> tuple[float | None, float | None]:
-    """Bootstrap interval of balanced accuracy, resampling people: pictures of one person are not independent."""
-    if not len(target):
-        return None, None
-    of_class = target[:, None] == np.unique(target)
-    cells = np.hstack([of_class, of_class & (predicted == target)[:, None]])
-    pictures, hits = np.split(sums_over_people(cells, subject, RESAMPLES), 2, axis=1)
-    with np.errstate(invalid="ignore"):
-        recall = hits / pictures
-    balanced = np.nanmean(recall, axis=1)
-    return tuple(np.quantile(balanced, [(1 - level) / 2, (1 + level) / 2]))
-
-
-def auroc(probability: np.ndarray, target: np.ndarray) -> float | None:
-    """Area under the ROC curve of the second of two classes; of more, the mean of one against the rest."""
-    areas = []
-    for number in [1] if probability.shape[1] == 2 else range(probability.shape[1]):
-        truth = target == number
-        if truth.any() and not truth.all():
-            areas.append(roc_auc_score(truth, probability[:, number]))
-    return float(np.mean(areas)) if areas else None
-
-
-def calibration_bins(probability: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean confidence, accuracy and count of pictures in BINS bins of confidence; empty bins are left out."""
-    confidence = probability.max(axis=1)
-    right = probability.argmax(axis=1) == target
-    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    count = np.bincount(index, minlength=BINS)
-    used = count > 0
-    return (
-        np.bincount(index, confidence, BINS)[used] / count[used],
-        np.bincount(index, right, BINS)[used] / count[used],
-        count[used],
-    )
-
-
-def expected_calibration_error(probability: np.ndarray, target: np.ndarray) -> float:
-    """Mean distance between confidence and accuracy over bins, weighted by pictures (Guo et al. 2017)."""
-    confidence, accuracy, count = calibration_bins(probability, target)
-    return float(np.sum(np.abs(confidence - accuracy) * count) / count.sum())
-
-
-def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
-    """The temperature that divides logits [N, classes] for the least log loss (Guo et al. 2017), within 0.05 and 20.
-
-    Targets are Platt's (1999): (n + 1) / (n + 2) for a class of n pictures, the rest for the others. With plain ones a
-    few people on whom nothing is mistaken would make the model sure of everything, also where it is wrong.
-    """
-    count = np.bincount(target, minlength=logits.shape[1])[target]
-    shares = np.repeat(1 / (count + 2) / (logits.shape[1] - 1), logits.shape[1]).reshape(logits.shape)
-    shares[np.arange(len(target)), target] = (count + 1) / (count + 2)
-
-    def loss(log_temperature: float) -> float:
-        scaled = log_softmax(logits.astype(np.float64) / math.exp(log_temperature), axis=1)
-        return -(shares * scaled).sum(axis=1).mean()
-
-    return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded").x)
-
-
-def recall_threshold(
-    valid_score: np.ndarray, valid_target: np.ndarray, test_score: np.ndarray, test_target: np.ndarray, wanted: float
-) -> dict:
-    """The threshold on the second class's probability that reaches the wanted recall on valid; its worth on test."""
-    positives = np.sort(valid_score[valid_target == 1])[::-1]
-    threshold = positives[math.ceil(wanted * len(positives) - 1e-9) - 1]
-
-    def reached(score: np.ndarray, target: np.ndarray) -> dict:
-        chosen, truth = score >= threshold, target == 1
-        return {
-            "recall": np.mean(chosen[truth]) if truth.any() else None,
-            "precision": np.mean(truth[chosen]) if chosen.any() else None,
-            "false_positive_rate": np.mean(chosen[~truth]) if not truth.all() else None,
-        }
-
-    return {
-        "recall_target": wanted,
-        "threshold": threshold,
-        "valid": reached(valid_score, valid_target),
-        "test": reached(test_score, test_target),
-    }
-
-
-def landmark_importance(network: nn.Module, features: np.ndarray) -> np.ndarray:
+def landmark_importance(network: Network, columns: Sequence[str], inputs: Sequence[np.ndarray]) -> np.ndarray:
     """float64 [478]: how strongly the predicted class's logit answers to each landmark, mean absolute gradient.
 
-    features: float32 [N, 1434], standardised, so that a landmark counts by how much it really moves.
+    inputs: [N, ...] of the columns that the network takes. By standard deviations of the features, so that a landmark
+    counts by how much it really moves.
     """
-    x = torch.from_numpy(features).requires_grad_()
-    (gradient,) = torch.autograd.grad(network(x).max(dim=1).values.sum(), x)
-    return gradient.abs().mean(dim=0).reshape(LANDMARKS, 3).sum(dim=1).double().numpy()
+    place = list(columns).index(MESH)
+    taken = [torch.from_numpy(one) for one in inputs]
+    taken[place].requires_grad_()
+    (gradient,) = torch.autograd.grad(network(*taken).max(dim=1).values.sum(), taken[place])
+    strength = (gradient * network.get_buffer(f"branches.{MESH}.std")).abs().mean(dim=0)
+    return strength.reshape(LANDMARKS, 3).sum(dim=1).double().numpy()
 
 
-def plain(value: Any) -> Any:
-    """Numbers as JSON knows them, rounded; NaN and None as null."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return None if math.isnan(value) else round(float(value), DIGITS)
-    if isinstance(value, np.integer):
-        return int(value)
-    return value
+@torch.no_grad()
+def crop_importance(network: Network, columns: Sequence[str], inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """float64 [PATCHES, PATCHES]: by how much the predicted class's log probability falls, on average, where a part of
+    the crop is covered with its mean grey (occlusion, Zeiler & Fergus 2014).
+
+    inputs: [N, ...] of the columns that the network takes.
+    """
+    place = list(columns).index(CROP)
+    taken = [torch.from_numpy(one) for one in inputs]
+    crops = taken[place]
+    before = network(*taken).log_softmax(dim=1)
+    predicted = before.argmax(dim=1, keepdim=True)
+    mean = crops.float().mean(dim=(1, 2), keepdim=True).to(torch.uint8)
+    size = crops.shape[1] // PATCHES
+    falls = np.zeros((PATCHES, PATCHES))
+    for row, column in np.ndindex(PATCHES, PATCHES):
+        covered = crops.clone()
+        covered[:, row * size : (row + 1) * size, column * size : (column + 1) * size] = mean
+        after = network(*taken[:place], covered, *taken[place + 1 :]).log_softmax(dim=1)
+        falls[row, column] = (before - after).gather(1, predicted).mean().item()
+    return falls

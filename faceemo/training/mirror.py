@@ -1,7 +1,7 @@
 """A face seen in a mirror: which landmark is which one's twin."""
 
 import numpy as np
-import torch
+import scipy.sparse
 
 from faceemo.extraction.facemesh import LANDMARKS
 
@@ -46,13 +46,18 @@ def mirrored_features() -> tuple[np.ndarray, np.ndarray]:
     return order, np.tile(np.array([-1, 1, 1], np.float32), LANDMARKS)
 
 
-class Mirror:
-    """Mirrors rows of features [N, 1434] that lie on one device."""
+def mirror_basis() -> tuple[scipy.sparse.csr_array, np.ndarray]:
+    """Coordinates in which the mirror only changes signs: basis [1434, 1434], orthonormal columns, and parity [1434].
 
-    def __init__(self, device: torch.device) -> None:
-        order, sign = mirrored_features()
-        self._order = torch.from_numpy(order).to(device)
-        self._sign = torch.from_numpy(sign).to(device)
-
-    def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        return features.index_select(1, self._order) * self._sign
+    Coordinates are `features @ basis`; those of the mirrored face are the same times parity, which is 1 or -1.
+    """
+    order, sign = mirrored_features()
+    place = np.arange(len(order))
+    middle, left = np.flatnonzero(order == place), np.flatnonzero(order > place)
+    right, half = order[left], np.full(len(left), np.sqrt(0.5))
+    even, odd = len(middle) + np.arange(len(left)), len(middle) + len(left) + np.arange(len(left))
+    rows = np.concatenate([middle, left, right, left, right])
+    columns = np.concatenate([np.arange(len(middle)), even, even, odd, odd])
+    values = np.concatenate([np.ones(len(middle)), half, half * sign[left], half, -half * sign[left]])
+    parity = np.concatenate([sign[middle], np.ones(len(left)), -np.ones(len(left))])
+    return scipy.sparse.csr_array((values, (rows, columns)), shape=(len(order), len(order))), parity

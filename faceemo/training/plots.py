@@ -10,35 +10,53 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from faceemo.durable import written_whole
 from faceemo.extraction.facemesh import mesh_edges
 from faceemo.fonts import drawn_names, font_with
 from faceemo.training.dataset import Dataset
-from faceemo.training.evaluate import calibration_bins, landmark_importance
+from faceemo.training.evaluate import crop_importance, landmark_importance, main_truth
+from faceemo.training.metrics import auroc, calibration_bins, confusion, roc_curve
+from faceemo.training.recipe import CROP, MESH, Inputs
 from faceemo.training.train import Epoch, Training
 
 matplotlib.use("Agg")  # files only, on machines without a screen too
 
 IMPORTANCE_ROWS = 2000
+CROP_ROWS = 128  # of them, each of which is looked at 64 times
 LARGEST_DOT, SMALLEST_DOT = 180, 20  # areas in square points
 TRAIN, VALID, INK = "#8a8f98", "#1f6feb", "#24292f"
 
 
-def write_run(folder: Path, dataset: Dataset, training: Training, probability: np.ndarray) -> None:
-    """All plots of a finished training; probability: [N, classes] for the N faces of the dataset."""
-    test = dataset.test
-    target, predicted = dataset.targets.learnt[test], probability[test].argmax(axis=1)
+def write_run(folder: Path, dataset: Dataset, training: Training, inputs: Inputs, probability: np.ndarray) -> None:
+    """All plots of a finished training.
+
+    inputs: of the dataset's N faces; probability: [N, classes].
+    """
+    truth = main_truth(dataset)
+    test = dataset.indices("test", truth)
+    target, predicted = truth[test], probability[test].argmax(axis=1)
     classes = dataset.classes
-    some = np.random.default_rng(0).permutation(test)[:IMPORTANCE_ROWS]  # rows lie archive by archive
-    importance = landmark_importance(training.model.build(), training.inputs[some])
+    some = some_of(test, IMPORTANCE_ROWS)
+    network, columns = training.model.build(), training.model.columns
+    shown = [inputs[column][some] for column in columns]
     write_predictions(folder / "predictions.csv", target, predicted, classes)
-    plot_history(folder / "history.png", training.history, training.best_epoch)
+    plot_history(folder / "history.png", training.history, training.learnt_valid)
     plot_confusion(folder / "confusion.png", target, predicted, classes)
     plot_reliability(folder / "reliability.png", probability[test], target)
     plot_classes(folder / "classes.png", probability[test], target, classes)
-    plot_importance(folder / "importance.png", dataset.face, importance)
+    plot_importance(
+        folder / "importance.png",
+        dataset.face,
+        landmark_importance(network, columns, shown) if MESH in columns else None,
+        crop_importance(network, columns, [one[:CROP_ROWS] for one in shown]) if CROP in columns else None,
+        inputs[CROP][some].mean(axis=0) if CROP in columns else None,
+    )
+
+
+def some_of(indices: np.ndarray, at_most: int) -> np.ndarray:
+    """Some of these indices from everywhere among them: rows lie source by source."""
+    return np.random.default_rng(0).permutation(indices)[:at_most]
 
 
 def write_history(path: Path, history: list[Epoch]) -> None:
@@ -53,16 +71,15 @@ def write_predictions(path: Path, target: np.ndarray, predicted: np.ndarray, cla
     _write_csv(path, ["actual", "predicted"], rows)
 
 
-def plot_history(path: Path, history: list[Epoch], best: int) -> None:
-    """Loss and accuracy by epoch, with the epoch that was kept."""
+def plot_history(path: Path, history: list[Epoch], learnt_valid: bool = False) -> None:
+    """Loss and accuracy by epoch; the last epoch is the one that is kept. learnt_valid: as in Training."""
     figure, (left, right) = _figure(9, 3.6, columns=2)
     epochs = [epoch.epoch for epoch in history]
     for axes, what in ((left, "loss"), (right, "accuracy")):
         for split, color in (("train", TRAIN), ("valid", VALID)):
             values = [getattr(epoch, f"{split}_{what}") for epoch in history]
             axes.plot(epochs, values, color=color, label=f"{split}", marker="o" if len(epochs) == 1 else None)
-        axes.axvline(best, color=INK, linewidth=0.8, linestyle=":", label=f"kept: epoch {best}")
-        axes.set(xlabel="epoch", title=what)
+        axes.set(xlabel="epoch", title=f"{what}, before valid was learnt from too" if learnt_valid else what)
         axes.legend(frameon=False)
     right.set_ylim(0, 1.02)
     _save(figure, path)
@@ -70,7 +87,7 @@ def plot_history(path: Path, history: list[Epoch], best: int) -> None:
 
 def plot_confusion(path: Path, target: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> None:
     """Confusion matrix of the test people: share of each actual class, and counts."""
-    counts = confusion_matrix(target, predicted, labels=range(len(classes)))
+    counts = confusion(target, predicted, len(classes))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.4 + 0.9 * len(classes)
     names, fonts = drawn_names(classes), _fonts(classes)
@@ -108,16 +125,15 @@ def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classe
     names, fonts = drawn_names(classes), _fonts(classes)
     if len(classes) == 2:
         figure, (axes,) = _figure(4.6, 4.2)
-        false_positive, true_positive, _ = roc_curve(target == 1, probability[:, 1])
-        area = roc_auc_score(target == 1, probability[:, 1])
+        false_positive, true_positive = roc_curve(probability[:, 1], target)
         axes.plot([0, 1], [0, 1], color=TRAIN, linestyle="--", label="chance")
-        axes.plot(false_positive, true_positive, color=VALID, label=f"area {area:.3f}")
+        axes.plot(false_positive, true_positive, color=VALID, label=f"area {auroc(probability, target):.3f}")
         axes.set_xlabel(f"share of {names[0]} taken for {names[1]}", fontfamily=fonts)
         axes.set_ylabel(f"share of {names[1]} found", fontfamily=fonts)
         axes.set_title("ROC, test people")
         axes.legend(frameon=False, loc="lower right")
     else:
-        counts = confusion_matrix(target, probability.argmax(axis=1), labels=range(len(classes)))
+        counts = confusion(target, probability.argmax(axis=1), len(classes))
         hits = counts.diagonal()
         figure, (axes,) = _figure(1.8 + 0.9 * len(classes), 3.6)
         position = np.arange(len(classes))
@@ -132,12 +148,30 @@ def plot_classes(path: Path, probability: np.ndarray, target: np.ndarray, classe
     _save(figure, path)
 
 
-def plot_importance(path: Path, face: np.ndarray, importance: np.ndarray) -> None:
-    """Which landmarks the network listens to, painted on a face.
+def plot_importance(
+    path: Path,
+    face: np.ndarray,
+    landmarks: np.ndarray | None,
+    patches: np.ndarray | None,
+    mean_crop: np.ndarray | None,
+) -> None:
+    """Which landmarks the network listens to, painted on a face, and where it looks, painted on the mean crop.
 
-    face: [478, 3], y down; importance: [478], any positive unit; all zero if every face gets the same answer.
+    face: [478, 3], y down; landmarks: [478], any positive unit, all zero if every face gets the same answer; patches:
+    [P, P]; mean_crop: [side, side]. None for what the network does not read.
     """
-    figure, (axes,) = _figure(5.2, 5.2)
+    panels = [one for one in (landmarks, patches) if one is not None]
+    figure, every = _figure(5.2 * len(panels), 5.2, columns=len(panels))
+    for axes, one in zip(every, panels, strict=True):
+        if one is landmarks:
+            _paint_landmarks(figure, axes, face, one)
+        else:
+            assert mean_crop is not None, "it comes with the patches"
+            _paint_patches(figure, axes, one, mean_crop)
+    _save(figure, path)
+
+
+def _paint_landmarks(figure: Figure, axes: Axes, face: np.ndarray, importance: np.ndarray) -> None:
     _draw_mesh(axes, face)
     order = importance.argsort()
     share = importance / (importance.max() or 1)
@@ -153,7 +187,16 @@ def plot_importance(path: Path, face: np.ndarray, importance: np.ndarray) -> Non
     )
     figure.colorbar(points, shrink=0.7, label="importance, largest = 1")
     axes.set_title("landmarks that matter, test people")
-    _save(figure, path)
+
+
+def _paint_patches(figure: Figure, axes: Axes, patches: np.ndarray, mean_crop: np.ndarray) -> None:
+    side = len(mean_crop)
+    axes.imshow(mean_crop, cmap="gray", extent=(0, side, side, 0))
+    share = np.clip(patches, 0, None) / (patches.max() if patches.max() > 0 else 1)
+    painted = axes.imshow(share, cmap="YlOrRd", vmin=0, vmax=1, alpha=0.55, extent=(0, side, side, 0))
+    figure.colorbar(painted, shrink=0.7, label="importance, largest = 1")
+    axes.set_axis_off()
+    axes.set_title("parts of the crop that matter, test people")
 
 
 def _draw_mesh(axes: Axes, face: np.ndarray) -> None:

@@ -1,197 +1,208 @@
-"""Whether a run can end in a model, checked before the work by params.yaml, sources.yaml and names of pictures."""
+"""Whether a run can end in a model, looked at before the work by params.yaml, sources.yaml and names of pictures."""
 
+import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
-import pyarrow as pa
 
-from faceemo.emotions import NEUTRAL
+from faceemo.emotions import KOREAN, NEUTRAL, chosen_classes
 from faceemo.errors import FaceemoError
-from faceemo.extraction.archive import Archive, Named, first_by_hash, parse_picture_name
-from faceemo.extraction.opening import check_people, pictures_at
-from faceemo.extraction.schema import SCHEMA
-from faceemo.extraction.sources import Source, check_emotions, held_emotions, locate
-from faceemo.extraction.tables import read_table
-from faceemo.features.annotations import describer, read_annotations
 from faceemo.params import Params
 from faceemo.paths import PARAMS_FILE
+from faceemo.pictures.manifest import Manifest, read_manifest
+from faceemo.pictures.sources import Source, held_classes, seen_classes
 from faceemo.training.split import SPLITS, split_of_rows, too_few_people
 from faceemo.training.targets import make_targets
 
-NAMED = pa.schema([SCHEMA.field(name) for name in ("image", "emotion", "subject", "sex", "age")])
 
+def what_is_missing(params: Params, sources: Mapping[str, Source]) -> str | None:
+    """What training will lack, which more pictures can mend: a class, people of a class in a split, neutral faces.
 
-@dataclass
-class _Found:
-    """By split and class, what the pictures that were looked at hold: faces, and those that can have a baseline; by
-    class its people.
+    None where nothing is known to be missing. Every picture is taken for a face that shows what its archive, folder or
+    table says, or its raters where that is not enough: so what is told here would stop training, and what is not may
+    stop it still. A source that is not there now, as on a drive that was taken away, counts as one that has everybody.
+    Raises FaceemoError for what more pictures cannot mend: a class that nothing can hold, a source of which nobody is
+    known.
     """
-
-    faces: set[tuple[str, str]] = field(default_factory=set)
-    judged: set[tuple[str, str]] = field(default_factory=set)
-    people: dict[str, set[str]] = field(default_factory=dict)
-
-
-def check_run(params: Params, sources: Mapping[str, Source]) -> None:
-    """Raises FaceemoError for what would stop a later stage: a class that no source holds, a split without people of a
-    class, no known people, no neutral faces for normalize.baseline.
-
-    Every picture is taken for a face that shows what its archive, folder or table says, or its raters where that is
-    not enough. So what is refused here would fail later; what passes may fail still. A source that is not there now,
-    as on a drive that was taken away after extraction, counts as one that has everybody.
-    """
-    check_emotions(params.emotions, sources)
-    held = held_emotions(sources)
-    absent = [name for name, members in params.emotions.items() if not held.intersection(members)]
+    held = held_classes(sources)
+    classes = chosen_classes(params.emotions, held)
+    seen = seen_classes(sources)
+    for name in {member for members in classes.values() for member in members}:
+        if name not in seen and name not in KOREAN:  # archives of the set may bring those
+            raise FaceemoError(
+                f"{PARAMS_FILE}: emotions: no source holds {name!r}; known are {', '.join(sorted(seen))}"
+            )
+    look = functools.cache(lambda key: _look(key, sources[key], params.limit, with_votes=False))
+    for key, source in sources.items():
+        if not source.is_of_set:
+            _check_people(key, look(key))
+    if params.emotions and len(classes) < 2:
+        return f"{PARAMS_FILE}: emotions names {', '.join(classes)} alone, and a model needs two classes"
+    if len(classes) < 2:
+        return f"only {', '.join(classes) or 'nothing'} was scanned, and a model needs two classes; scan others too"
+    absent = [name for name, members in classes.items() if not held.intersection(members)]
     asks_raters = params.labels.target != "archive" and any(one.labels or one.table for one in sources.values())
     if absent and not asks_raters:
-        raise FaceemoError(_not_scanned(absent[0], held))
+        return _not_scanned(absent[0], held)
     if params.normalize.baseline == "neutral" and NEUTRAL not in held:
-        raise FaceemoError(
+        return (
             f"{PARAMS_FILE}: normalize.baseline is neutral, and no neutral pictures were scanned; scan the neutral "
             "archives too, whatever 'emotions' names, or set it to none"
         )
-    pictures = _pictures_for_baselines(params, sources)
-    found = _look(params, sources, pictures)
-    missing = _missing(params, found)
-    if missing and asks_raters:
+    preview = _Preview(params, classes, _pictures_for_baselines(params, sources, look))
+    for key, source in sources.items():
+        if preview.can_learn_from(source):
+            preview.add(source, look(key))
+    if preview.missing and asks_raters:
         for key, source in sources.items():
             if source.labels or source.table:
-                _add_rated(found, key, source, params, pictures)
-        missing = _missing(params, found)
-    if missing:
-        split, name = missing[0]
-        raise FaceemoError(_not_scanned(name, held) if name in absent else _cause(split, name, found, params, sources))
+                preview.add_rated(_look(key, source, params.limit, with_votes=True))
+    if not preview.missing:
+        return None
+    split, name = preview.missing[0]
+    return _not_scanned(name, held) if name in absent else _cause(split, name, preview, sources)
 
 
-def next_line(params: Params, sources: Mapping[str, Source], asked: tuple[str, ...] | None) -> str:
-    """What to do after a scan: the command that trains on what was found, or why nothing can be trained on yet.
+def look_ahead(params: Params, sources: Mapping[str, Source]) -> str | None:
+    """What to say at the beginning and end of a stage that goes on though training will lack something; None if not.
 
-    asked: the emotions that were scanned for; None: any.
+    Raises FaceemoError as what_is_missing does.
     """
-    held = held_emotions(sources)
-    members = [member for entry in params.emotions.values() for member in entry]
-    absent = [member for member in members if member not in held]
-    told = f"no pictures of {', '.join(absent)} were found, which 'emotions' in {PARAMS_FILE} names; " if absent else ""
-    if asked is not None and set(asked) != set(members):
-        chosen = list(asked)
-    elif absent:
-        chosen = [member for member in members if member in held] + sorted(held.difference(members))
-    else:
-        chosen = []
-    if len(chosen) == 1:
-        return f"{told}only {chosen[0]} was found, and a model needs two classes to tell apart; scan others too"
-    quoted = (name if name.isascii() else f"'{name}'" for name in chosen)  # as dvc's -S takes a list
-    command = f'dvc exp run -S "emotions=[{",".join(quoted)}]"' if chosen else "dvc repro"
-    entries = {name: (name,) for name in chosen} or params.emotions
+    missing = what_is_missing(params, sources)
+    return None if missing is None else f"note: training will stop as things are: {missing}"
+
+
+def next_line(params: Params, sources: Mapping[str, Source]) -> str:
+    """What to do after a scan: on the last line the command that works on what was found, or why there is none yet."""
+    held = held_classes(sources)
+    lines = []
+    if params.emotions is not None:
+        members = {member for entry in params.emotions.values() for member in entry}
+        if left := sorted(held - members):
+            lines.append(f"'emotions' in {PARAMS_FILE} leaves out {', '.join(left)}; null there learns all classes")
+        if absent := sorted(members - held):
+            lines.append(f"no pictures of {', '.join(absent)} were found, which 'emotions' in {PARAMS_FILE} names")
     try:
-        check_run(replace(params, emotions=entries), sources)
+        missing = what_is_missing(params, sources)
     except FaceemoError as error:
-        return f"not ready for {command}: {error}"
-    stays = f" (dvc repro alone still learns {', '.join(params.emotions)})" if chosen and not absent else ""
-    return f"{told}next: {command}{stays}"
-
-
-def _missing(params: Params, found: _Found) -> list[tuple[str, str]]:
-    pairs = ((split, name) for split in SPLITS for name in params.emotions)
-    return [pair for pair in pairs if pair not in found.judged]
-
-
-def _look(params: Params, sources: Mapping[str, Source], pictures: Counter[str] | None) -> _Found:
-    """What names and tables tell; archives of a class are opened until it has people in every split."""
-    found = _Found()
-    class_of = {member: name for name, members in params.emotions.items() for member in members}
-    for key, source in sources.items():
-        name = class_of.get(source.emotion or "")
-        if source.emotion and (name is None or all((split, name) in found.judged for split in SPLITS)):
-            continue
-        rows = _named(key, source, params.limit)
-        if rows is None:
-            held = held_emotions({key: source}) & class_of.keys()
-            everything = {(split, class_of[word]) for split in SPLITS for word in held}
-            found.faces |= everything
-            found.judged |= everything
-            continue
-        subjects, emotions = rows["subject"].to_pylist(), rows["emotion"].to_pylist()
-        splits = split_of_rows(subjects, rows["folder"].to_pylist(), params.split)
-        for subject, emotion, split in zip(subjects, emotions, splits, strict=True):
-            if (name := class_of.get(emotion)) is None:
-                continue
-            found.faces.add((split, name))
-            found.people.setdefault(name, set()).update({subject} - {None})
-            if _has_baseline(subject, emotion, params, pictures):
-                found.judged.add((split, name))
-    return found
-
-
-def _pictures_for_baselines(params: Params, sources: Mapping[str, Source]) -> Counter[str] | None:
-    """How many pictures each person has for a baseline; None without a baseline, or where a source is not there."""
-    baseline = params.normalize.baseline
-    if baseline == "none":
-        return None
-    counts: Counter[str] = Counter()
-    for key, source in sources.items():
-        if baseline == "neutral" and source.emotion not in (NEUTRAL, None):
-            continue
-        rows = _named(key, source, params.limit)
-        if rows is None:
-            return None
-        for subject, emotion in zip(rows["subject"].to_pylist(), rows["emotion"].to_pylist(), strict=True):
-            counts[subject] += subject is not None and (baseline == "person" or emotion == NEUTRAL)
-    return counts
-
-
-def _has_baseline(subject: str | None, emotion: str | None, params: Params, pictures: Counter[str] | None) -> bool:
-    own = params.normalize.baseline == "neutral" and emotion == NEUTRAL  # a face is no baseline of its own
-    return pictures is None or pictures[subject or ""] - own >= params.normalize.least_pictures
-
-
-def _add_rated(found: _Found, key: str, source: Source, params: Params, pictures: Counter[str] | None) -> None:
-    """Add what raters saw in a source's pictures."""
-    rows = _named(key, source, params.limit)
-    if rows is None:
-        everything = {(split, name) for split in SPLITS for name in params.emotions}
-        found.faces |= everything
-        found.judged |= everything
-        return
-    annotations = read_annotations(key, source)
-    if not annotations.raters.classes:
-        return
-    labels = annotations.find(rows["image"].to_pylist())
-    votes = pa.chunked_array([pa.array([label and label.votes for label in labels], pa.list_(pa.int8()))])
-    emotions, subjects = rows["emotion"].to_pylist(), rows["subject"].to_pylist()
-    targets = make_targets(emotions, votes, annotations.raters, params.emotions, params.labels)
-    splits = split_of_rows(subjects, rows["folder"].to_pylist(), params.split)
-    based = np.array([_has_baseline(*one, params, pictures) for one in zip(subjects, emotions, strict=True)], bool)
-    names = list(params.emotions)
-    for split in SPLITS:
-        seen = targets.valid if split == "valid" else targets.learnt
-        taken = (splits == split) & (targets.trained if split == "train" else True)
-        found.faces |= {(split, names[number]) for number in np.unique(seen[taken & (seen >= 0)])}
-        found.judged |= {(split, names[number]) for number in np.unique(seen[taken & based & (seen >= 0)])}
-
-
-def _named(key: str, source: Source, limit: int | None) -> pa.Table | None:
-    """The rows that extraction will write, as far as names and tables tell them; None if the source is not there."""
-    path = locate(source.path)
-    if not path.exists():
-        return None
-    if source.emotion is not None:
-        try:
-            with Archive(path) as archive:
-                pictures: Sequence[Named] = archive.pictures
-        except FaceemoError:  # the stage that reads it says so
-            return None
+        return "\n".join([*lines, f"not ready for dvc repro: {error}"])
+    if missing is not None:
+        lines += [f"not enough to train yet: {missing}", "extraction can begin all the same; next:"]
     else:
-        pictures = list(pictures_at(path, source.level, read_table(path) if source.table else None))
-        check_people(key, source, (picture.name for picture in pictures))
-    names = [pictures[index].name for index in first_by_hash(pictures, limit)]
-    subjects = [parse_picture_name(name).subject for name in names]
-    columns = {"image": names, "emotion": [source.emotion] * len(names), "subject": subjects}
-    rows = pa.table({**dict.fromkeys(NAMED.names, [None] * len(names)), **columns}, schema=NAMED)
-    return describer(key, source)(rows)
+        lines.append("next:")
+    return "\n".join([*lines, "dvc repro"])
+
+
+def _look(key: str, source: Source, limit: int | None, with_votes: bool) -> Manifest | None:
+    """None if the source cannot be read now: the stage that needs it says so."""
+    try:
+        return read_manifest(key, source, limit, with_votes)[1]
+    except FaceemoError:
+        return None
+
+
+def _check_people(key: str, manifest: Manifest | None) -> None:
+    """Raises FaceemoError if nobody in a source of one's own is known."""
+    if manifest is not None and not manifest.knows_people:
+        raise FaceemoError(
+            f"{key}: it is not known who is in which picture, but a model is judged on people it has not seen; scan "
+            "again with --subject 'REGEX' whose group is the person in a picture's name, or with --subject each to "
+            "count every picture as a different person"
+        )
+
+
+class _Preview:
+    """What training will find, by split and class, as far as names, tables and raters tell."""
+
+    def __init__(
+        self, params: Params, classes: Mapping[str, tuple[str, ...]], pictures: Counter[str | None] | None
+    ) -> None:
+        """pictures: how many each person has for a baseline; None where that does not matter."""
+        self.params = params
+        self.faces: set[tuple[str, str]] = set()
+        self.judged: set[tuple[str, str]] = set()  # those of faces that can have a baseline
+        self.people: dict[str, set[str | None]] = {name: set() for name in classes}
+        self._classes = classes
+        self._class_of = {member: name for name, members in classes.items() for member in members}
+        self._pictures = pictures
+
+    @property
+    def missing(self) -> list[tuple[str, str]]:
+        """The splits without people of a class, and the class."""
+        return [(split, name) for split in SPLITS for name in self._classes if (split, name) not in self.judged]
+
+    def can_learn_from(self, source: Source) -> bool:
+        """Whether a source may hold what is missing: each archive of the set is read, and there may be 28."""
+        wanted = {name for _, name in self.missing}
+        return not source.is_of_set or self._class_of.get(source.emotion or "") in wanted
+
+    def add(self, source: Source, manifest: Manifest | None) -> None:
+        """Add what names and tables say; None for a source that cannot be read now."""
+        if manifest is None:
+            self._add_everybody({self._class_of[word] for word in source.classes if word in self._class_of})
+            return
+        for subject, emotion, split in zip(*self._columns(manifest), strict=True):
+            if name := self._class_of.get(emotion):
+                self.faces.add((split, name))
+                self.people[name].add(subject)
+                if self._has_baseline(subject, emotion):
+                    self.judged.add((split, name))
+
+    def add_rated(self, manifest: Manifest | None) -> None:
+        """Add what raters saw; None for a source that cannot be read now."""
+        if manifest is None:
+            self._add_everybody(self._classes)
+            return
+        if not manifest.raters.classes:
+            return
+        subjects, emotions, splits = self._columns(manifest)
+        votes = manifest.table["votes"]
+        targets = make_targets(emotions, votes, manifest.raters, self._classes, self.params.labels)
+        based = np.array([self._has_baseline(*one) for one in zip(subjects, emotions, strict=True)], bool)
+        names = list(self._classes)
+        for split in SPLITS:
+            truth = targets.valid if split == "valid" else targets.learnt
+            taken = (splits == split) & (truth >= 0) & (targets.trained if split == "train" else True)
+            self.faces |= {(split, names[number]) for number in np.unique(truth[taken])}
+            self.judged |= {(split, names[number]) for number in np.unique(truth[taken & based])}
+
+    def _add_everybody(self, names: Collection[str]) -> None:
+        everything = {(split, name) for split in SPLITS for name in names}
+        self.faces |= everything
+        self.judged |= everything
+
+    def _columns(self, manifest: Manifest) -> tuple[list[str | None], list[str], np.ndarray]:
+        """subjects, emotions and splits of a source's pictures."""
+        subjects, emotions, folders = (manifest.table[name].to_pylist() for name in ("subject", "emotion", "folder"))
+        return subjects, emotions, split_of_rows(subjects, folders, self.params.split)
+
+    def _has_baseline(self, subject: str | None, emotion: str) -> bool:
+        kind = self.params.normalize.baseline
+        own = kind == "neutral" and emotion == NEUTRAL  # a face is no baseline of its own
+        return self._pictures is None or self._pictures[subject] - own >= self.params.normalize.least_pictures
+
+
+def _pictures_for_baselines(
+    params: Params, sources: Mapping[str, Source], look: Callable[[str], Manifest | None]
+) -> Counter[str | None] | None:
+    """How many pictures each person has for a baseline; None without a baseline, or where a source is not there."""
+    kind = params.normalize.baseline
+    if kind == "none":
+        return None
+    counts: Counter[str | None] = Counter()
+    for key, source in sources.items():
+        if kind == "neutral" and NEUTRAL not in source.classes:
+            continue
+        manifest = look(key)
+        if manifest is None:
+            return None
+        columns = (manifest.table[name].to_pylist() for name in ("subject", "emotion"))
+        counts.update(
+            subject for subject, emotion in zip(*columns, strict=True) if kind == "person" or emotion == NEUTRAL
+        )
+    counts[None] = 0
+    return counts
 
 
 def _not_scanned(name: str, held: set[str]) -> str:
@@ -201,14 +212,16 @@ def _not_scanned(name: str, held: set[str]) -> str:
     )
 
 
-def _cause(split: str, name: str, found: _Found, params: Params, sources: Mapping[str, Source]) -> str:
-    folders = {source.folder for source in sources.values() if source.emotion is not None}
-    if (split, name) in found.faces:
-        kind, least = params.normalize.baseline, params.normalize.least_pictures
+def _cause(split: str, name: str, preview: _Preview, sources: Mapping[str, Source]) -> str:
+    """Why a class has nobody in a split, and what to do."""
+    params = preview.params
+    folders = {source.folder for source in sources.values() if source.is_of_set}
+    if (split, name) in preview.faces:
+        kind = params.normalize.baseline
         needed = (
-            f"{least} neutral pictures of a person beside the one judged"
+            f"{params.normalize.least_pictures} neutral pictures of a person beside the one judged"
             if kind == "neutral"
-            else f"{least} pictures of a person"
+            else f"{params.normalize.least_pictures} pictures of a person"
         )
         return (
             f"nobody with {name} in the {split} split can have a baseline (normalize.baseline: {kind}, which needs "
@@ -219,4 +232,4 @@ def _cause(split: str, name: str, found: _Found, params: Params, sources: Mappin
             "split.by is folder, so that people of the set's Validation folder are the test split, and nothing of it "
             "was scanned; scan it too, or set split.by to person"
         )
-    return too_few_people(split, [name], len(found.people.get(name, ())), params.split)
+    return too_few_people(split, [name], len(preview.people[name] - {None}), params.split)

@@ -1,4 +1,4 @@
-"""What each face is learnt as and judged by: the name of its archive, its raters' majority, or their votes."""
+"""What each face is learnt as and judged by: the name of archive, folder or table, or what its raters saw."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from faceemo.features.labels import Raters
 from faceemo.params import LabelParams
+from faceemo.pictures.manifest import Raters
 from faceemo.rows import present_rows
 
 NONE, OUTSIDE = -1, -2  # in place of a class: no class; a class that was not chosen
@@ -17,28 +17,26 @@ NONE, OUTSIDE = -1, -2  # in place of a class: no class; a class that was not ch
 
 @dataclass(frozen=True)
 class Targets:
-    """Of N pictures. A class is its index, int64 [N]; below 0 it is NONE or OUTSIDE.
+    """Of N pictures. A class is its index, int64 [N]; below 0 it is NONE or OUTSIDE."""
 
-    archive: what the archive is named after. majority: what more than half of the raters saw. valid: what epoch and
-    temperature are chosen by.
-    learnt: the class to learn, the most voted one under labels.target `votes`, NONE where two are.
-    weight: float32 [N], how much a picture counts in the loss; 0 where there is nothing to learn. trained: bool [N],
-    whether it may be learnt from, by weight and labels.min_agreement.
-    shares: float32 [N, classes], each class's share of the target, which adds up to 1; None where it is `learnt` alone.
-    labelled: bool [N], whether the source has a label archive. raters: int16 [N], 0 where none answered.
-    votes: int16 [N, classes], how many raters chose each class.
-    """
-
-    archive: np.ndarray
+    named: np.ndarray
+    """What the archive, folder or table names."""
     majority: np.ndarray
+    """What more than half of the raters saw."""
     valid: np.ndarray
+    """What probabilities are calibrated by: the majority, and the name where there is none."""
     learnt: np.ndarray
+    """The class to learn: of labels.target `votes` the most voted one, NONE where two are."""
     weight: np.ndarray
-    trained: np.ndarray
+    """float32 [N], how much a picture counts in the loss; 0 where there is nothing to learn."""
     shares: np.ndarray | None
+    """float32 [N, classes], each class's share of the target, which adds up to 1; None where it is `learnt` alone."""
     labelled: np.ndarray
+    """bool [N], whether the source has raters' answers."""
     raters: np.ndarray
+    """int16 [N], how many answered; 0 where none did."""
     votes: np.ndarray
+    """int16 [N, classes], how many raters chose each class."""
 
     def take(self, chosen: np.ndarray) -> "Targets":
         """Those of some pictures, by mask or index."""
@@ -55,9 +53,14 @@ class Targets:
         return cls(**joined)
 
     @property
+    def trained(self) -> np.ndarray:
+        """bool [N]: pictures that may be learnt from."""
+        return self.weight > 0
+
+    @property
     def judged(self) -> np.ndarray:
-        """bool [N]: pictures of the chosen archives or with a majority for a chosen class, whatever is learnt."""
-        return (self.archive >= 0) | (self.majority >= 0)
+        """bool [N]: pictures that are named after a class or have a majority for one, whatever is learnt."""
+        return (self.named >= 0) | (self.majority >= 0)
 
 
 def make_targets(
@@ -69,31 +72,30 @@ def make_targets(
 ) -> Targets:
     """The targets of one source's pictures.
 
-    emotions: of the archive, a picture each. votes: list<int8>, how many raters chose each of raters.classes.
+    emotions: what each picture is named after. votes: list<int8>, how many raters chose each of raters.classes.
     classes: the members of each class, by its name.
     """
     class_of = {member: number for number, members in enumerate(classes.values()) for member in members}
-    archive = np.array([NONE if name is None else class_of.get(name, NONE) for name in emotions], np.int64)
+    named = np.array([NONE if name is None else class_of.get(name, NONE) for name in emotions], np.int64)
     seen = _count(votes, raters, class_of, len(classes))
     majority = seen.majority()
     if settings.target == "archive" or not raters.classes:
-        learnt = valid = archive
+        learnt = valid = named
         weight, shares = (learnt >= 0).astype(np.float32), np.eye(len(classes), dtype=np.float32)[learnt]
     elif settings.target == "majority":
-        learnt, valid = majority, np.where(majority == NONE, archive, majority)
+        learnt, valid = majority, np.where(majority == NONE, named, majority)
         weight, shares = (learnt >= 0).astype(np.float32), None
     else:
-        learnt, valid = seen.most_voted(), np.where(majority == NONE, archive, majority)
+        learnt, valid = seen.most_voted(), np.where(majority == NONE, named, majority)
         weight, shares = seen.weight(), seen.shares()
     return Targets(
-        archive,
+        named,
         majority,
         valid,
         learnt,
         weight,
-        (weight > 0) & (seen.support(learnt) >= settings.min_agreement),
         shares if settings.target == "votes" else None,
-        np.full(len(archive), bool(raters.classes)),
+        np.full(len(named), bool(raters.classes)),
         seen.raters,
         seen.chosen,
     )
@@ -101,16 +103,16 @@ def make_targets(
 
 @dataclass(frozen=True)
 class RaterPairs:
-    """Pairs of a face and one of its raters whose other raters agree on a class, a majority of them.
-
-    face: int64 [P], indices of faces; truth: int64 [P], the class that the others agree on; answer: int64 [P], the
-    rater's own, NONE for anything but a class. rated: how many judged faces have answers.
-    """
+    """P pairs of a face and one of its raters whose other raters agree on a class, a majority of them."""
 
     face: np.ndarray
+    """int64 [P], indices of faces."""
     truth: np.ndarray
+    """int64 [P], the class that the other raters agree on."""
     answer: np.ndarray
+    """int64 [P], the rater's own class, NONE for an answer that is none."""
     rated: int
+    """How many judged faces have answers."""
 
 
 def pair_raters(targets: Targets, faces: np.ndarray) -> RaterPairs:
@@ -139,35 +141,36 @@ def pair_raters(targets: Targets, faces: np.ndarray) -> RaterPairs:
 
 @dataclass(frozen=True)
 class _Votes:
-    """Of N pictures: votes for each class, int16 [N, classes]; for any emotion, for the most voted one that is in no
-    class, and how many raters there were, int16 [N].
-    """
+    """Votes for N pictures."""
 
     chosen: np.ndarray
+    """int16 [N, classes], for each class."""
     cast: np.ndarray
+    """int16 [N], for any emotion."""
     outside: np.ndarray
+    """int16 [N], for the most voted emotion that belongs to no class."""
     raters: np.ndarray
+    """int16 [N], how many raters there were."""
 
     def majority(self) -> np.ndarray:
+        """int64 [N], the class that more than half of the raters saw, NONE, or OUTSIDE for an emotion of no class."""
         found = np.where(2 * self.chosen.max(axis=1) > self.raters, self.chosen.argmax(axis=1), NONE)
         return np.where(2 * self.outside > self.raters, OUTSIDE, found)
 
     def most_voted(self) -> np.ndarray:
+        """int64 [N], the class with the most votes, NONE where two have them or nobody voted for one."""
         most = self.chosen.max(axis=1)
         alone = (self.chosen == most[:, None]).sum(axis=1) == 1
         return np.where(alone & (most > 0), self.chosen.argmax(axis=1), NONE)
 
     def weight(self) -> np.ndarray:
+        """float32 [N], the share of the votes that the classes have."""
         return (self.chosen.sum(axis=1) / np.maximum(self.cast, 1)).astype(np.float32)
 
     def shares(self) -> np.ndarray:
+        """float32 [N, classes], each class's share of the votes that the classes have."""
         total = self.chosen.sum(axis=1, keepdims=True)
         return (self.chosen / np.maximum(total, 1)).astype(np.float32)
-
-    def support(self, learnt: np.ndarray) -> np.ndarray:
-        """Votes for the class learnt, or for each of those that are equal."""
-        own = np.take_along_axis(self.chosen, np.maximum(learnt, 0)[:, None], axis=1)[:, 0]
-        return np.where(learnt >= 0, own, self.chosen.max(axis=1))
 
 
 def _count(votes: pa.ChunkedArray, raters: Raters, class_of: Mapping[str, int], classes: int) -> _Votes:

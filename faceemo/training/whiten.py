@@ -7,104 +7,121 @@ The map is linear: after training it is folded into the network's first layer.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse
 import torch
 from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 
 from faceemo.errors import FaceemoError
-from faceemo.params import TrainParams
-from faceemo.training.dataset import Dataset
-from faceemo.training.mirror import mirrored_features
-
-BLOCK_ROWS = 2048  # in float64 at once
+from faceemo.training.mirror import mirror_basis
+from faceemo.training.standardize import BLOCK_ROWS, Standardization
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """The map from features x [1434] to components (x - center) @ directions [K].
+    """The map from features x [1434] to components ((x - mean) / std - center) @ directions [K]."""
 
-    center: float64 [1434]. directions: float64 [1434, K]. mirror: float64 [K, K], components @ mirror are those of the
-    mirrored face; None where it was fitted without mirror images, among which alone it is exact.
-    """
-
+    standardization: Standardization
     center: np.ndarray
+    """float64 [1434]"""
     directions: np.ndarray
-    mirror: np.ndarray | None
+    """float64 [1434, K]"""
+    parity: np.ndarray | None
+    """float64 [K], 1 or -1: components * parity are those of the mirrored face; None where it was fitted without mirror
+    images, for it is exact among them alone."""
 
-    def transform(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Components float32 [rows, K] of these rows of features [N, 1434]."""
-        components = np.empty((len(rows), self.directions.shape[1]), np.float32)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            some = slice(start, start + BLOCK_ROWS)
-            components[some] = (features[rows[some]] - self.center) @ self.directions
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        """Components float32 [N, K] of features [N, 1434]."""
+        components = np.empty((len(features), self.directions.shape[1]), np.float32)
+        with threadpool_limits(1, "blas"):
+            for start in range(0, len(features), BLOCK_ROWS):
+                block = self.standardization.apply(features[start : start + BLOCK_ROWS])
+                components[start : start + BLOCK_ROWS] = (block - self.center) @ self.directions
         return components
 
-    def fold(self, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The weights of a network that takes components, changed to take features; its first layer is "0"."""
-        weight = state_dict["0.weight"].double().numpy() @ self.directions.T
-        bias = state_dict["0.bias"].double().numpy() - weight @ self.center
-        folded = {"0.weight": torch.from_numpy(weight).float(), "0.bias": torch.from_numpy(bias).float()}
-        return {**state_dict, **folded}
-
-
-def make_whitening(dataset: Dataset, features: np.ndarray, settings: TrainParams) -> Whitening | None:
-    """The whitening of standardised features that settings.whiten asks for; None without, and for changes of a person.
-
-    Half as many components as there are faces to learn from are the most that it takes.
-    """
-    if settings.whiten is None:
-        return None
-    if dataset.settings.get("normalize", {}).get("baseline", "none") != "none":
-        print("train.whiten is for models without baseline: not used", flush=True)
-        return None
-    components = min(settings.whiten, len(dataset.train) // 2)
-    if components < settings.whiten:
-        print(
-            f"train.whiten: {components} components, not {settings.whiten}: there are {len(dataset.train)} faces to "
-            "learn from",
-            flush=True,
-        )
-    return fit_whitening(features, dataset.train, dataset.targets.learnt, components, settings.mirror)
+    def fold(self, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight [outputs, K] and bias [outputs] of a layer that takes components, for standardised features."""
+        folded = weight.double().numpy() @ self.directions.T
+        shifted = bias.double().numpy() - folded @ self.center
+        return torch.from_numpy(folded).float(), torch.from_numpy(shifted).float()
 
 
 def fit_whitening(
-    features: np.ndarray, indices: np.ndarray, target: np.ndarray, components: int, mirror: bool
+    features: np.ndarray,
+    standardization: Standardization,
+    indices: np.ndarray,
+    target: np.ndarray,
+    components: int,
+    mirror: bool,
 ) -> Whitening:
-    """Fit on these rows of features [N, 1434], and on their mirror images if asked.
+    """Fit on these rows of features [N, 1434], and on their mirror images if asked; the same on any number of cores.
 
     target: int64 [N], the class of each row, below 0 for none; rows without a class are left out.
     components: at most so many, fewer than there are features. Raises FaceemoError if faces differ by class alone.
     """
-    indices = indices[target[indices] >= 0]
+    with threadpool_limits(1, "blas"):  # sums in one order
+        return _fit(features, standardization, indices[target[indices] >= 0], target, components, mirror)
+
+
+def _fit(
+    features: np.ndarray,
+    standardization: Standardization,
+    indices: np.ndarray,
+    target: np.ndarray,
+    components: int,
+    mirror: bool,
+) -> Whitening:
+    width = features.shape[1]
+    basis, parity = mirror_basis() if mirror else (scipy.sparse.csr_array(scipy.sparse.eye(width)), np.ones(width))
+    # Of faces and their images together, what changes its sign in the mirror has no mean, nor covariance with the rest.
+    parts = [np.flatnonzero(parity == side) for side in np.unique(parity)]
+    squares = [np.zeros((len(part), len(part))) for part in parts]  # mean of x^T x
     classes, counts = np.unique(target[indices], return_counts=True)
-    square = np.zeros((features.shape[1], features.shape[1]))  # mean of x^T x
-    means = np.zeros((len(classes), features.shape[1]))
+    means = np.zeros((len(classes), width))
     for start in range(0, len(indices), BLOCK_ROWS):
         some = indices[start : start + BLOCK_ROWS]
-        block = features[some].astype(np.float64)
-        square += block.T @ block / len(indices)
-        of_class = target[some] == classes[:, None]
-        means += of_class @ block / counts[:, None]
-    if mirror:
-        order, sign = mirrored_features()
-        square = (square + square[np.ix_(order, order)] * np.outer(sign, sign)) / 2
-        means = (means + means[:, order] * sign) / 2
+        block = standardization.apply(features[some]) @ basis
+        for square, part in zip(squares, parts, strict=True):
+            square += block[:, part].T @ block[:, part] / len(indices)
+        means += (target[some] == classes[:, None]) @ block / counts[:, None]
+    means[:, parity < 0] = 0
     shares = counts / len(indices)
     center = shares @ means
-    width = len(center)
-    spread, axes = eigh(square - np.outer(center, center), subset_by_index=(width - components, width - 1))
-    within = axes.T @ (square - means.T @ (means * shares[:, None])) @ axes
-    if np.trace(within) < 1e-9 * spread.sum():  # one face of each class, not even mirrored; the rest is rounding
+    found = [
+        _largest(square - np.outer(center[part], center[part]), components)
+        for square, part in zip(squares, parts, strict=True)
+    ]
+    least = np.sort(np.concatenate([spread for spread, _ in found]))[-components]
+    axes = [vectors[:, spread >= least] for spread, vectors in found]
+    within = [
+        own.T @ (square - means[:, part].T @ (means[:, part] * shares[:, None])) @ own
+        for own, square, part in zip(axes, squares, parts, strict=True)
+    ]
+    total = sum(map(np.trace, within))
+    if total < 1e-9 * sum(spread.sum() for spread, _ in found):  # one face of each class, not even mirrored
         raise FaceemoError("train.whiten: the faces of each class are all alike; scan more pictures, or set it to null")
-    variance, turn = eigh(within + np.trace(within) / components * np.eye(components))
-    scale = np.sqrt(variance)
-    mirrored = None
-    if mirror:
-        # The axes span the same space as their mirror images, since the faces they were found in include theirs.
-        turned = axes @ turn
-        mirrored = scale[:, None] * (turned.T @ _mirrored_rows(turned, order, sign)) / scale
-    return Whitening(center, axes @ turn / scale, mirrored)
+    directions, sides = [], []
+    for own, covariance, part in zip(axes, within, parts, strict=True):
+        variance, turn = eigh(covariance + total / components * np.eye(len(covariance)))
+        turned = np.zeros((width, len(variance)))
+        turned[part] = own @ turn
+        directions.append(turned * signs(turned) / np.sqrt(variance))
+        sides.append(np.repeat(parity[part[:1]], len(variance)))
+    joined = basis @ np.hstack(directions)
+    return Whitening(standardization, basis @ center, joined, np.concatenate(sides) if mirror else None)
 
 
-def _mirrored_rows(axes: np.ndarray, order: np.ndarray, sign: np.ndarray) -> np.ndarray:
-    """M axes, where x @ M is the mirrored face of features x: M is its own inverse and symmetric."""
-    return axes[order] * sign[:, None]
+def _largest(covariance: np.ndarray, at_most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest variances [k], ascending, and their axes [width, k]."""
+    width = len(covariance)
+    return eigh(covariance, subset_by_index=(max(width - at_most, 0), width - 1))
+
+
+def signs(axes: np.ndarray) -> np.ndarray:
+    """float64 [K], 1 or -1: what gives axes [width, K] one sign, which eigenvectors have not.
+
+    By the side of a fixed direction on which each lies: the largest of an axis's numbers would not do, since rounding
+    chooses among those that are nearly the largest.
+    """
+    fixed = np.random.default_rng(0).standard_normal(len(axes))
+    return np.where(fixed @ axes < 0, -1.0, 1.0)

@@ -5,7 +5,8 @@
 script   a process pool over pictures; each task opens the archive, decodes at full size and builds a FaceMesh
 sound    the same with the archive and FaceMesh kept for the life of a worker
 floor    read and decode alone, at 1/8: no extractor that decodes every JPEG on the CPU goes below it
-faceemo  this project's stage by each engine that is installed, Parquet shards and start-up included
+faceemo  this project's stage by each engine that is installed, with crops and without, Parquet shards and start-up
+         included
 
 Prints pictures/s and ratios, then how far the landmarks of the ways lie apart (mean distance in the picture plane in %
 of the distance between the irises) and how many faces either missed. `script` runs on an eighth of the pictures. Where
@@ -25,10 +26,11 @@ from pathlib import Path
 
 import numpy as np
 
-from faceemo.extraction.archive import Archive, first_by_hash
 from faceemo.extraction.engines.choice import installed_engines
 from faceemo.extraction.executors import default_workers
 from faceemo.extraction.facemesh import silence_native_log
+from faceemo.pictures.reader import PictureReader, digest_of, first_by_hash
+from faceemo.pictures.trees import files_at, is_picture_name
 
 # Other imports stand where they are used: every worker imports this module, and each way pays for its own alone.
 
@@ -90,15 +92,13 @@ def pool_rate(function, path, names, workers, initializer, initargs, chunk):
     return len(names) / (time.perf_counter() - begin), results
 
 
-def faceemo_rate(source, engine, limit, workers):
+def faceemo_rate(source, engine, crops, limit, workers):
     import pyarrow.parquet as pq
 
     from faceemo.extraction.extract import extract
     from faceemo.params import ExtractParams
 
-    settings = ExtractParams(
-        engine=engine, full_resolution=False, max_faces=1, max_pixels=120_000_000, max_bytes=200_000_000, scheduler=None
-    )
+    settings = ExtractParams(engine=engine, crops=crops, scheduler=None)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         begin = time.perf_counter()
         made = extract("benchmark", source, settings, limit, workers)
@@ -111,7 +111,7 @@ def faceemo_rate(source, engine, limit, workers):
 def main():
     import cv2
 
-    from faceemo.extraction.sources import Source
+    from faceemo.pictures.sources import Source
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
@@ -119,11 +119,13 @@ def main():
     parser.add_argument("--limit", type=int)
     args = parser.parse_args()
     path = args.archive.resolve()
-    with Archive(path) as archive:
-        pictures = archive.pictures
-        source = Source(str(path), "neutral", "training", len(pictures), archive.digest(), None)
-        first = archive.read(pictures[0], 10**9)
-    names = [pictures[index].info.filename for index in first_by_hash(pictures, args.limit)]
+    pictures = [picture for picture in files_at(path) if is_picture_name(picture.name)]
+    source = Source(str(path), "neutral", "training", len(pictures), digest_of(pictures), None)
+    with PictureReader(path) as reader:
+        first = reader.read(pictures[0])
+    with zipfile.ZipFile(path) as archive:
+        members = [info.filename for info in archive.infolist() if not info.is_dir()]
+    names = [members[pictures[index].index] for index in first_by_hash(pictures, args.limit)]
     height, width = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR).shape[:2]
     print(
         f"{len(names)} pictures, the first {width}x{height} and {len(first) / 1e6:.1f} MB; {args.workers} workers",
@@ -139,14 +141,14 @@ def main():
     if "mediapipe" in installed_engines():
         rates["script"], _ = pool_rate(script, path, eighth, args.workers, silence_native_log, (), 1)
         rates["sound"], landmarks["sound"] = pool_rate(sound, path, names, args.workers, keep, (path, True), 4)
-    for engine in installed_engines():
-        way = f"faceemo, {engine}"
-        rates[way], landmarks[way] = faceemo_rate(source, engine, args.limit, args.workers)
+    for engine, crops in itertools.product(installed_engines(), (True, False)):
+        way = f"faceemo, {engine}{'' if crops else ', no crops'}"
+        rates[way], landmarks[way] = faceemo_rate(source, engine, crops, args.limit, args.workers)
     rates["floor"], _ = pool_rate(floor, path, names, args.workers, keep, (path, False), 4)
     for way, rate in rates.items():
         others = [other for other in ("script", "sound", "floor") if other in rates]
         ratios = "   ".join(f"{rate / rates[other]:5.2f} x {other}" for other in others)
-        print(f"{way:18} {rate:7.1f} pictures/s   {ratios}")
+        print(f"{way:28} {rate:7.1f} pictures/s   {ratios}")
     for one, other in itertools.combinations(landmarks, 2):
         print(f"{other} against {one}: {compared(np.array(landmarks[one]), landmarks[other], width, height)}")
 

@@ -1,22 +1,22 @@
 """Recipes judged on people they have never seen: over folds of people, or on the people of another folder.
 
     python -m tests.benchmarks.people LANDMARKS_DIR [LANDMARKS_DIR ...] [--recipes plain neutral ...] [--states 0 1 2]
-    python -m tests.benchmarks.people LANDMARKS_DIR --against LANDMARKS_DIR --recipes published ...
+    python -m tests.benchmarks.people LANDMARKS_DIR --against LANDMARKS_DIR --recipes plain ...
     python -m tests.benchmarks.people TRAIN_DIR --test OTHER_DIR [--rename happiness=happy] [--emotions neutral happy]
         [--together]
 
 A LANDMARKS_DIR holds Parquet files with emotion, subject, status, width, height and landmarks, as data/landmarks does;
 any class names will do, but for `neutral`, which the recipe of that name needs.
 
-Recipes: `published` (nose tip, largest coordinate, Adam), `plain` (params.yaml without baseline and whitening),
-`whitened` (train.whiten: 300), `whitened mlp` (the same with the network of `plain`), `neutral` (minus the mean of
-each person's neutral faces), `neutral 1` (minus one of them, drawn anew for each state), `person` (minus each person's
-own mean face). Each is trained on all people of the other folds and takes its last epoch, so nothing is chosen on the
-fold that is judged. StratifiedGroupKFold(5, shuffle=True) over people, a state each; accuracy is pooled over the folds.
+Recipes, all of landmarks: `plain` (params.yaml without baseline and whitening), `whitened` (train.whiten: 300),
+`whitened mlp` (the same with the network of `plain`), `neutral` (minus the mean of each person's neutral faces),
+`neutral 1` (minus one of them, drawn anew for each state), `person` (minus each person's own mean face). Each is
+trained on all people of the other folds, so nothing is chosen on the fold that is judged. StratifiedGroupKFold(5,
+shuffle=True) over people, a state each; accuracy is pooled over the folds.
 
 Differences to `plain` are paired by picture, on the pictures that both judge; their 95 % intervals resample people.
 Several folders are judged each by itself; then the differences of all their pictures are taken together. With
---against the same pictures' landmarks, taken in another way (say with extract.full_resolution), are judged too, and
+--against the same pictures' landmarks, taken in another way (say by the other engine), are judged too, and
 each recipe is compared with itself on those. With --test a recipe is trained on everybody of TRAIN_DIR and judged on
 the pictures of OTHER_DIR; its accuracy and the recall of each class have intervals over the people judged. --together:
 then the networks of all recipes together too, by the mean of their log probabilities, on the pictures that all judge.
@@ -39,43 +39,25 @@ from faceemo.emotions import NEUTRAL
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.features.baselines import Faces, fit_baselines, subtract_baselines
 from faceemo.features.geometry import normalize
-from faceemo.features.labels import Raters
 from faceemo.params import NormalizeParams, Params, load_params
+from faceemo.pictures.manifest import Raters
 from faceemo.rows import present_rows
 from faceemo.training.dataset import Dataset
-from faceemo.training.folds import interval_over_people, judge, predict_over_folds, train_and_predict
+from faceemo.training.folds import FoldRun, over_folds, trainer
+from faceemo.training.metrics import LEVEL, draw
 from faceemo.training.targets import make_targets
 
 ROOT = Path(__file__).parents[2]
 FOLDS = 5
 COLUMNS = ["image", "emotion", "subject", "width", "height", "landmarks"]
 
-# What the README's `dvc exp run -n published` sets.
-PUBLISHED = {
-    "epochs": 50,
-    "labels": {"target": "archive"},
-    "normalize": {"units": "image", "center": "nose_tip", "scale": "max_abs"},
-    "train": {
-        "network": "mlp",
-        "whiten": None,
-        "optimizer": "adam",
-        "weight_decay": 0.0,
-        "schedule": "constant",
-        "label_smoothing": 0.0,
-        "standardize": False,
-        "mirror": False,
-        "class_weights": False,
-        "best_epoch": False,
-    },
-}
 RECIPES = {
-    "published": PUBLISHED,
-    "plain": {"train": {"whiten": None}},
-    "whitened": {"train": {"whiten": 300}},
-    "whitened mlp": {"train": {"whiten": 300, "network": "mlp"}},
-    "neutral": {"normalize": {"baseline": "neutral"}},
-    "neutral 1": {"normalize": {"baseline": "neutral"}},
-    "person": {"normalize": {"baseline": "person", "baseline_min": 1}},
+    "plain": {"train": {"network": "mlp", "whiten": None}},
+    "whitened": {"train": {"network": "mlp_dropout", "whiten": 300}},
+    "whitened mlp": {"train": {"network": "mlp", "whiten": 300}},
+    "neutral": {"train": {"network": "mlp"}, "normalize": {"baseline": "neutral"}},
+    "neutral 1": {"train": {"network": "mlp"}, "normalize": {"baseline": "neutral"}},
+    "person": {"train": {"network": "mlp"}, "normalize": {"baseline": "person"}},
 }
 
 
@@ -106,12 +88,12 @@ def features_of(table: pa.Table, settings: NormalizeParams, one_neutral: np.rand
     one_neutral: draws the one neutral picture that each person is left with as a baseline.
     """
     landmarks = present_rows(table["landmarks"], COORDINATES).reshape(-1, LANDMARKS, 3)
-    features, _ = normalize(landmarks, table["width"].to_numpy(), table["height"].to_numpy(), settings)
+    features = normalize(landmarks, table["width"].to_numpy(), table["height"].to_numpy(), settings)
     subjects = table["subject"].to_pylist()
     neutral = np.array(table["emotion"].to_pylist(), object) == NEUTRAL
     if one_neutral is not None:
         return minus_one_neutral(np.array(subjects, object), features, neutral, one_neutral)
-    faces = Faces(subjects, features, neutral, np.zeros(len(subjects), bool))
+    faces = Faces(subjects, features, neutral)
     baselines = fit_baselines([faces], settings)
     return list(features) if baselines is None else subtract_baselines(faces, baselines)
 
@@ -130,14 +112,17 @@ def minus_one_neutral(
 
 @dataclass(frozen=True)
 class Answers:
-    """judged: indices of the pictures that a recipe judges; predicted: int64 [states, judged], their classes.
-
-    logits: float32 [states, judged, classes]; None for folds of people.
-    """
+    """What networks of several states said of the pictures that a recipe judges."""
 
     judged: np.ndarray
-    predicted: np.ndarray
-    logits: np.ndarray | None = None
+    """int64 [J], their indices."""
+    logits: np.ndarray
+    """float32 [states, J, classes]"""
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """int64 [states, J], their classes."""
+        return self.logits.argmax(axis=2)
 
 
 def answer(
@@ -159,35 +144,38 @@ def answer(
         params = dataclasses.replace(params, seed=state)
         dataset = make_dataset(table.take(judged), classes, params)
         if unseen is None:
-            found.append(predict_over_folds(dataset, chosen, params, FOLDS))
+            asked = np.arange(len(judged))
+            found.append(over_folds(dataset, trainer({"features": chosen}, params), FOLDS, state))
             continue
-        asked = np.array([subject in unseen for subject in dataset.column("subject")])
-        found.append(train_and_predict(dataset, chosen, params, unseen)[asked])
-    if unseen is None:
-        return Answers(judged, np.array(found))
-    return Answers(judged[asked], np.argmax(found, axis=2), np.array(found))
+        split = np.array(["test" if subject in unseen else "train" for subject in dataset.column("subject")], object)
+        asked = np.flatnonzero(split == "test")
+        found.append(trainer({"features": chosen}, params)(dataclasses.replace(dataset, split=split))[asked])
+    return Answers(judged[asked], np.array(found))
 
 
 def together(answers: list[Answers]) -> Answers:
     """What the networks of several recipes say together of the pictures that all of them judge."""
     judged = functools.reduce(np.intersect1d, (one.judged for one in answers))
     logits = np.mean([log_softmax(one.logits[:, np.isin(one.judged, judged)], axis=2) for one in answers], axis=0)
-    return Answers(judged, logits.argmax(axis=2), logits)
+    return Answers(judged, logits)
 
 
-def make_dataset(table: pa.Table, classes: np.ndarray, params: Params) -> Dataset:
-    no_votes = pa.chunked_array([pa.nulls(len(table), pa.list_(pa.int8()))])
-    targets = make_targets(
-        table["emotion"].to_pylist(), no_votes, Raters(), {name: (name,) for name in classes}, params.labels
-    )
+def make_dataset(
+    table: pa.Table, classes: np.ndarray, params: Params, votes: np.ndarray | None = None, raters: int = 0
+) -> Dataset:
+    """Everybody in no split. votes: int8 [N, classes] of so many raters of each picture; None: nobody was asked."""
+    column = pa.array([None] * len(table) if votes is None else votes.tolist(), pa.list_(pa.int8()))
+    asked = Raters() if votes is None else Raters(tuple(classes), raters)
+    members = {name: (name,) for name in classes}
+    targets = make_targets(table["emotion"].to_pylist(), pa.chunked_array([column]), asked, members, params.labels)
     return Dataset(
-        tuple(classes),
+        members,
         table.select(["emotion", "subject"]),
         np.full(len(table), "", object),
-        targets.archive,
+        targets.named,
         targets,
         np.arange(len(table)),
-        settings={"normalize": dataclasses.asdict(params.normalize)},
+        settings={"normalize": dataclasses.asdict(params.normalize), "extract": {"settings": {"crops": False}}},
         face=np.zeros((LANDMARKS, 3)),
     )
 
@@ -203,6 +191,13 @@ def paired(answers: Answers, other: Answers, target: np.ndarray, subject: np.nda
     both, own, others = np.intersect1d(answers.judged, other.judged, return_indices=True)
     right = [(one.predicted[:, where] == target[both]).mean(axis=0) for one, where in ((answers, own), (other, others))]
     return right[0] - right[1], subject[both]
+
+
+def interval_over_people(values: np.ndarray, subject: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean of values [N] of these people's pictures."""
+    _, number = np.unique(subject, return_inverse=True)
+    sums, counts = draw(np.bincount(number, values), np.bincount(number))
+    return tuple(np.quantile(sums / counts, LEVEL))
 
 
 def print_difference(name: str, difference: np.ndarray, subject: np.ndarray) -> None:
@@ -226,11 +221,12 @@ def run_folds(tables: dict[str, pa.Table], args: argparse.Namespace, base: Param
                 print(f"{name:14} no two classes have a baseline here", flush=True)
                 continue
             answers[place, name] = found
-            result = judge(found.predicted, target[found.judged])
+            run = FoldRun(found.logits, subject[found.judged], {"performed": target[found.judged]}, tuple(classes))
+            result = run.scores("performed")
             print(
-                f"{name:14} accuracy {result.accuracy:.3f} (sd {result.accuracy_std:.3f})  balanced "
-                f"{result.balanced_accuracy:.3f}  macro F1 {result.macro_f1:.3f}  of {len(found.judged)} pictures  "
-                f"[{time.perf_counter() - begin:.0f} s]",
+                f"{name:14} accuracy {result['accuracy']:.3f} (sd {result['accuracy_std']:.3f})  balanced "
+                f"{result['balanced_accuracy']:.3f}  macro F1 {result['macro_f1']:.3f}  of {len(found.judged)} pictures"
+                f"  [{time.perf_counter() - begin:.0f} s]",
                 flush=True,
             )
         for name, other in [(name, other) for name, other in pairs if (place, name) in answers]:
@@ -281,7 +277,7 @@ def main():
     parser.add_argument("--rename", nargs="+", default=[], metavar="NAME=EMOTION")
     parser.add_argument("--emotions", nargs="+")
     parser.add_argument("--states", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["published", "plain", "neutral"])
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["plain", "neutral"])
     args = parser.parse_args()
     if args.together and not args.test:
         parser.error("--together needs --test")

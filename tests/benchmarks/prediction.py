@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from faceemo.extraction.sources import read_sources
+from faceemo.pictures.sources import read_sources
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def main() -> None:
         [(key, source)] = read_sources(folder / "data/sources.yaml").items()
         for _ in range(args.rounds):
             shutil.rmtree(folder / "data/landmarks", ignore_errors=True)
-            shutil.rmtree(folder / "data/.partial", ignore_errors=True)
+            shutil.rmtree(folder / "data/.rows", ignore_errors=True)
             extract = source.images / seconds_of(folder, "stages.extract", key)
             predict = source.images / seconds_of(
                 folder, "faceemo.cli", "predict", archive, "--model", model, "--out", "predictions.parquet"

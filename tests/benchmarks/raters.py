@@ -1,130 +1,87 @@
-"""What to learn where raters disagree: the archive's name, the majority of three raters, or their votes.
+"""What to learn where raters disagree: what was performed, the majority of three raters, or their votes.
 
     python -m tests.benchmarks.raters LANDMARKS_DIR VOTES_CSV [--draws 3] [--states 0 1 2] [--baseline none ...]
 
 LANDMARKS_DIR holds Parquet files of posed expressions, with image, emotion, subject, status, width, height and
 landmarks; VOTES_CSV says for each image how many people rated it and which share of them saw each emotion. Three raters
-are drawn for each picture from these shares, several times. The pictures go through the pipeline as archives with label
-archives: disgust stands for hurt, surprise for embarrassed, fear for anxious. Each target is trained on all people of
-the other folds and takes its last epoch, so nothing is chosen on the fold that is judged: StratifiedGroupKFold(5) over
-people, a random_state each. The temperature of a fold is fitted on the other folds.
+are drawn for each picture from these shares, several times. Each target is trained on all people of the other folds, so
+nothing is chosen on the fold that is judged: StratifiedGroupKFold(5) over people, a random_state each. A fold's
+temperature is fitted on the other folds.
 
-Judged are people that the network has not seen, against what most of the about 100 raters saw, against the emotion that
-was performed, and against the shares. Intervals resample people. Of several baselines each is told, then the networks
+Judged are people that the network has not seen, against what most of the about 100 raters saw, the emotion that
+was performed, and the shares. Intervals resample people. Each of several baselines is printed, then the networks
 of all of them together: the mean of their log probabilities.
 """
 
 import argparse
-import contextlib
 import csv
 import dataclasses
-import io
-import json
-import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
+import pyarrow.compute as pc
 from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.model_selection import StratifiedGroupKFold
 
-from faceemo.emotions import KOREAN
-from faceemo.extraction.archive import Archive
-from faceemo.extraction.schema import FORMAT, SCHEMA
-from faceemo.extraction.sources import Labels, Source
-from faceemo.features.normalize import normalize_sources, open_features
-from faceemo.params import LabelParams, Params, load_params
-from faceemo.paths import FEATURES_FOLDER, LANDMARKS_FOLDER
-from faceemo.training.dataset import Dataset, describe_faces, load_features
-from faceemo.training.evaluate import expected_calibration_error, fit_temperature, judge_raters
-from faceemo.training.folds import interval_over_people
-from faceemo.training.train import train
-from tests.benchmarks.people import FOLDS, ROOT
+from faceemo.emotions import NEUTRAL
+from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
+from faceemo.features.baselines import Faces, fit_baselines, subtract_baselines
+from faceemo.features.geometry import normalize
+from faceemo.params import LabelParams, NormalizeParams, Params, load_params
+from faceemo.rows import present_rows
+from faceemo.training.dataset import Dataset
+from faceemo.training.evaluate import score_raters
+from faceemo.training.folds import over_folds, trainer
+from faceemo.training.metrics import calibration_error, fit_temperature
+from tests.benchmarks.people import FOLDS, ROOT, interval_over_people, make_dataset, read_landmarks
 
-STANDS_FOR = {
-    "neutral": "neutral",
-    "happiness": "happy",
-    "sadness": "sad",
-    "anger": "angry",
-    "disgust": "hurt",
-    "fear": "anxious",
-    "surprise": "embarrassed",
-}
-EMOTIONS = tuple(STANDS_FOR.values())
-CLASSES = {name: (name,) for name in EMOTIONS}
-RECIPES = {
-    "archive": {"labels": "archive"},
-    "majority": {"labels": "majority"},
-    "votes": {"labels": "votes"},
-    "votes, class weights": {"labels": "votes", "class_weights": True},
+RATERS = 3
+RECIPES = {  # labels.target and train.class_weights
+    "archive": ("archive", False),
+    "majority": ("majority", False),
+    "votes": ("votes", False),
+    "votes, class weights": ("votes", True),
 }
 
 
-def read_shares(path: Path) -> dict[str, np.ndarray]:
-    """Of each rated image the share of raters, float64 [7] in the order of EMOTIONS, that adds up to 1."""
+def read_shares(path: Path, classes: list[str]) -> dict[str, np.ndarray]:
+    """Of each rated image the share of raters, float64 [classes], that adds up to 1."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if int(row["raters"])]
-    shares = {row["image"]: np.array([float(row[name]) for name in STANDS_FOR]) for row in rows}
+    shares = {row["image"]: np.array([float(row[name]) for name in classes]) for row in rows}
     return {image: share / share.sum() for image, share in shares.items()}
 
 
-def write_landmarks(folder: Path, params: Params) -> dict[str, list[str]]:
-    """The shards that the stage extract would leave; returns the names of each archive's images."""
-    settings = {name: value for name, value in vars(params.extract).items() if name != "scheduler"}
-    schema = SCHEMA.with_metadata({"faceemo.extract": json.dumps({"settings": settings, "format": FORMAT})})
-    images = {}
-    for path in sorted(folder.glob("*.parquet")):
-        table = pq.read_table(path)
-        (emotion,) = {STANDS_FOR[name] for name in table["emotion"].to_pylist()}
-        columns = {name: pa.nulls(len(table), SCHEMA.field(name).type) for name in SCHEMA.names}
-        columns |= {name: table[name] for name in table.column_names} | {"emotion": [emotion] * len(table)}
-        out = LANDMARKS_FOLDER / emotion / "part-00000.parquet"
-        out.parent.mkdir(parents=True)
-        pq.write_table(pa.table({name: columns[name] for name in SCHEMA.names}, schema=schema), out)
-        images[emotion] = table["image"].to_pylist()
-    return images
-
-
-def draw_labels(images: dict[str, list[str]], shares: dict[str, np.ndarray], draw: int) -> dict[str, Source]:
-    """Sources whose label archives hold three raters of each image, drawn from its shares."""
+def draw_votes(table: pa.Table, shares: dict[str, np.ndarray], draw: int) -> np.ndarray:
+    """int8 [N, classes]: three raters of each picture, drawn from its shares."""
     random = np.random.default_rng(draw)
-    sources = {}
-    for emotion, names in images.items():
-        records = []
-        for name in names:
-            if name in shares:
-                answers = random.choice(len(EMOTIONS), 3, p=shares[name])
-                words = [{"faceExp": KOREAN[EMOTIONS[answer]]} for answer in answers]
-                records.append({"filename": name, **dict(zip(("annot_A", "annot_B", "annot_C"), words, strict=True))})
-        path = Path(f"{emotion}-{draw}.zip")
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("labels.json", json.dumps(records, ensure_ascii=False))
-        with Archive(path) as archive:
-            labels = Labels(path.as_posix(), archive.digest())
-        sources[emotion] = Source(f"{emotion}.zip", emotion, "training", len(names), "", labels)
-    return sources
+    return np.array([random.multinomial(RATERS, shares[image]) for image in table["image"].to_pylist()], np.int8)
+
+
+def features_of(table: pa.Table, votes: np.ndarray, classes: list[str], settings: NormalizeParams) -> list:
+    """float32 [1434] of each picture, minus the baseline of settings; None for a face without one."""
+    landmarks = present_rows(table["landmarks"], COORDINATES).reshape(-1, LANDMARKS, 3)
+    features = normalize(landmarks, table["width"].to_numpy(), table["height"].to_numpy(), settings)
+    neutral = np.array(table["emotion"].to_pylist(), object) == NEUTRAL
+    refused = 2 * (RATERS - votes[:, classes.index(NEUTRAL)]) > RATERS
+    faces = Faces(table["subject"].to_pylist(), features, neutral, refused)
+    baselines = fit_baselines([faces], settings)
+    return list(features) if baselines is None else subtract_baselines(faces, baselines)
 
 
 def predict_unseen(dataset: Dataset, features: np.ndarray, params: Params) -> tuple[np.ndarray, np.ndarray]:
     """Logits of each face by a network that has not seen its person, and each face's temperature."""
-    subject, performed = dataset.column("subject"), dataset.targets.archive
-    logits = np.empty((len(subject), len(EMOTIONS)), np.float32)
-    folds = list(
-        StratifiedGroupKFold(FOLDS, shuffle=True, random_state=params.seed).split(performed, performed, subject)
-    )
-    for _, unseen in folds:
-        split = np.full(len(dataset.split), "train", object)
-        split[dataset.row_of[unseen]] = "valid"  # measured every epoch; with best_epoch off it chooses nothing
-        fold = dataclasses.replace(dataset, split=split)
-        with contextlib.redirect_stdout(io.StringIO()):
-            logits[unseen] = train(fold, features.copy(), params, Path("interrupted.pt")).logits[unseen]
-    temperature = np.empty((len(subject), 1))
-    for others, unseen in folds:
-        known = others[dataset.targets.valid[others] >= 0]
+    fit, folds = trainer({"features": features}, params), []
+
+    def fit_predict(fold: Dataset) -> np.ndarray:
+        folds.append(fold.split[fold.row_of] == "test")
+        return fit(fold)
+
+    logits = over_folds(dataset, fit_predict, FOLDS, params.seed)
+    temperature = np.empty((len(logits), 1))
+    for unseen in folds:
+        known = np.flatnonzero(~unseen & (dataset.targets.valid >= 0))
         temperature[unseen] = fit_temperature(logits[known], dataset.targets.valid[known])
     return logits, temperature
 
@@ -159,7 +116,7 @@ def say(name: str, found: Results, shares: np.ndarray, performed: np.ndarray) ->
         found.mean(lambda one: f1_score(majority, one.argmax(axis=1), average="macro")),
         found.mean(lambda one: balanced_accuracy_score(majority, one.argmax(axis=1))),
         found.loss(shares).mean(),
-        found.mean(lambda one: expected_calibration_error(one, majority)),
+        found.mean(lambda one: calibration_error(one, majority)),
         found.right(performed).mean(),
         found.mean(lambda one: f1_score(performed, one.argmax(axis=1), average="macro")),
     ]
@@ -180,13 +137,15 @@ def main():
     parser.add_argument("--baseline", nargs="+", default=["none"], help="of normalize")
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     args = parser.parse_args()
-    torch.set_num_threads(1)  # so small a network is not worth a second thread
     base = load_params(ROOT / "params.yaml")
-    shares_of = read_shares(args.votes)
+    table = read_landmarks(args.landmarks, None, {})
+    classes = sorted(set(table["emotion"].to_pylist()))
+    shares_of = read_shares(args.votes, classes)
+    table = table.filter(pc.is_in(table["image"], pa.array(shares_of)))
     measured = []
     for baseline in args.baseline:
         print(f"baseline {baseline}: ", end="")
-        measured.append(measure(args, base, baseline, shares_of))
+        measured.append(measure(args, table, classes, base, baseline, shares_of))
         measured[-1].report(shares_of)
         print()
     if len(measured) > 1:
@@ -198,38 +157,42 @@ def main():
                 joined.say_minus(one, name, f"{name}: together minus {baseline}", shares_of)
 
 
-def measure(args: argparse.Namespace, base: Params, baseline: str, shares_of: dict[str, np.ndarray]) -> "Measured":
+def measure(
+    args: argparse.Namespace,
+    table: pa.Table,
+    classes: list[str],
+    base: Params,
+    baseline: str,
+    shares_of: dict[str, np.ndarray],
+) -> "Measured":
     """Every recipe with one baseline."""
-    normalize = dataclasses.replace(base.normalize, baseline=baseline)
-    landmarks = args.landmarks.resolve()
+    settings = dataclasses.replace(base.normalize, baseline=baseline)
     runs: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in args.recipes}  # by image
     raw: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in args.recipes}
     subject_of, performed_in = {}, {}
     ceilings = []
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        images = write_landmarks(landmarks, base)
-        for draw in range(args.draws):
-            with contextlib.redirect_stdout(io.StringIO()):
-                normalize_sources(draw_labels(images, shares_of, draw), LANDMARKS_FOLDER, normalize)
-            for name in args.recipes:
-                settings = RECIPES[name]
-                labels = LabelParams(settings["labels"], min_agreement=0)
-                files = [open_features(path) for path in sorted(FEATURES_FOLDER.glob("*.parquet"))]
-                dataset = describe_faces(files, CLASSES, base.split, labels)
-                if labels.target == "archive" and draw and baseline != "neutral":
-                    continue  # raters change nothing; they choose the neutral faces of a baseline
-                features = load_features(FEATURES_FOLDER, dataset)
-                changes = {"best_epoch": False, "patience": None, "class_weights": settings.get("class_weights", False)}
-                params = dataclasses.replace(base, train=dataclasses.replace(base.train, **changes))
-                faces = dataset.column("image")
-                subject_of |= zip(faces, dataset.column("subject"), strict=True)
-                performed_in |= zip(faces, dataset.targets.archive, strict=True)
-                for state in args.states:
-                    logits, temperature = predict_unseen(dataset, features, dataclasses.replace(params, seed=state))
-                    raw[name].append(dict(zip(faces, softmax(logits, axis=1), strict=True)))
-                    runs[name].append(dict(zip(faces, softmax(logits / temperature, axis=1), strict=True)))
-            everybody = dataclasses.replace(dataset, split=np.full(len(dataset.split), "test", object))
-            ceilings.append(judge_raters(everybody, dataset.targets.archive))
+    for draw in range(args.draws):
+        votes = draw_votes(table, shares_of, draw)
+        found = features_of(table, votes, classes, settings)
+        judged = np.array([index for index, row in enumerate(found) if row is not None])
+        rows, features = table.take(judged), np.stack([found[index] for index in judged])
+        for name in args.recipes:
+            labels, weights = RECIPES[name]
+            if labels == "archive" and draw and baseline != "neutral":
+                continue  # raters change nothing; they choose the neutral faces of a baseline
+            network = "mlp_dropout" if baseline == "none" else "mlp"
+            train = dataclasses.replace(base.train, network=network, class_weights=weights)
+            params = dataclasses.replace(base, train=train, normalize=settings, labels=LabelParams(labels))
+            dataset = make_dataset(rows, classes, params, votes[judged], RATERS)
+            faces = rows["image"].to_pylist()
+            subject_of |= zip(faces, dataset.column("subject"), strict=True)
+            performed_in |= zip(faces, dataset.targets.named, strict=True)
+            for state in args.states:
+                logits, temperature = predict_unseen(dataset, features, dataclasses.replace(params, seed=state))
+                raw[name].append(dict(zip(faces, softmax(logits, axis=1), strict=True)))
+                runs[name].append(dict(zip(faces, softmax(logits / temperature, axis=1), strict=True)))
+        everybody = dataclasses.replace(dataset, split=np.full(len(dataset.split), "test", object))
+        ceilings.append(score_raters(everybody, dataset.targets.named))
     return Measured(runs, raw, ceilings, subject_of, performed_in)
 
 

@@ -24,22 +24,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from faceemo.extraction.crop import SIDE
 from faceemo.extraction.extract import SHARD_ROWS
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
-from faceemo.extraction.partial import SHARD_FORMAT
 from faceemo.extraction.schema import FORMAT, SCHEMA
-from faceemo.extraction.sources import Source
+from faceemo.extraction.store import FILE_FORMAT
 from faceemo.paths import LANDMARKS_FOLDER, PARAMS_FILE
+from faceemo.pictures.sources import Source
 from faceemo.rows import rows_or_null
 
 ROOT = Path(__file__).parents[2]
 EMOTIONS = ("neutral", "anxious")
 PICTURES_OF_A_PERSON = 420
 SETTINGS = {
-    "none": {"normalize.baseline": "none", "train.whiten": None},
-    "whitened": {"normalize.baseline": "none", "train.whiten": 300},
-    "neutral": {"normalize.baseline": "neutral"},
-    "person": {"normalize.baseline": "person"},
+    "none": {"normalize.baseline": "none", "train.network": "mlp", "train.whiten": None},
+    "whitened": {"normalize.baseline": "none", "train.network": "mlp_dropout", "train.whiten": 300},
+    "neutral": {"normalize.baseline": "neutral", "train.network": "mlp"},
+    "person": {"normalize.baseline": "person", "train.network": "mlp"},
+    "both": {"normalize.baseline": "none", "train.network": "both", "train.whiten": 300},
 }
 
 
@@ -51,7 +53,9 @@ def make_project(folder: Path, rows: int) -> None:
     own = random.normal(0, 0.01, (people, COORDINATES)).astype(np.float32)
     moved = random.normal(0, 0.01, COORDINATES).astype(np.float32)
     metadata = {
-        "faceemo.extract": json.dumps({"engine": "mediapipe", "settings": {}, "versions": {}, "format": FORMAT})
+        "faceemo.extract": json.dumps(
+            {"engine": "mediapipe", "settings": {"crops": True}, "versions": {}, "format": FORMAT}
+        )
     }
     schema = SCHEMA.with_metadata(metadata)
     sources = {}
@@ -65,18 +69,17 @@ def make_project(folder: Path, rows: int) -> None:
             landmarks = face + own[person] + random.normal(0, 0.005, (size, COORDINATES)).astype(np.float32)
             landmarks += (emotion == "anxious") * moved
             columns = {
-                "image": [f"{emotion}-{start + index:06d}.jpg" for index in range(size)],
-                "emotion": [emotion] * size,
-                "subject": [f"{index:064x}" for index in person],
+                "image": [f"{one:064x}_{start + index:06d}.jpg" for index, one in enumerate(person)],
                 "width": [3000] * size,
                 "height": [4000] * size,
                 "status": ["ok"] * size,
                 "landmarks": rows_or_null(list(landmarks)),
+                "crop": [crop.tobytes() for crop in random.integers(0, 256, (size, SIDE * SIDE), np.uint8)],
             }
             columns |= {name: pa.nulls(size, SCHEMA.field(name).type) for name in SCHEMA.names if name not in columns}
             table = pa.table({name: columns[name] for name in SCHEMA.names}, schema=schema)
-            pq.write_table(table, folder / LANDMARKS_FOLDER / key / f"part-{number:05d}.parquet", **SHARD_FORMAT)
-        sources[key] = vars(Source(f"{key}.zip", emotion, "training", count, "0" * 64, None))
+            pq.write_table(table, folder / LANDMARKS_FOLDER / key / f"part-{number:05d}.parquet", **FILE_FORMAT)
+        sources[key] = vars(Source(f"{key}.zip", emotion, "training", count, "0" * 64, None, classes=[emotion]))
     (folder / "data" / "sources.yaml").write_text(yaml.safe_dump({"sources": sources}), encoding="utf-8")
 
 

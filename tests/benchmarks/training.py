@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.training [--rows 16384] [--batch-size 128]
 
-faceemo      run_epoch: features as one tensor on the device, batches by index (no mirror, constant rate)
+faceemo      run_epoch: features as one tensor on the device, batches by index (no mirror), on a CPU with one thread
 loader       the usual loop: torch.utils.data.DataLoader over a Dataset that returns one row, dropout and optimizer as
              PyTorch makes them, loss and accuracy summed up with item(); the best of several num_workers, pinned
              memory on a GPU
@@ -13,7 +13,6 @@ Same layers and batch size, AdamW; best of three each, taken in turns. Prints sa
 """
 
 import argparse
-import dataclasses
 import time
 from pathlib import Path
 
@@ -23,14 +22,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.params import load_params
-from faceemo.training.devices import batch_sizes, describe_devices, find_devices
-from faceemo.training.model import mlp
-from faceemo.training.tensors import TrainingTensors
+from faceemo.training.devices import batch_sizes, describe_devices, find_devices, threads_kept
+from faceemo.training.recipe import RECIPES, MeshMirror
+from faceemo.training.tensors import Column, TrainingTensors
 from faceemo.training.train import make_optimizer, run_epoch
 
 ROUNDS = 3
 CLASSES = 2
 LOADER_WORKERS = (0, 1, 2)
+STEPS = 10**6  # so many that the rate hardly falls
 
 
 class Faces(Dataset):
@@ -52,21 +52,28 @@ def main():
     device = find_devices()[0]
     print(describe_devices([device]))
     params = load_params(Path(__file__).parents[2] / "params.yaml")
-    params = dataclasses.replace(params, train=dataclasses.replace(params.train, schedule="constant"))
     torch.manual_seed(0)
     x, y = torch.randn(args.rows, COORDINATES), torch.randint(CLASSES, (args.rows,))
     x_device, y_device, rows = x.to(device), y.to(device), torch.arange(args.rows, device=device)
     sizes = batch_sizes(args.rows, args.batch_size, 1)
     loss_of = nn.CrossEntropyLoss()
-    tensors = TrainingTensors(x_device, y_device, y_device, rows, rows[:0], y_device[:0], loss_of, mirror=None)
+    column = Column(x_device, MeshMirror(device))
+    tensors = TrainingTensors([column], y_device, y_device, rows, rows[:0], y_device[:0], loss_of, mirror=False)
 
     def fresh():
-        network = mlp(CLASSES).to(device).train()
-        return network, *make_optimizer(network, params, len(sizes))
+        network = RECIPES["mlp"].build(CLASSES).to(device).train()
+        optimizer, schedule = make_optimizer(network, params, STEPS)
+        return network, optimizer, schedule
 
     def faceemo():
         network, optimizer, schedule = fresh()
-        return lambda: run_epoch(network, tensors, sizes, optimizer, schedule)
+        half = torch.autocast(device.type, enabled=False)
+
+        def epoch():
+            with threads_kept():
+                run_epoch(network, tensors, sizes, optimizer, schedule, half, lambda: None)
+
+        return epoch
 
     def step(network, optimizer, features, target):
         logits = network(features)
@@ -79,7 +86,10 @@ def main():
     def loader(workers, ours=False):
         network, optimizer, _ = fresh()
         if not ours:
-            network = nn.Sequential(*(nn.Dropout(at.p) if isinstance(at, nn.Dropout) else at for at in network))
+            layers = network.branches["features"].layers
+            for place, layer in enumerate(layers):
+                if isinstance(layer, nn.Dropout):
+                    layers[place] = nn.Dropout(layer.p)
             optimizer = torch.optim.AdamW(network.parameters(), params.lr, weight_decay=params.train.weight_decay)
         pinned = device.type == "cuda"
         batches = DataLoader(
@@ -106,8 +116,9 @@ def main():
         features, target = x_device[: args.batch_size], y_device[: args.batch_size]
 
         def epoch():
-            for _ in sizes:
-                step(network, optimizer, features, target)
+            with threads_kept():
+                for _ in sizes:
+                    step(network, optimizer, features, target)
 
         return epoch
 

@@ -18,11 +18,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceemo.extraction.archive import Archive, ReadError
-from faceemo.extraction.decode import DecodeError, Picture
+from faceemo.extraction.decode import DecodeError, EncodedPicture
 from faceemo.extraction.facemesh import FaceMesh, silence_native_log
 from faceemo.extraction.worker import UNSURE_SCORE, measure
 from faceemo.params import load_params
+from faceemo.pictures.archive import ReadError
+from faceemo.pictures.reader import PictureReader
+from faceemo.pictures.trees import files_at, is_picture_name
 from faceemo.status import Status
 
 SIDE = 675  # rows of the pictures looked at, near what extraction decodes a photo to
@@ -89,10 +91,10 @@ def look(rgb, turned, mesh, settings):
 def upright_pictures(paths, mesh, settings):
     """uint8 [height, width, 3], at most SIDE high, of every picture with a face."""
     for path in paths:
-        with Archive(path) as archive:
-            for member in archive.pictures:
+        with PictureReader(path) as reader:
+            for picture in filter(lambda one: is_picture_name(one.name), files_at(path)):
                 try:
-                    rgb = Picture(archive.read(member, settings.max_bytes), settings.max_pixels).pixels()
+                    rgb = EncodedPicture(reader.read(picture)).pixels()
                 except (ReadError, DecodeError):
                     continue
                 scale = min(1, SIDE / rgb.shape[0])

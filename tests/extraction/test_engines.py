@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_archives import ANXIOUS, source_of
+from made_archives import ANXIOUS, pictures_in
 from made_faces import (
     MAX_FACES,
     distances_percent,
@@ -102,7 +102,7 @@ def test_a_mediapipe_without_the_graph_of_facemesh_counts_as_none(tmp_path):
 
 
 UNWANTED = {
-    "mediapipe": {"torch", "dvc", "matplotlib", "scipy", "sklearn", "pyarrow", "cv2", "ai_edge_litert", "flatbuffers"},
+    "mediapipe": {"torch", "dvc", "matplotlib", "scipy", "sklearn", "pyarrow", "ai_edge_litert", "flatbuffers"},
     "litert": {"torch", "dvc", "matplotlib", "scipy", "sklearn", "pyarrow", "mediapipe", "jax", "google"},
 }
 
@@ -112,15 +112,16 @@ UNWANTED = {
 def test_a_worker_imports_its_own_engine_alone(engine):
     if engine not in installed_engines():
         pytest.skip(f"{engine} is not installed")
-    archive = (str(ANXIOUS), source_of(ANXIOUS).digest)
+    picture = pictures_in(ANXIOUS)[0]
     code = (
-        "import sys; from dataclasses import replace; from made_archives import SETTINGS;"
-        "from faceemo.extraction.worker import Chunk, read_chunk;"
-        f"read_chunk(Chunk(*{archive!r}, replace(SETTINGS, engine={engine!r}), [0]));"
+        "import sys; from faceemo.extraction.worker import Task, read_task; from faceemo.params import ExtractParams;"
+        "from faceemo.pictures.reader import Picture;"
+        f"task = Task([{picture!r}], ExtractParams({engine!r}, True, None)); print(read_task(task)[0].status);"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
-    names = in_fresh_python(code, PYTHONPATH=str(Path(__file__).parents[1])).splitlines()[-1].split()
-    assert "simplejpeg" in names
+    *_, status, names = in_fresh_python(code).splitlines()
+    names = names.split()
+    assert status == "ok" and "simplejpeg" in names
     assert not UNWANTED[engine] & set(names)
 
 

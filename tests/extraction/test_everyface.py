@@ -9,7 +9,7 @@ from made_archives import SETTINGS, encoded
 from skimage.data import astronaut
 
 from faceemo.extraction.engines.choice import installed_engines
-from faceemo.extraction.everyface import MOST_FACES, every_face
+from faceemo.extraction.everyface import MOST_FACES, every_face, largest_first
 from faceemo.extraction.worker import FACE_WIDTH, Reading, measure, measure_pixels
 
 pytestmark = pytest.mark.slow
@@ -49,6 +49,13 @@ def assert_at(reading: Reading, places: list[tuple[int, int, int]]) -> None:
         assert sum(inside) == 1
 
 
+def test_the_largest_face_has_the_largest_box_in_pixels():
+    random = np.random.default_rng(0)
+    small, large = (random.random((478, 3)).astype(np.float32) * size for size in (0.2, 0.4))
+    flat = random.random((478, 3)).astype(np.float32) * (0.9, 0.05, 0.9)
+    np.testing.assert_array_equal(largest_first(np.stack([small, large, flat]), 640, 480)[0], large)
+
+
 def test_each_of_a_group_is_found_once_the_largest_first(settings):
     places = [(40, 60, 400), (560, 90, 330), (1000, 300, 260), (1400, 40, 240), (1330, 700, 500), (300, 620, 300)]
     reading = measure(encoded(group(2000, 1300, places)), settings)
@@ -58,6 +65,7 @@ def test_each_of_a_group_is_found_once_the_largest_first(settings):
     widths = [face.box[2] - face.box[0] for face in faces]
     np.testing.assert_allclose(widths, [FACE_SHARE * side for side in (500, 400, 330, 300, 260, 240)], rtol=0.15)
     assert all(not face.others and face.landmarks.shape == (1434,) for face in faces)
+    assert len({face.crop.tobytes() for face in faces}) == len(faces)
 
 
 def test_faces_a_thirtieth_as_wide_as_the_picture_are_found_though_no_view_of_the_whole_shows_them(settings):
@@ -91,6 +99,7 @@ def test_one_face_alone_is_read_bit_for_bit_as_without_asking_for_all(settings, 
     every = measure(data, settings, check_upside_down=True)
     assert every.each_face() == [every] and (every.faces, every.turned) == (1, 0)
     np.testing.assert_array_equal(every.landmarks, alone.landmarks)
+    np.testing.assert_array_equal(every.crop, alone.crop)
 
 
 def test_a_group_upside_down_is_turned(settings):

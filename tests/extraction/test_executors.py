@@ -10,11 +10,10 @@ from concurrent.futures import BrokenExecutor
 from types import SimpleNamespace
 
 import pytest
-from made_archives import ANXIOUS, POSIX, alive, run_driver, shard_bytes
+from made_archives import ANXIOUS, POSIX, alive, pictures_in, run_driver, shard_bytes
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction import executors
-from faceemo.extraction.archive import Archive, first_by_hash
 from faceemo.extraction.executors import (
     ProcessesExecutor,
     SequentialExecutor,
@@ -22,6 +21,7 @@ from faceemo.extraction.executors import (
     in_order,
     open_workers,
 )
+from faceemo.pictures.reader import first_by_hash
 
 pytestmark = pytest.mark.slow
 
@@ -133,10 +133,10 @@ def cluster(folder, count, **settings):
 def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed_half_way(tmp_path):
     with cluster(tmp_path, 2) as (address, workers):
         hook = (
-            "real = extract._write_shard\nwritten = []\n"
-            "def write(path, table):\n    real(path, table)\n    written.append(path)\n"
+            "real = Store.write\nwritten = []\n"
+            "def write(*shard):\n    real(*shard)\n    written.append(shard)\n"
             f"    if len(written) == 1: os.kill({workers[0].pid}, signal.SIGKILL)\n"
-            "extract._write_shard = write"
+            "Store.write = write"
         )
         done = run_driver(tmp_path / "cluster", ANXIOUS, workers=1, hook=hook, scheduler=address)
         assert done.returncode == 0, done.stderr
@@ -147,9 +147,9 @@ def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed_half_way(tmp_p
 
 
 def test_a_picture_that_kills_the_workers_of_a_cluster_is_a_row(tmp_path):
-    with Archive(ANXIOUS) as archive:
-        lethal = first_by_hash(archive.pictures, 8)[5]
-    hook = f"extract.read_task = ReadOrDie({{{lethal}}})"
+    pictures = pictures_in(ANXIOUS)
+    lethal = pictures[first_by_hash(pictures, 8)[5]].name
+    hook = f"extract.read_task = ReadOrDie({{{lethal!r}}})"
     with cluster(tmp_path, 3, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as (address, _):
         done = run_driver(tmp_path, ANXIOUS, workers=1, limit=8, hook=hook, scheduler=address)
     assert done.returncode == 0, done.stderr

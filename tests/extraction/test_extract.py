@@ -1,10 +1,10 @@
 import hashlib
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
-import threading
 import time
 import zipfile
 from dataclasses import replace
@@ -25,6 +25,7 @@ from made_archives import (
     encoded,
     heed_ctrl_c,
     make_zip,
+    pictures_in,
     run_driver,
     shard_bytes,
     source_of,
@@ -35,14 +36,13 @@ from skimage.data import astronaut
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction import worker
-from faceemo.extraction.archive import Archive, first_by_hash
-from faceemo.extraction.decode import Picture
+from faceemo.extraction.decode import EncodedPicture
 from faceemo.extraction.engines import choice
 from faceemo.extraction.engines.choice import choose_engine, installed_engines
 from faceemo.extraction.extract import extract
 from faceemo.extraction.facemesh import FaceMesh, face_width
-from faceemo.extraction.partial import find_partials, remove_published
-from faceemo.extraction.worker import FACE_WIDTH, Chunk, measure, measure_pixels, read_chunk
+from faceemo.extraction.worker import FACE_WIDTH, Task, measure, measure_pixels, read_task
+from faceemo.pictures.reader import first_by_hash
 
 needs_signals = pytest.mark.skipif(not POSIX, reason="kills processes with POSIX signals")
 
@@ -72,24 +72,15 @@ def extracted(path, limit=None, **settings):
 @pytest.mark.slow
 def test_every_picture_is_a_row_in_the_archives_order_with_its_status():
     rows = extracted(NEUTRAL)
-    with Archive(NEUTRAL) as archive:
-        assert [row["image"] for row in rows] == [member.name for member in archive.pictures]
+    pictures = pictures_in(NEUTRAL)
+    identity = [(row["image"], row["size"], row["crc32"]) for row in rows]
+    assert identity == [(picture.name, picture.size, picture.crc) for picture in pictures]
     statuses = [row["status"] for row in rows]
     assert (statuses.count("ok"), statuses.count("no_face"), statuses.count("decode_error")) == (48, 1, 1)
     for row in rows:
-        assert (row["landmarks"] is not None) == (row["status"] == "ok")
+        assert (row["landmarks"] is not None) == (row["crop"] is not None) == (row["status"] == "ok")
         assert (row["error"] is not None) == (row["status"] == "decode_error")
         assert row["faces"] == {"ok": 1, "no_face": 0, "decode_error": None}[row["status"]]
-
-
-def test_names_become_columns():
-    row = extracted(ANXIOUS, limit=1)[0]
-    subject, sex, age, emotion, rest = row["image"].split("_", 4)
-    assert row["subject"] == subject
-    assert row["sex"] == {"남": "male", "여": "female"}[sex]
-    assert row["age"] == int(age)
-    assert (emotion, row["emotion"]) == ("불안", "anxious")
-    assert row["background"] == rest.rpartition("_")[0]
 
 
 @pytest.mark.slow
@@ -112,35 +103,21 @@ def test_sizes_and_landmarks_are_those_of_the_upright_picture_whatever_its_exif_
     assert plain["status"] == "ok"
     for row in others:
         assert (row["width"], row["height"], row["turned"]) == (300, 400, 0), row["image"]
-        assert row["landmarks"] == plain["landmarks"], row["image"]
+        assert (row["landmarks"], row["crop"]) == (plain["landmarks"], plain["crop"]), row["image"]
 
 
 def test_a_smaller_limit_is_a_subset_in_the_same_order():
     few, more = extracted(ANXIOUS, limit=3), extracted(ANXIOUS, limit=6)
     names = [row["image"] for row in more]
     assert [row["image"] for row in few] == [name for name in names if name in {row["image"] for row in few}]
-    with Archive(ANXIOUS) as archive:
-        ranked = sorted(archive.pictures, key=lambda member: hashlib.sha256(member.name.encode()).digest())
-        assert set(names) == {member.name for member in ranked[:6]}
-        assert len(first_by_hash(archive.pictures, None)) == len(archive.pictures)
+    ranked = sorted(pictures_in(ANXIOUS), key=lambda picture: hashlib.sha256(picture.name.encode()).digest())
+    assert set(names) == {picture.name for picture in ranked[:6]}
 
 
 def test_an_archive_that_changed_since_the_scan_is_refused():
     source = source_of(ANXIOUS)
     with pytest.raises(FaceemoError, match=r"changed since the last scan; run 'faceemo scan'"):
         extract("a-training-01", type(source)(**{**vars(source), "digest": "0" * 64}), SETTINGS, None, 1)
-
-
-def test_the_largest_of_several_faces_is_taken_whatever_their_order(tmp_path):
-    face, small = enlarged(300), enlarged(200)
-    left, right = np.full((300, 600, 3), 200, np.uint8), np.full((300, 600, 3), 200, np.uint8)
-    left[:, :300], left[50:250, 350:550] = face, small
-    right[:, 300:], right[50:250, 50:250] = face, small
-    archive = make_zip(tmp_path / "a.zip", {"left.png": encoded(left, "PNG"), "right.png": encoded(right, "PNG")})
-    rows = extracted(archive, max_faces=3)
-    assert [row["faces"] for row in rows] == [2, 2]
-    centers = [np.reshape(row["landmarks"], (478, 3))[:, 0].mean() for row in rows]
-    assert centers[0] < 0.5 < centers[1]
 
 
 def provenance_of(folder) -> dict:
@@ -162,17 +139,17 @@ def test_auto_is_the_work_of_the_engine_that_it_takes(tmp_path):
     for engine in ("auto", choose_engine("auto")):
         folder = extract("a-training-01", source_of(NEUTRAL), replace(SETTINGS, engine=engine), 2, workers=1)
         made[engine] = (folder / "part-00000.parquet").read_bytes()
-        assert len(list((tmp_path / "data/.partial").iterdir())) == 1
+        assert len(list((tmp_path / "data/.rows").iterdir())) == 1
     assert len(set(made.values())) == 1
 
 
 @needs_mediapipe
 @needs_litert
-def test_shards_of_one_engine_are_not_taken_for_the_others(tmp_path, capfd):
+def test_rows_of_one_engine_are_not_taken_for_the_others(tmp_path, capfd):
     for engine in ("mediapipe", "litert"):
         folder = extract("a-training-01", source_of(NEUTRAL), replace(SETTINGS, engine=engine), 2, workers=1)
         assert provenance_of(folder)["engine"] == engine
-    assert "kept from an earlier run" not in capfd.readouterr().out
+    assert "read before" not in capfd.readouterr().out
 
 
 def test_an_engine_that_is_not_installed_is_one_clear_line_before_any_work(tmp_path, monkeypatch):
@@ -193,13 +170,12 @@ def test_a_face_upside_down_is_measured_in_the_turned_picture_and_its_row_says_1
     mirrored = np.ascontiguousarray(upright[:, ::-1])
     pictures = {"a": upright, "b": lies, "c": mirrored, "d": np.ascontiguousarray(upright[::-1])}
     archive = make_zip(tmp_path / "a.zip", {f"{name}.png": encoded(rgb, "PNG") for name, rgb in pictures.items()})
-    for settings in ({}, {"max_faces": 3}, {"full_resolution": True}):
-        plain, turned, mirror, mirror_turned = extracted(archive, **settings)
-        assert [row["turned"] for row in (plain, turned, mirror, mirror_turned)] == [0, 180, 0, 180]
-        assert (turned["width"], turned["height"], turned["faces"]) == (400, 512, 1)
-        assert turned["landmarks"] == plain["landmarks"]
-        assert mirror_turned["landmarks"] == mirror["landmarks"]
-        assert "4 pictures: 4 ok (2 upside down, turned); " in capfd.readouterr().out
+    plain, turned, mirror, mirror_turned = extracted(archive)
+    assert [row["turned"] for row in (plain, turned, mirror, mirror_turned)] == [0, 180, 0, 180]
+    assert (turned["width"], turned["height"], turned["faces"]) == (400, 512, 1)
+    assert (turned["landmarks"], turned["crop"]) == (plain["landmarks"], plain["crop"])
+    assert (mirror_turned["landmarks"], mirror_turned["crop"]) == (mirror["landmarks"], mirror["crop"])
+    assert "4 pictures: 4 ok (2 upside down, turned); " in capfd.readouterr().out
 
 
 def test_a_small_face_upside_down_is_decoded_again_larger_and_turned():
@@ -231,6 +207,38 @@ def test_frames_are_taken_as_they_lie(mesh):
     for found in (measure_pixels(lies, SETTINGS), measure(encoded(lies, "PNG"), SETTINGS)):
         assert (found.status, found.turned) == ("ok", 0)
         np.testing.assert_array_equal(found.landmarks, mesh.find(lies)[0].reshape(-1))
+
+
+# A face that fills its picture
+
+
+def test_a_face_that_fills_the_picture_is_found_with_a_border_and_has_its_place_without(mesh):
+    whole = read_alone(encoded(astronaut(), "PNG"))
+    left, top = 185, 100  # 80 x 80 pixels, from brow to chin
+    filled = np.ascontiguousarray(astronaut()[top : top + 80, left : left + 80])
+    assert not len(mesh.find(filled))
+    found = read_alone(encoded(filled, "PNG"))
+    assert (found.status, found.width, found.height, found.faces, found.turned) == ("ok", 80, 80, 1, 0)
+    there = found.points + np.array([left, top])
+    assert np.linalg.norm(there - whole.points, axis=1).mean() < 1.5
+    assert found.box[1] < -20  # the forehead lies above the picture
+    turned = read_alone(encoded(np.ascontiguousarray(filled[::-1, ::-1]), "PNG"))
+    assert turned.turned == 180
+    for other in (measure(encoded(filled, "PNG"), SETTINGS), measure_pixels(filled, SETTINGS), turned):
+        np.testing.assert_array_equal(other.landmarks, found.landmarks)
+        np.testing.assert_array_equal(other.crop, found.crop)
+
+
+def test_a_large_face_that_fills_a_jpeg_is_found_at_a_reduced_scale():
+    filled = np.asarray(Image.fromarray(astronaut()[100:180, 185:265]).resize((2400, 2400), Image.BICUBIC))
+    small, large = read_alone(encoded(filled[::30, ::30], "PNG")), read_alone(encoded(filled, quality=92))
+    assert (large.status, large.width) == ("ok", 2400)
+    assert distance_percent(large, small) < 8
+
+
+def test_a_picture_with_a_face_is_not_looked_at_with_a_border(monkeypatch):
+    monkeypatch.setattr(worker, "_find_with_border", lambda *_: pytest.fail("looked"))
+    assert read_alone(encoded(astronaut(), "PNG")).status == "ok"
 
 
 # Hostile input
@@ -346,7 +354,7 @@ def read_alone(data):
 
 def test_a_large_face_is_found_at_a_reduced_scale_within_a_percent():
     data = encoded(enlarged(2400), quality=92)
-    exact = measure(data, type(SETTINGS)(**{**vars(SETTINGS), "full_resolution": True}))
+    exact = measure_pixels(EncodedPicture(data).pixels(), SETTINGS)
     found = measure(data, SETTINGS)
     assert 0 < distance_percent(found, exact) < 1.0
     assert (found.width, found.height) == (2400, 2400)
@@ -356,7 +364,7 @@ def test_a_face_too_small_at_a_reduced_scale_is_decoded_again_larger():
     picture = np.full((2000, 2000, 3), 180, np.uint8)
     picture[600:1300, 600:1300] = enlarged(700)
     data = encoded(picture, quality=92)
-    exact = measure(data, type(SETTINGS)(**{**vars(SETTINGS), "full_resolution": True}))
+    exact = measure_pixels(EncodedPicture(data).pixels(), SETTINGS)
     assert face_width(np.reshape(exact.landmarks, (478, 3)), 2000) / 4 < FACE_WIDTH / 2
     assert distance_percent(measure(data, SETTINGS), exact) < 1.0
 
@@ -366,7 +374,7 @@ def test_no_face_is_lost_to_speed(mesh, monkeypatch):
     picture = np.full((2000, 2000, 3), 60, np.uint8)
     picture[300:790, 300:790] = enlarged(490)  # at the limit of what is detected
     data = encoded(picture, quality=92)
-    assert not len(mesh.find(Picture(data, SETTINGS.max_pixels).pixels(2)))
+    assert not len(mesh.find(EncodedPicture(data).pixels(2)))
     assert measure(data, SETTINGS).status == "ok"
 
 
@@ -393,25 +401,28 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path, undisturbed, worke
     assert shard_bytes(tmp_path) == undisturbed
 
 
+SLOW = (
+    "import time\nreal = Store.write\ndef slowly(*shard):\n    real(*shard)\n    time.sleep(60)\nStore.write = slowly"
+)
 KILL = "import os, signal\ndef kill(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
-AFTER_TWO = "calls = []\nreal = extract._write_shard\ndef third(path, table):\n    calls.append(1)\n"
+AFTER_TWO = "calls = []\nreal = Store.write\ndef third(*shard):\n    calls.append(1)\n"
 MOMENTS = {
     "inside a shard": (
-        KILL + AFTER_TWO + "    kill() if len(calls) == 3 else real(path, table)\nextract._write_shard = third",
-        2,
+        KILL + AFTER_TWO + "    kill() if len(calls) == 3 else real(*shard)\nStore.write = third",
+        16,
     ),
     "between a shard's write and its rename": (
         KILL
         + "import faceemo.durable as durable\ncalls = []\nreal = durable.rename\n"
         + "def second(old, new):\n    calls.append(1)\n    kill() if len(calls) == 2 else real(old, new)\n"
         + "durable.rename = second",
-        1,
+        8,
     ),
     "between the last shard and the folder's rename": (
-        KILL + "import faceemo.extraction.partial as partial\npartial.rename = kill",
-        3,
+        KILL + "import faceemo.extraction.store as store\nstore.rename = kill",
+        24,
     ),
-    "after the folder's rename": (KILL + "extract._summary = kill", 3),
+    "after the folder's rename": (KILL + "Store.drop_unused = kill", 24),
 }
 
 
@@ -424,7 +435,7 @@ def test_kill_9_loses_at_most_the_shard_in_flight(tmp_path, undisturbed, moment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     again = run_driver(tmp_path, ANXIOUS, workers=1, limit=24)
     assert again.returncode == 0, again.stderr
-    assert f"{kept} of 3 shards kept from an earlier run" in again.stdout
+    assert f"{kept} of 24 pictures were read before" in again.stdout
     assert shard_bytes(tmp_path) == undisturbed
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -432,10 +443,9 @@ def test_kill_9_loses_at_most_the_shard_in_flight(tmp_path, undisturbed, moment)
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_picture_that_kills_its_worker_is_a_row_and_the_others_are_as_ever(tmp_path, undisturbed, workers):
-    with Archive(ANXIOUS) as archive:
-        lethal = first_by_hash(archive.pictures, 24)[9]  # in the second of three shards
-        name = archive.pictures[lethal].name
-    hook = f"extract.read_task = ReadOrDie({{{lethal}}})"
+    pictures = pictures_in(ANXIOUS)
+    name = pictures[first_by_hash(pictures, 24)[9]].name  # in the second of three shards
+    hook = f"extract.read_task = ReadOrDie({{{name!r}}})"
     done = run_driver(tmp_path, ANXIOUS, workers=workers, limit=24, hook=hook)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -446,15 +456,19 @@ def test_a_picture_that_kills_its_worker_is_a_row_and_the_others_are_as_ever(tmp
     assert (died["image"], died["status"], died["error"]) == (name, "decode_error", "the decoder died on it")
     whole = pq.read_table(pa.BufferReader(undisturbed["part-00001.parquet"])).to_pylist()
     assert [row for row in rows[8:16] if row != died] == [row for row in whole if row["image"] != name]
+    if workers == 2:  # it is tried again, it alone
+        again = run_driver(tmp_path, ANXIOUS, workers=1, limit=24)
+        assert "23 of 24 pictures were read before" in again.stdout
+        assert shard_bytes(tmp_path) == undisturbed
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_from_outside_changes_nothing(tmp_path, undisturbed):
     hook = (
-        "import multiprocessing\nreal = extract._write_shard\n"
-        "def write(path, table):\n    real(path, table)\n"
-        "    if path.name == 'part-00000.parquet': multiprocessing.active_children()[0].kill()\n"
-        "extract._write_shard = write"
+        "import multiprocessing\nreal = Store.write\ncalls = []\n"
+        "def write(*shard):\n    real(*shard)\n    calls.append(1)\n"
+        "    if len(calls) == 1: multiprocessing.active_children()[0].kill()\n"
+        "Store.write = write"
     )
     done = run_driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=hook)
     assert (done.returncode, done.stderr) == (0, "")
@@ -463,8 +477,8 @@ def test_a_worker_that_is_killed_from_outside_changes_nothing(tmp_path, undistur
 
 @pytest.mark.slow
 def test_workers_that_die_over_every_picture_are_one_clear_line_and_the_next_run_goes_on(tmp_path, undisturbed):
-    with Archive(ANXIOUS) as archive:
-        lethal = set(first_by_hash(archive.pictures, 24)[16:])
+    pictures = pictures_in(ANXIOUS)
+    lethal = {pictures[index].name for index in first_by_hash(pictures, 24)[16:]}
     hook = f"import faceemo.extraction.rescue as rescue\nrescue.MANY = 2\nextract.read_task = ReadOrDie({lethal})"
     died = run_driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=hook)
     assert died.returncode == 1
@@ -472,7 +486,7 @@ def test_workers_that_die_over_every_picture_are_one_clear_line_and_the_next_run
     assert died.stderr.count("\n") == 1
     again = run_driver(tmp_path, ANXIOUS, workers=2, limit=24)
     assert again.returncode == 0, again.stderr
-    assert "2 of 3 shards kept from an earlier run" in again.stdout
+    assert "16 of 24 pictures were read before" in again.stdout
     assert shard_bytes(tmp_path) == undisturbed
 
 
@@ -480,10 +494,9 @@ def test_workers_that_die_over_every_picture_are_one_clear_line_and_the_next_run
 @needs_signals
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])  # Windows has no SIGKILL
 def test_workers_end_when_their_parent_does(tmp_path, name):
-    slow = "import time\nreal = extract._write_shard\ndef slowly(*args):\n    real(*args)\n    time.sleep(60)\n"
-    command = driver(tmp_path, ANXIOUS, workers=2, hook=slow + "extract._write_shard = slowly")
+    command = driver(tmp_path, ANXIOUS, workers=2, hook=SLOW)
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        _wait_for(lambda: list(tmp_path.rglob("part-00000.parquet")))
+        _wait_for(lambda: list(tmp_path.rglob("*.parquet")))
         workers = children_of(process.pid)
         assert len(workers) >= 2
         process.send_signal(getattr(signal, name))
@@ -494,8 +507,7 @@ def test_workers_end_when_their_parent_does(tmp_path, name):
 @pytest.mark.slow
 @needs_signals
 def test_ctrl_c_is_one_line_and_keeps_finished_shards(tmp_path, undisturbed):
-    slow = "import time\nreal = extract._write_shard\ndef slowly(*args):\n    real(*args)\n    time.sleep(60)\n"
-    command = driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=slow + "extract._write_shard = slowly")
+    command = driver(tmp_path, ANXIOUS, workers=2, limit=24, hook=SLOW)
     with subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -505,14 +517,14 @@ def test_ctrl_c_is_one_line_and_keeps_finished_shards(tmp_path, undisturbed):
         start_new_session=True,
         preexec_fn=heed_ctrl_c,
     ) as process:
-        _wait_for(lambda: list(tmp_path.rglob("part-00000.parquet")))
+        _wait_for(lambda: list(tmp_path.rglob("*.parquet")))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
     assert errors.count("\n") == 1
     assert "interrupted" in errors
     again = run_driver(tmp_path, ANXIOUS, workers=2, limit=24)
-    assert "1 of 3 shards kept from an earlier run" in again.stdout
+    assert "8 of 24 pictures were read before" in again.stdout
     assert shard_bytes(tmp_path) == undisturbed
 
 
@@ -534,52 +546,41 @@ def test_ctrl_c_while_workers_start_is_not_lost_and_none_prints_a_traceback(tmp_
     assert re.fullmatch(r"extract: interrupted; a-training-01: \d of 6 shards are kept, run again to go on\n", errors)
 
 
-@pytest.mark.slow
-def test_work_of_other_settings_is_neither_mixed_in_nor_removed(tmp_path, undisturbed):
-    """`dvc exp run -S limit=100` in between must not cost the hours of an unfinished extraction."""
-    source = source_of(ANXIOUS)
-    extract("a-training-01", source, SETTINGS, 2, workers=1)
-    (published,) = find_partials()
-    unfinished = tmp_path / "data/.partial/a-training-01-0123456789abcdef"
-    unfinished.mkdir()
-    (unfinished / "part-00000.parquet").write_bytes(b"hours of work")
-    done = run_driver(tmp_path, ANXIOUS, workers=1, limit=24)
-    assert "kept" not in done.stdout
-    assert shard_bytes(tmp_path) == undisturbed
-    assert published.folder.exists() and published.is_complete
-    remove_published()
-    assert [partial.folder.name for partial in find_partials()] == [unfinished.name]
-    assert (unfinished / "part-00000.parquet").read_bytes() == b"hours of work"
+def statuses(path, pictures):
+    return [reading.status for reading in read_task(Task(pictures, SETTINGS, str(path)))]
 
 
 def test_a_worker_reads_an_archive_anew_that_changed_at_its_path(tmp_path):
     path = make_zip(tmp_path / "a.zip", {"a.png": encoded(enlarged(300), "PNG")})
-    assert [r.status for r in read_chunk(Chunk(str(path), source_of(path).digest, SETTINGS, [0]))] == ["ok"]
+    assert statuses(path, pictures_in(path)) == ["ok"]
     make_zip(path, {"b.png": encoded(np.zeros((300, 300, 3), np.uint8), "PNG")})
-    assert [r.status for r in read_chunk(Chunk(str(path), source_of(path).digest, SETTINGS, [0]))] == ["no_face"]
+    assert statuses(path, pictures_in(path)) == ["no_face"]
 
 
 @pytest.mark.skipif(not POSIX, reason="an open file cannot be replaced on Windows")
 def test_a_worker_reads_a_good_copy_in_place_of_a_damaged_one(tmp_path):
     path = make_zip(tmp_path / "a.zip", {"a.png": encoded(enlarged(300), "PNG")})
-    good = path.read_bytes()
-    digest = source_of(path).digest
+    good, pictures = path.read_bytes(), pictures_in(path)
     path.write_bytes(good.replace(b"IDAT", b"IDAX"))
-    assert [r.status for r in read_chunk(Chunk(str(path), digest, SETTINGS, [0]))] == ["read_error"]
+    assert statuses(path, pictures) == ["read_error"]
     path.with_name("b.zip").write_bytes(good)
     path.with_name("b.zip").replace(path)
-    assert [r.status for r in read_chunk(Chunk(str(path), digest, SETTINGS, [0]))] == ["ok"]
+    assert statuses(path, pictures) == ["ok"]
 
 
-@pytest.mark.parametrize("pictures", [1, 3])
-def test_another_copy_of_an_archive_is_one_clear_line(tmp_path, monkeypatch, pictures):
+@pytest.mark.parametrize("members", [1, 3])
+def test_another_copy_of_an_archive_is_one_clear_line(tmp_path, members):
     """A machine of a cluster has a shorter archive at the path, or one with other pictures."""
-    monkeypatch.setattr(worker, "_worker", threading.local())
-    scanned = make_zip(tmp_path / "a.zip", {f"{name}.png": encoded(enlarged(300), "PNG") for name in "abc"})
-    digest = source_of(scanned).digest
-    other = make_zip(tmp_path / "b.zip", {f"{name}.png": encoded(enlarged(310), "PNG") for name in "abc"[:pictures]})
-    with pytest.raises(FaceemoError, match=r"b\.zip on .* is not the archive that was scanned"):
-        read_chunk(Chunk(str(other), digest, SETTINGS, [2]))
+    path = make_zip(tmp_path / "a.zip", {f"{name}.png": encoded(enlarged(300), "PNG") for name in "abc"})
+    pictures = pictures_in(path)
+    make_zip(path, {f"{name}.png": encoded(enlarged(310), "PNG") for name in "abc"[:members]})
+    with pytest.raises(FaceemoError, match=r"a\.zip on .* is not the archive that was scanned"):
+        statuses(path, pictures[2:])
+
+
+def test_a_task_is_small():
+    """Workers are sent one every few hundred milliseconds, each with the names of eight pictures."""
+    assert len(pickle.dumps(Task(pictures_in(ANXIOUS)[:8], SETTINGS, str(ANXIOUS)))) < 3000
 
 
 @pytest.mark.slow

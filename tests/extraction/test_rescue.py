@@ -6,9 +6,9 @@ from made_archives import SETTINGS
 
 from faceemo.extraction import rescue
 from faceemo.extraction.executors import WorkerDiedError, open_workers
-from faceemo.extraction.pictures import PictureFile
 from faceemo.extraction.rescue import DIED, read_in_order
-from faceemo.extraction.worker import FileChunk, Reading
+from faceemo.extraction.worker import Reading, Task
+from faceemo.pictures.reader import Picture
 from faceemo.status import Status
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def reading(path):
 
 
 def read_all(chunks, workers=2):
-    tasks = [FileChunk([PictureFile(path, path) for path in paths], SETTINGS) for paths in chunks]
+    tasks = [Task([Picture(path, path) for path in paths], SETTINGS) for paths in chunks]
     with open_workers(None, workers, len(tasks)) as opened:
         return [list(found) for found in read_in_order(opened, read, tasks)]
 

@@ -13,6 +13,9 @@ pytestmark = pytest.mark.slow
 MOVED = (
     0.0005  # of the distance between the irises; another engine moves points by 0.000015, a shift of a pixel by 0.0056
 )
+OTHER_GREY = (
+    0.5  # of 255, mean over a crop; another engine changes it by up to 0.07, a shift of the crop by a pixel by 7
+)
 CHANGED = (
     f"extraction gives other rows than those recorded for format {FORMAT}. If that is meant, raise FORMAT in "
     "faceemo/extraction/schema.py, so that dvc extracts again, and run: python tests/extraction/record_rows.py"
@@ -31,6 +34,13 @@ def distances(rows, expected) -> np.ndarray:
     return np.array(found)
 
 
+def differences(rows, expected) -> np.ndarray:
+    """Of each face in both, the mean difference of its crop's greys."""
+    pairs = [(now["greys"], then["greys"]) for now, then in zip(rows, expected, strict=True) if now["greys"]]
+    greys = np.array([[np.frombuffer(crop, np.uint8) for crop in pair] for pair in pairs], np.int16)
+    return np.abs(greys[:, 0] - greys[:, 1]).mean(axis=1)
+
+
 def check(rows, expected) -> None:
     differing = [
         f"{now['source']}: {now['image']}: {name} {now[name]}, recorded {then[name]}"
@@ -40,6 +50,7 @@ def check(rows, expected) -> None:
     ]
     assert not differing, f"{CHANGED} ({'; '.join(differing[:3])})"
     assert distances(rows, expected).max() < MOVED, CHANGED
+    assert differences(rows, expected).max() < OTHER_GREY, CHANGED
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +65,18 @@ def test_rows_are_those_recorded_for_this_format(expected):
 
 def test_the_recorded_pictures_stand_on_both_sides_of_each_threshold(expected):
     statuses = {row["image"]: row["status"] for row in expected if row["source"] == "thresholds"}
-    for name in ("faded", "covered", "dark", "small", "cut"):
+    for name in ("faded", "covered", "dark", "small", "cut", "close"):
         assert (statuses[f"{name}-found.jpg"], statuses[f"{name}-missed.jpg"]) == ("ok", "no_face")
     assert {row["status"] for row in expected} == {"ok", "no_face", "decode_error"}
     turned = {row["image"]: row["turned"] for row in expected}
     assert (turned["upside-down-turned.jpg"], turned["upside-down-left.jpg"]) == (180, 0)
 
 
-@pytest.mark.parametrize("change", ["FIRST_SIDE", "FACE_WIDTH", "UPRIGHT_SCORE", "threshold", "shift"])
+@pytest.mark.parametrize(
+    "change", ["FIRST_SIDE", "FACE_WIDTH", "UPRIGHT_SCORE", "BORDER", "threshold", "shift", "crop"]
+)
 def test_a_change_of_rows_is_found(expected, change, monkeypatch):
     """As a change in the code would be: another scale, another threshold, a picture shifted by one pixel."""
-    monkeypatch.setattr("faceemo.extraction.extract.CHUNK_PICTURES", 1000)  # one task runs in this process
     if change == "FIRST_SIDE":
         monkeypatch.setattr(worker, "FIRST_SIDE", 470)
     elif change == "FACE_WIDTH":
@@ -77,6 +89,11 @@ def test_a_change_of_rows_is_found(expected, change, monkeypatch):
         )
     elif change == "UPRIGHT_SCORE":
         monkeypatch.setattr(worker, "UPRIGHT_SCORE", 0.88)
+    elif change == "BORDER":
+        monkeypatch.setattr(worker, "BORDER", 8)
+    elif change == "crop":
+        crop_of = worker.crop_of
+        monkeypatch.setattr(worker, "crop_of", lambda rgb, face: np.roll(crop_of(rgb, face), 1, axis=1))
     else:
         find = worker.FaceMesh.find_scored
         monkeypatch.setattr(worker.FaceMesh, "find_scored", lambda mesh, rgb: find(mesh, np.roll(rgb, 1, axis=1)))

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from faceemo.features.baselines import Faces, NeutralBaselines, PersonBaselines, PersonMeans
+from faceemo.params import LEAST_PICTURES
 
 ANN, BEN, EVE = "a" * 64, "b" * 64, "e" * 64
 
 
 def faces(*rows: tuple[str | None, float, str]) -> Faces:
-    """Faces of one feature each: whose, its value, and "neutral", "denied" or another emotion."""
+    """Faces of one feature each: whose, its value, and "neutral", "disputed" or another emotion."""
     subjects, values, kinds = zip(*rows, strict=True)
-    neutral = np.array([kind in ("neutral", "denied") for kind in kinds])
-    return Faces(list(subjects), np.array(values, np.float32)[:, None], neutral, np.array(kinds) == "denied")
+    neutral = np.array([kind in ("neutral", "disputed") for kind in kinds])
+    return Faces(list(subjects), np.array(values, np.float32)[:, None], neutral, np.array(kinds) == "disputed")
 
 
 def found(baselines, some: Faces) -> list[float | None]:
@@ -41,36 +42,28 @@ def test_a_shard_is_not_kept_in_memory_for_its_people():
     assert kept < 100_000
 
 
-def test_a_persons_baseline_is_the_mean_of_all_faces_itself_included():
+def test_a_persons_baseline_is_the_mean_of_all_faces_itself_included(monkeypatch):
+    monkeypatch.setitem(LEAST_PICTURES, "person", 2)
     some = faces((ANN, 1, "neutral"), (ANN, 3, "sad"), (BEN, 5, "sad"), (None, 9, "sad"))
-    baselines = PersonBaselines(2)
-    baselines.add(some)
-    assert found(baselines, some) == [2, 2, None, None]
+    assert found(PersonBaselines([some]), some) == [2, 2, None, None]
 
 
-def test_a_neutral_baseline_is_of_the_neutral_archive_alone_and_leaves_out_what_raters_deny_and_the_face_itself():
-    some = faces((ANN, 1, "neutral"), (ANN, 2, "neutral"), (ANN, 9, "denied"), (ANN, 50, "sad"), (BEN, 50, "sad"))
-    baselines = NeutralBaselines(1)
-    baselines.add(some)
-    assert found(baselines, some) == [2, 1, 1.5, 1.5, None]
+def test_a_neutral_baseline_is_of_the_neutral_archive_alone_and_leaves_out_what_raters_dispute_and_the_face_itself():
+    some = faces((ANN, 1, "neutral"), (ANN, 2, "neutral"), (ANN, 9, "disputed"), (ANN, 50, "sad"), (BEN, 50, "sad"))
+    assert found(NeutralBaselines([some]), some) == [2, 1, 1.5, 1.5, None]
 
 
-def test_where_raters_deny_all_all_count():
-    some = faces((ANN, 1, "denied"), (ANN, 3, "denied"), (ANN, 50, "sad"))
-    baselines = NeutralBaselines(1)
-    baselines.add(some)
-    assert found(baselines, some) == [3, 1, 2]
+def test_where_raters_dispute_all_of_them_all_count():
+    some = faces((ANN, 1, "disputed"), (ANN, 3, "disputed"), (ANN, 50, "sad"))
+    assert found(NeutralBaselines([some]), some) == [3, 1, 2]
 
 
 def test_the_only_neutral_face_has_no_baseline_and_others_of_its_person_do():
     some = faces((ANN, 1, "neutral"), (ANN, 3, "sad"), (None, 3, "neutral"), (None, 4, "sad"))
-    baselines = NeutralBaselines(1)
-    baselines.add(some)
-    assert found(baselines, some) == [None, 1, None, None]
+    assert found(NeutralBaselines([some]), some) == [None, 1, None, None]
 
 
-def test_fewer_neutral_faces_than_asked_for_are_none():
+def test_fewer_neutral_faces_than_are_needed_are_no_baseline(monkeypatch):
+    monkeypatch.setitem(LEAST_PICTURES, "neutral", 2)
     some = faces((ANN, 1, "neutral"), (ANN, 3, "neutral"), (ANN, 5, "sad"))
-    baselines = NeutralBaselines(2)
-    baselines.add(some)
-    assert found(baselines, some) == [None, None, 2]
+    assert found(NeutralBaselines([some]), some) == [None, None, 2]

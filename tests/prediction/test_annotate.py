@@ -1,5 +1,3 @@
-import dataclasses
-
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from faceemo.extraction.worker import Reading
 from faceemo.fonts import font_with
 from faceemo.prediction.annotate import annotate, check_drawing_folder, draw
 from faceemo.prediction.inputs import DRAWN_MARK, Input, read_inputs
+from faceemo.prediction.model import Answer
 from faceemo.prediction.predict import Prediction
 from faceemo.prediction.videos import video_codec
 
@@ -24,25 +23,29 @@ SURE = np.array([0.2, 0.8], np.float32)
 def face():
     """A prediction of a sample picture."""
     first = next(iter(read_inputs([ANXIOUS], SETTINGS, 1)))
-    return Prediction(first, "anxious", SURE)
+    return predicted(first)
+
+
+def predicted(entry, label="anxious"):
+    return Prediction(entry, [Answer(reading, label, SURE) for reading in entry.reading.each_face()])
 
 
 def changed(face, **fields):
-    return Prediction(Input(**{**vars(face.input), **fields}), face.label, face.probability)
+    return predicted(Input(**{**vars(face.input), **fields}))
 
 
 def no_face(path, shape=(60, 80, 3)):
     reading = Reading("no_face", None, shape[1], shape[0], 0)
-    return Prediction(Input(path, None, None, reading, lambda: np.full(shape, 128, np.uint8)))
+    return Prediction(Input(path, None, None, reading, lambda: np.full(shape, 128, np.uint8)), [Answer(reading)])
 
 
 @pytest.mark.slow
 def test_the_mesh_lies_on_the_face_and_the_panel_beside_it(face):
     before = face.input.pixels()
-    after = draw(before, [face], CLASSES)
+    after = draw(before, face.answers, CLASSES)
     assert after.shape == before.shape and after.dtype == np.uint8
     moved = np.abs(after.astype(int) - before).sum(axis=2) > 0
-    left, top, right, bottom = map(int, face.box)
+    left, top, right, bottom = map(int, face.answers[0].box)
     assert moved[top:bottom, left:right].mean() > 0.2
     assert moved[:30, :60].mean() > 0.95  # the panel in its corner
     assert not moved[bottom + 5 :, : left - 5].any()
@@ -57,9 +60,9 @@ def test_the_panel_goes_where_the_face_is_not(face):
             landmarks = np.add(landmarks, (0.5 * right_half, 0.5 * lower_half, 0)).astype(np.float32)
             moved = changed(face, reading=Reading("ok", None, width, height, 1, landmarks.reshape(-1)))
             blank = np.zeros((height, width, 3), np.uint8)
-            shown = draw(blank, [moved], CLASSES)
+            shown = draw(blank, moved.answers, CLASSES)
             white = np.argwhere((shown > 240).all(axis=2))  # letters
-            left, top, right, bottom = moved.box
+            left, top, right, bottom = moved.answers[0].box
             inside = ((white >= (top, left)) & (white <= (bottom, right))).all(axis=1)
             assert len(white) > 20 and not inside.any()
 
@@ -68,8 +71,8 @@ def test_a_picture_that_stands_upside_down_is_drawn_upright(face, tmp_path):
     lies = tmp_path / "lies.png"
     Image.fromarray(face.input.pixels()[::-1, ::-1]).save(lies)
     [found] = read_inputs([lies], SETTINGS, 1)
-    turned = Prediction(found, face.label, face.probability)
-    np.testing.assert_array_equal(draw(found.pixels(), [turned], CLASSES), draw(face.input.pixels(), [face], CLASSES))
+    drawn = [draw(one.input.pixels(), one.answers, CLASSES) for one in (predicted(found), face)]
+    np.testing.assert_array_equal(*drawn)
 
 
 def test_each_of_several_faces_has_its_mesh_and_its_tag_and_there_is_no_panel(face, tmp_path):
@@ -77,10 +80,10 @@ def test_each_of_several_faces_has_its_mesh_and_its_tag_and_there_is_no_panel(fa
     picture = face.input.pixels()
     Image.fromarray(np.hstack([picture, picture[:, ::-1]])).save(side_by_side)
     [found] = read_inputs([side_by_side], every_face(SETTINGS), 1)
-    readings = found.reading.each_face()
-    faces = [Prediction(dataclasses.replace(found, reading=one), "anxious", SURE) for one in readings]
+    two = predicted(found)
+    faces = two.answers
     assert [one.face for one in faces] == [1, 2]
-    everything = [no_face("none.jpg"), *faces, *faces, no_face("none.jpg")]
+    everything = [no_face("none.jpg"), two, two, no_face("none.jpg")]
     assert list(annotate(everything, CLASSES, tmp_path / "out")) == everything
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [DRAWN_MARK, "none-2.jpg", "none.jpg", "two-2.jpg", "two.jpg"]
@@ -97,7 +100,7 @@ def test_each_of_several_faces_has_its_mesh_and_its_tag_and_there_is_no_panel(fa
 
 @pytest.mark.parametrize("shape", [(20, 30, 3), (2000, 1500, 3)])
 def test_any_size_can_be_drawn_on(shape):
-    assert draw(np.zeros(shape, np.uint8), [no_face("a.jpg", shape)], CLASSES).shape == shape
+    assert draw(np.zeros(shape, np.uint8), no_face("a.jpg", shape).answers, CLASSES).shape == shape
 
 
 def test_pictures_are_passed_on_and_written_under_names_that_stay_in_the_folder(tmp_path, face):
@@ -113,7 +116,8 @@ def test_pictures_are_passed_on_and_written_under_names_that_stay_in_the_folder(
         "x.zip/com1.b.jpg",
     ]
     predictions = [changed(face, path=path) for path in paths]
-    broken = Prediction(Input("cut.jpg", None, None, Reading("decode_error", "cut"), None))
+    cut = Reading("decode_error", "cut")
+    broken = Prediction(Input("cut.jpg", None, None, cut, None), [Answer(cut)])
     everything = [*predictions, broken, no_face("none.jpg")]
     assert list(annotate(everything, CLASSES, out)) == everything
     written = sorted(path.name for path in out.iterdir())
@@ -148,14 +152,14 @@ def test_a_video_becomes_a_video_with_as_many_frames(tmp_path, face):
     rate, shown = frames_of(out / drawn_video)
     assert rate == pytest.approx(12.5) and len(shown) == 7
     before = face.input.pixels().astype(int)
-    drawn = draw(face.input.pixels(), [face], CLASSES).astype(int)
+    drawn = draw(face.input.pixels(), face.answers, CLASSES).astype(int)
     assert np.abs(shown[3] - drawn).mean() < np.abs(shown[3] - before).mean() / 2
 
 
 def test_the_same_video_twice_is_two_videos(tmp_path, face):
     source = video_file(tmp_path / "talk.mp4", [face.input.pixels()] * 3, 10)
     found = read_inputs([source, source], SETTINGS, 1)
-    list(annotate([Prediction(one, face.label, SURE) for one in found], CLASSES, tmp_path / "out"))
+    list(annotate(map(predicted, found), CLASSES, tmp_path / "out"))
     suffix = video_codec()[1]
     for name in (f"talk{suffix}", f"talk-2{suffix}"):
         assert len(frames_of(tmp_path / "out" / name)[1]) == 3
@@ -190,12 +194,12 @@ def test_a_folder_is_not_drawn_into_where_that_could_replace_a_picture(tmp_path,
 def test_a_class_in_hangul_is_drawn_by_its_letters_or_its_number(face):
     blank = np.zeros(face.input.pixels().shape, np.uint8)
     one, other, numbered = (
-        draw(blank, [Prediction(face.input, name, SURE)], ["neutral", name]) for name in ("지루함", "놀라움", "class 2")
+        draw(blank, predicted(face.input, name).answers, ["neutral", name]) for name in ("지루함", "놀라움", "class 2")
     )
     drawn_by_letters = font_with("지루함") is not None
     assert np.array_equal(one, other) != drawn_by_letters
     assert np.array_equal(one, numbered) != drawn_by_letters
     one, other = (
-        draw(blank, [Prediction(face.input, name, SURE)] * 2, ["neutral", name]) for name in ("지루함", "놀라움")
+        draw(blank, predicted(face.input, name).answers * 2, ["neutral", name]) for name in ("지루함", "놀라움")
     )
     assert np.array_equal(one, other) != drawn_by_letters  # as of a group

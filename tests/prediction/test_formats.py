@@ -17,6 +17,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.worker import Reading
 from faceemo.prediction.formats import FIXED, format_of, write_predictions
 from faceemo.prediction.inputs import Input
+from faceemo.prediction.model import Answer
 from faceemo.prediction.predict import Prediction
 
 CLASSES = ["neutral", "anxious"]
@@ -44,9 +45,14 @@ def predictions():
     face = Reading("ok", None, 200, 400, 1, landmarks.reshape(-1))
     turned = dataclasses.replace(face, turned=180)
     cut = Reading("decode_error", 'premature end, "cut"')
-    yield Prediction(Input("사진 1.jpg", None, None, turned, None), "anxious", np.array([0.125, 0.875], np.float32))
-    yield Prediction(Input("a.mp4", 1.5, None, face, None), "neutral", np.array([0.75, 0.25], np.float32))
-    yield Prediction(Input("b,c.jpg", None, None, cut, None))
+    sure, other = np.array([0.125, 0.875], np.float32), np.array([0.75, 0.25], np.float32)
+    yield prediction("사진 1.jpg", Answer(turned, "anxious", sure))
+    yield prediction("a.mp4", Answer(face, "neutral", other), seconds=1.5)
+    yield prediction("b,c.jpg", Answer(cut))
+
+
+def prediction(path, answer, seconds=None):
+    return Prediction(Input(path, seconds, None, answer.reading, None), [answer])
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_the_format_is_what_was_asked_for_or_what_the_suffix_tells(name, out, ex
     [
         ("a.xlsx", ".xlsx is no known format"),
         ("a.csv.gz", ".gz is no known format"),
-        ("a", "no suffix tells"),
+        ("a", "it has no suffix"),
     ],
 )
 def test_a_suffix_that_tells_no_format_is_refused_with_those_that_do(out, what, tmp_path):
@@ -96,7 +102,7 @@ def test_the_table_has_a_line_a_picture_with_the_path_last(capsys):
 
 
 def test_a_name_in_the_table_neither_ends_the_line_nor_moves_the_cursor(capsys):
-    odd = Prediction(Input("a\n\x1b[31m.jpg", None, None, Reading("decode_error", "no\rthing"), None))
+    odd = prediction("a\n\x1b[31m.jpg", Answer(Reading("decode_error", "no\rthing")))
     write_predictions([odd], CLASSES, "table", None)
     _, line = capsys.readouterr().out.splitlines()
     assert line.endswith(r"a\n\x1b[31m.jpg (no\rthing)") and line.isprintable()
@@ -116,7 +122,7 @@ def test_the_table_comes_line_by_line(capsys):
 
 def test_frames_late_in_a_long_video_keep_their_times_apart(capsys):
     times = [12345 + frame / 30 for frame in range(3)]
-    late = [Prediction(Input("a.mp4", time, None, Reading("no_face", None, 9, 9, 0), lambda: None)) for time in times]
+    late = [prediction("a.mp4", Answer(Reading("no_face", None, 9, 9, 0)), time) for time in times]
     write_predictions(late, CLASSES, "csv", None)
     rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert [float(row["seconds"]) for row in rows] == pytest.approx(times, abs=1e-4)
@@ -152,7 +158,7 @@ def test_json_is_one_array_of_the_same_rows_also_where_there_are_none(tmp_path, 
 
 
 def test_json_on_a_korean_windows_console_is_json(monkeypatch):
-    odd = Prediction(Input("사진 \N{GRINNING FACE}.jpg", None, None, Reading("decode_error", "cut"), None))
+    odd = prediction("사진 \N{GRINNING FACE}.jpg", Answer(Reading("decode_error", "cut")))
     for name in ("json", "jsonl"):
         out = io.TextIOWrapper(io.BytesIO(), "cp949", errors="backslashreplace")
         monkeypatch.setattr(sys, "stdout", out)

@@ -1,4 +1,3 @@
-import dataclasses
 import os
 import shutil
 import zipfile
@@ -12,6 +11,7 @@ from video import video_file
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.worker import read_task
+from faceemo.pictures.reader import MAX_BYTES
 from faceemo.prediction import inputs
 from faceemo.prediction.inputs import DRAWN_MARK, count_inputs, find_inputs, read_inputs
 
@@ -65,8 +65,35 @@ class TestFindInputs:
             (tmp_path / name).touch()
         notes = []
         assert find_inputs([tmp_path], notes.append) == [tmp_path / "a.jpg"]
-        (note,) = notes
-        assert f"2 in {tmp_path}, the first move.gif; save them as .png or .jpg" in note
+        assert notes == [
+            f"note: not read in {tmp_path}: 1 .gif, 1 .tif; save pictures as .jpg or .png, and unpack videos"
+        ]
+
+    def test_other_kinds_in_an_archive_are_counted(self, make_zip):
+        archive = make_zip(
+            "a.zip", ("a.jpg", b"x"), ("b.gif", b"x"), ("c/d.GIF", b"x"), ("talk.mp4", b"x"), ("t.txt", b"x")
+        )
+        notes = []
+        assert count_inputs([archive], notes.append) == 1
+        assert notes == [
+            f"note: not read in {archive}: 2 .gif, 1 .mp4; save pictures as .jpg or .png, and unpack videos"
+        ]
+
+    def test_copies_in_hidden_folders_and_those_of_systems_are_passed_over(self, tmp_path):
+        for name in ("a.jpg", ".ipynb_checkpoints/a.jpg", "@eaDir/a.jpg"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        notes = []
+        assert find_inputs([tmp_path], notes.append) == [tmp_path / "a.jpg"]
+        assert notes == [f"note: passed over in {tmp_path}: 2 (a hidden or system folder)"]
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFO")
+    def test_a_pipe_is_never_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "p.jpg")
+        with pytest.raises(FaceemoError, match=r"p\.jpg: neither a file nor a folder"):
+            find_inputs([tmp_path / "p.jpg"])
+        with pytest.raises(FaceemoError, match="no pictures, archives or videos below"):
+            find_inputs([tmp_path])
 
     def test_paths_keep_their_order(self, tmp_path):
         paths = [tmp_path / name for name in ("b.jpg", "a.jpg", "odd.name")]
@@ -75,8 +102,36 @@ class TestFindInputs:
         assert find_inputs(paths) == paths
 
     def test_a_missing_path_is_named(self, tmp_path):
-        with pytest.raises(FaceemoError, match=r"none\.jpg: no such file or folder"):
+        with pytest.raises(FaceemoError, match=r"none\.jpg: no such file or folder$"):
             find_inputs([tmp_path / "none.jpg"])
+
+    def test_a_pattern_that_the_shell_left_becomes_the_files_that_match(self, tmp_path, monkeypatch):
+        for name in ("b.jpg", "a.jpg", "notes.txt", "c/d.jpg", "[x].jpg"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        paths = [tmp_path / name for name in ("[x].jpg", "a.jpg", "b.jpg")]
+        assert find_inputs([tmp_path / "*.jpg"]) == paths
+        assert find_inputs([paths[0]]) == [paths[0]]  # a file of that name comes first
+        monkeypatch.chdir(tmp_path)
+        assert find_inputs([Path("c/*.jpg"), Path("?.jpg")]) == [Path("c/d.jpg"), Path("a.jpg"), Path("b.jpg")]
+        with pytest.raises(FaceemoError, match=r"\*\.png: no file matches this$"):
+            find_inputs([Path("*.png")])
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ("0", "0: no such file or folder; faceemo serve judges the picture of a camera"),
+            (
+                "rtsp://a/1",
+                "rtsp://a/1: pictures and videos are read from files; faceemo serve judges the picture of a camera",
+            ),
+            ("https://a.b/c.jpg", "https://a.b/c.jpg: pictures and videos are read from files; download it first"),
+        ],
+    )
+    def test_a_camera_and_an_address_are_told_what_to_do(self, given, said):
+        with pytest.raises(FaceemoError) as error:
+            find_inputs([Path(given)])
+        assert str(error.value) == said
 
     def test_a_folder_without_any_is_named(self, tmp_path):
         with pytest.raises(FaceemoError, match="no pictures, archives or videos below"):
@@ -167,7 +222,7 @@ def read_or_die(task):
 @pytest.mark.slow
 def test_a_picture_that_kills_its_worker_is_an_input_with_a_status(tmp_path, face_file, monkeypatch):
     monkeypatch.setattr(inputs, "read_task", read_or_die)
-    monkeypatch.setattr(inputs, "CHUNK_PICTURES", 2)
+    monkeypatch.setattr(inputs, "TASK_PICTURES", 2)
     paths = [shutil.copy(face_file, tmp_path / name) for name in ("a.jpg", "kills.jpg", "b.jpg")]
     found = read(*paths, workers=2)
     assert [entry.path for entry in found] == list(map(str, paths))
@@ -175,9 +230,11 @@ def test_a_picture_that_kills_its_worker_is_an_input_with_a_status(tmp_path, fac
     assert found[1].reading.error == "the decoder died on it"
 
 
-def test_a_file_above_the_bound_of_bytes_is_never_read(face_file):
-    [entry] = read(face_file, settings=dataclasses.replace(SETTINGS, max_bytes=1000))
-    assert entry.reading.status == "read_error" and "above the bound of 1000" in entry.reading.error
+def test_a_file_above_the_bound_of_bytes_is_never_read(tmp_path):
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # takes no room on the disk
+    [entry] = read(tmp_path / "large.jpg")
+    assert entry.reading.status == "read_error" and f"above the bound of {MAX_BYTES}" in entry.reading.error
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -214,6 +271,20 @@ def test_a_video_without_a_clock_counts_its_frames(tmp_path, faces):
     assert [entry.seconds for entry in read(path)] == pytest.approx([0, 0.25, 0.5, 0.75])
 
 
+def test_pictures_and_videos_in_turn_keep_their_order(tmp_path, face_file, faces):
+    videos = [video_file(tmp_path / f"{n}.mp4", [pixels_of(faces[0][1])] * 2) for n in range(2)]
+    found = read(videos[0], face_file, videos[1], face_file, videos[0], workers=2)
+    assert [Path(entry.path).name for entry in found] == [
+        *["0.mp4"] * 2,
+        face_file.name,
+        *["1.mp4"] * 2,
+        face_file.name,
+        *["0.mp4"] * 2,
+    ]
+    assert [entry.video for entry in found] == [0, 0, None, 1, 1, None, 2, 2]
+    assert all(entry.reading.status == "ok" for entry in found)
+
+
 def test_what_is_no_video_is_a_row_with_a_status(tmp_path, capfd):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"not at all")
@@ -227,4 +298,4 @@ def test_a_video_that_ends_early_says_so_after_its_frames(tmp_path, faces):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = read(path)
     assert 5 <= len(found) - 1 < 15
-    assert found[-1].reading.status == "decode_error" and "of 20 frames" in found[-1].reading.error
+    assert found[-1].reading.status == "decode_error" and "of 2.0 seconds" in found[-1].reading.error

@@ -20,11 +20,12 @@ from faceemo.extraction.everyface import every_face
 from faceemo.extraction.extract import extract
 from faceemo.extraction.worker import Reading
 from faceemo.features.normalize import normalize_sources
-from faceemo.params import NormalizeParams
-from faceemo.prediction import predict
-from faceemo.prediction.baselines import MeansSoFar, read_baselines
+from faceemo.params import LEAST_PICTURES, NormalizeParams
+from faceemo.prediction import model as model_module
+from faceemo.prediction.baselines import mean_so_far, read_baselines
 from faceemo.prediction.inputs import Input, read_inputs
-from faceemo.prediction.predict import by_picture, check_every_face, engine_note, predict_inputs
+from faceemo.prediction.model import engine_note
+from faceemo.prediction.predict import predict_inputs
 from faceemo.training.model import save_model
 
 
@@ -51,7 +52,7 @@ def person_model():
 
 @pytest.fixture(scope="module")
 def neutral_model():
-    return EmotionModel(random_model(baseline="neutral", baseline_min=None))
+    return EmotionModel(random_model(baseline="neutral"))
 
 
 def nameless(entries):
@@ -65,8 +66,12 @@ def of_people(entries, *subjects):
 
 def expect_change(model, prediction, change):
     """The prediction is that of this difference [1434] between a face and its baseline."""
-    expected = model.judge(np.asarray(change, np.float32)[None], np.zeros(1434, np.float32))[0]
-    np.testing.assert_allclose(prediction.probability, expected, atol=1e-4)
+    expected = model.probabilities({"features": np.asarray(change, np.float32)[None]}, np.zeros(1434, np.float32))[0]
+    np.testing.assert_allclose(prediction.answers[0].probability, expected, atol=1e-4)
+
+
+def statuses(predictions):
+    return [answer.status for prediction in predictions for answer in prediction.answers]
 
 
 BLANK = np.zeros((120, 100, 3), np.uint8)
@@ -91,7 +96,7 @@ class TestEngines:
     def test_another_engine_is_said(self, monkeypatch, pictures):
         here = choose_engine("auto")
         [other] = {"mediapipe", "litert"} - {here}
-        for module in (predict, choice):
+        for module in (model_module, choice):
             monkeypatch.setattr(module, "installed_engines", lambda: (here,))
         model = by_engines(other)
         assert engine_note(model) == (
@@ -109,7 +114,9 @@ class TestEngines:
         for engine in ("mediapipe", "litert"):
             settings = dataclasses.replace(model.extract_settings, engine=engine)
             predictions = list(predict_inputs(model, read_inputs([NEUTRAL, ANXIOUS], settings, 1)))
-            probabilities.append(np.array([p.probability for p in predictions if p.label]))
+            probabilities.append(
+                np.array([answer.probability for p in predictions for answer in p.answers if p.answers[0].label])
+            )
         mediapipe, litert = probabilities
         assert len(mediapipe) == len(litert) == 96
         np.testing.assert_array_equal(mediapipe.argmax(axis=1), litert.argmax(axis=1))
@@ -123,14 +130,15 @@ class TestLoading:
     def test_the_package_exports_the_model_without_importing_torch_before_it_is_asked_for(self):
         code = "import sys, faceemo; before = 'torch' in sys.modules; faceemo.EmotionModel; print(before)"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
-        assert "EmotionModel" in faceemo.__all__
+        assert {faceemo.EmotionModel.__name__, faceemo.VideoFrames.__name__} == set(faceemo.__all__)
         with pytest.raises(AttributeError, match="no attribute 'Emotion'"):
             faceemo.Emotion  # noqa: B018
 
     def test_a_model_is_what_was_saved(self, tmp_path):
         model = EmotionModel.load(str(model_file(tmp_path, classes=("neutral", "happy", "sad"))))
         assert model.classes_.tolist() == ["neutral", "happy", "sad"]
-        assert model.extract_settings == dataclasses.replace(SETTINGS, engine=choose_engine("auto"))
+        assert model.extract_settings == dataclasses.replace(SETTINGS, engine=choose_engine("auto"), crops=False)
+        assert EmotionModel.load(model_file(tmp_path, network="both")).extract_settings.crops
         assert not model.judges_change
         assert EmotionModel.load(model_file(tmp_path, baseline="person")).judges_change
 
@@ -156,7 +164,7 @@ class TestLoading:
             {"settings": None},
             {"settings": {"normalize": [], "extract": []}},
             {"settings": {"normalize": "equal", "extract": {"settings": "none"}}},
-            {"settings": {"normalize": {"units": ["equal"]}, "extract": EXTRACT}},
+            {"settings": {"normalize": {**NORMALIZE, "scale": ["rms"]}, "extract": EXTRACT}},
             {"settings": {"normalize": NORMALIZE, "extract": EXTRACT, "sources": {"a": "mediapipe"}}},
             {"settings": {"normalize": NORMALIZE, "extract": EXTRACT, "sources": ["a"]}},
             {"settings": {"normalize": NORMALIZE, "extract": {"settings": {**EXTRACT["settings"], "max_faces": [1]}}}},
@@ -170,7 +178,7 @@ class TestLoading:
 
 
 class TestNoNumber:
-    """NaN is told of pictures without a face alone."""
+    """NaN stands for a picture without a face, and for nothing else."""
 
     @pytest.fixture
     def exploding(self):
@@ -180,9 +188,13 @@ class TestNoNumber:
         return EmotionModel(dataclasses.replace(model, state_dict=weights))
 
     def test_a_probability_that_is_not_finite_is_an_error_and_no_label(self, exploding, pictures, inputs):
-        for judge in (exploding.predict, exploding.predict_proba, lambda picture: exploding.predict([BLANK, picture])):
+        for predict in (
+            exploding.predict,
+            exploding.predict_proba,
+            lambda picture: exploding.predict([BLANK, picture]),
+        ):
             with pytest.raises(FaceemoError, match="the model's probabilities are not finite numbers; train it again"):
-                judge(pictures[0])
+                predict(pictures[0])
         with pytest.raises(FaceemoError, match="not finite"):
             list(predict_inputs(exploding, inputs[:2]))
 
@@ -222,12 +234,12 @@ class TestPictures:
         assert model.predict_proba([]).shape == (0, 2)
 
     def test_probabilities_are_calibrated_logits(self, model, inputs):
-        features = model.features(inputs[0].reading)
+        features = model.features([inputs[0].reading])
         trained = model.trained
         with torch.no_grad():
-            logits = trained.build()((torch.from_numpy(features) - trained.mean) / trained.std)
+            logits = trained.build()(torch.from_numpy(features))
         expected = torch.softmax(logits / trained.temperature, dim=1).numpy()
-        np.testing.assert_allclose(model.judge(features), expected, atol=1e-6)
+        np.testing.assert_allclose(model.probabilities({"features": features}), expected, atol=1e-6)
 
     def test_threads_may_share_a_model(self, model, pictures):
         alone = model.predict_proba(pictures)
@@ -250,15 +262,16 @@ class TestPictures:
 class TestBaseline:
     def test_a_neutral_face_of_a_person_model_is_judged_as_those_of_training(self, person_model, pictures):
         own = person_model.mean_face(pictures[0])
-        expected = person_model.judge(person_model.trained.neutral.numpy()[None], np.zeros(1434, np.float32))[0]
+        neutral = {"features": person_model.trained.neutral.numpy()[None]}
+        expected = person_model.probabilities(neutral, np.zeros(1434, np.float32))[0]
         np.testing.assert_allclose(person_model.predict_proba(pictures[0], own), expected, atol=1e-6)
 
     def test_a_neutral_face_is_taken_as_it_is_by_a_model_trained_on_such(self, neutral_model, pictures, inputs):
-        features = np.concatenate([neutral_model.features(entry.reading) for entry in inputs[:2]])
+        features = np.concatenate([neutral_model.features([entry.reading]) for entry in inputs[:2]])
         mean = neutral_model.mean_face([pictures[0], BLANK, pictures[1]])
         np.testing.assert_allclose(mean, features.mean(axis=0), atol=0.02)  # pixels here, reduced JPEGs there
         baseline_of = read_baselines(neutral_model, nameless(inputs[:2]))
-        np.testing.assert_array_equal(baseline_of(inputs[5], features[0]), features.mean(axis=0))
+        np.testing.assert_array_equal(baseline_of(inputs[5]), features.mean(axis=0))
 
     def test_without_a_face_there_is_none(self, neutral_model):
         with pytest.raises(FaceemoError, match="no face found in the pictures of the neutral face"):
@@ -281,18 +294,19 @@ class TestBaseline:
             dataclasses.replace(inputs[0], path="a.jpg"),
             *nameless([dataclasses.replace(inputs[1], path="b.jpg")]),
         ]
-        with pytest.raises(FaceemoError, match=r"the name of a\.jpg tells who is in it and that of b\.jpg does not"):
+        with pytest.raises(FaceemoError, match=r"the name of a\.jpg says who is in it and that of b\.jpg does not"):
             read_baselines(neutral_model, mixed)
 
     def test_each_person_is_compared_with_their_own_neutral_faces_and_nobody_elses(self, neutral_model, inputs):
         broken = Input("cut.jpg", None, "x", Reading("decode_error", "premature end"), lambda: BLANK)
         neutral = [*of_people(inputs, "x", "x", "y"), broken]
         baseline_of = read_baselines(neutral_model, neutral)
-        a, b, c, d = (neutral_model.features(entry.reading)[0] for entry in inputs[:4])
+        a, b, c, d = (neutral_model.features([entry.reading])[0] for entry in inputs[:4])
         asked = of_people([inputs[3], inputs[3], inputs[3], inputs[0], inputs[2]], "x", "y", "z", "x", "y")
         predictions = list(predict_inputs(neutral_model, asked, baseline_of))
-        assert [prediction.status for prediction in predictions] == ["ok", "ok", "no_baseline", "ok", "no_baseline"]
-        assert predictions[2].label is None and predictions[2].probability is None and predictions[2].box
+        assert statuses(predictions) == ["ok", "ok", "no_baseline", "ok", "no_baseline"]
+        [stranger] = predictions[2].answers
+        assert stranger.label is None and stranger.probability is None and stranger.box
         for index, change in ((0, d - (a + b) / 2), (1, d - c), (3, a - b)):  # the fourth is not its own baseline
             expect_change(neutral_model, predictions[index], change)
 
@@ -307,32 +321,30 @@ class TestInputs:
     @pytest.mark.slow
     def test_features_are_bit_for_bit_those_of_extract_and_normalize(self, tmp_path, monkeypatch, inputs):
         monkeypatch.chdir(tmp_path)
-        settings = {"units": "equal", "center": "centroid", "scale": "rms", "align": "pose"}
+        settings = {"center": "nose_tip", "scale": "max_abs", "baseline": "none"}
         source = source_of(ANXIOUS)
         folder = extract("a-training-01", source, SETTINGS, None, workers=1)
-        normalize_sources(
-            {"a-training-01": source}, folder.parent, NormalizeParams(**settings, baseline="none", baseline_min=1)
-        )
+        normalize_sources({"a-training-01": source}, folder.parent, NormalizeParams(**settings))
         rows = pq.read_table("data/features/a-training-01.parquet")
         model = EmotionModel(random_model(**settings))
         assert len(inputs) == len(rows) >= 48
         for entry, features in zip(inputs, rows["features"].to_pylist(), strict=True):
             assert (entry.reading.status == "ok") == (features is not None)
             if features is not None:
-                np.testing.assert_array_equal(model.features(entry.reading)[0], np.array(features, np.float32))
+                np.testing.assert_array_equal(model.features([entry.reading])[0], np.array(features, np.float32))
 
     @pytest.mark.slow
     def test_every_input_has_a_prediction_in_its_place(self, model):
         everything = list(read_inputs([NEUTRAL], SETTINGS, 1))
         predictions = list(predict_inputs(model, everything))
         assert [prediction.input for prediction in predictions] == everything
-        for prediction in predictions:
-            assert (prediction.label is not None) == (prediction.input.reading.status == "ok")
-            assert (prediction.box is not None) == (prediction.label is not None)
-        assert sum(prediction.label is None for prediction in predictions) == 2
-        face = next(prediction for prediction in predictions if prediction.label)
-        expected = model.judge(model.features(face.input.reading))[0]
-        np.testing.assert_allclose(face.probability, expected, atol=1e-6)
+        answers = [answer for prediction in predictions for answer in prediction.answers]
+        assert len(answers) == len(predictions)
+        for answer in answers:
+            assert (answer.label is not None) == (answer.reading.status == "ok") == (answer.box is not None)
+        assert sum(answer.label is None for answer in answers) == 2
+        face = next(answer for answer in answers if answer.label)
+        np.testing.assert_allclose(face.probability, model.probabilities(model.inputs([face.reading]))[0], atol=1e-6)
 
     @pytest.mark.slow
     def test_every_face_of_a_picture_is_judged_as_if_it_were_alone(self, model, inputs, tmp_path):
@@ -342,42 +354,42 @@ class TestInputs:
         (tmp_path / "two.png").write_bytes(encoded(picture, "PNG"))
         files = [tmp_path / "two.png", ANXIOUS, tmp_path / "two.png"]
         predictions = list(predict_inputs(model, read_inputs(files, every_face(SETTINGS), 2)))
-        assert [one.face for one in predictions[:3]] == [1, 2, 1]
-        groups = list(by_picture(predictions))
-        assert [len(group) for group in groups] == [2, *[1] * len(inputs), 2]
-        for one, alone in zip(groups[1:-1], predict_inputs(model, inputs), strict=True):
-            assert (one[0].label, one[0].status, one[0].box) == (alone.label, alone.status, alone.box)
-        for one in groups[0]:
-            [expected] = model.judge(model.features(one.input.reading))
+        assert [len(prediction.answers) for prediction in predictions] == [2, *[1] * len(inputs), 2]
+        assert [answer.face for answer in predictions[0].answers] == [1, 2]
+        for one, alone in zip(predictions[1:-1], predict_inputs(model, inputs), strict=True):
+            for what in ("label", "status", "box"):
+                assert getattr(one.answers[0], what) == getattr(alone.answers[0], what)
+        for one in predictions[0].answers:
+            [expected] = model.probabilities(model.inputs([one.reading]))
             np.testing.assert_allclose(one.probability, expected, atol=1e-6)
-            assert one.label == model.label(expected)
-        first, second = (one.box for one in groups[0])
+            assert one.label == model.classes_[expected.argmax()]
+        first, second = (one.box for one in predictions[0].answers)
         assert first[2] < 384 and second[0] > 440
 
     def test_every_face_is_for_a_model_of_single_pictures(self, model, person_model, neutral_model):
-        check_every_face(model)
+        assert model.every_face_settings() == every_face(model.extract_settings)
         for other in (person_model, neutral_model):
-            with pytest.raises(FaceemoError, match="nothing tells who is who"):
-                check_every_face(other)
+            with pytest.raises(FaceemoError, match="nothing says who is who"):
+                other.every_face_settings()
 
     def test_the_box_encloses_the_landmarks_in_pixels(self, model, inputs):
         [prediction] = predict_inputs(model, inputs[:1])
-        left, top, right, bottom = prediction.box
+        left, top, right, bottom = prediction.answers[0].box
         assert 0 < left < right < 384 and 0 < top < bottom < 512
         assert inputs[0].reading.landmarks.reshape(478, 3)[:, 0].max() * 384 == pytest.approx(right)
 
     def test_a_baseline_is_subtracted_from_every_face(self, person_model, inputs):
         baseline_of = read_baselines(person_model, nameless(inputs[:4]))
         predictions = list(predict_inputs(person_model, inputs[:5], baseline_of))
-        features = person_model.features(*(entry.reading for entry in inputs[:5]))
+        features = person_model.features([entry.reading for entry in inputs[:5]])
         mean = features[:4].mean(axis=0)
         expect_change(person_model, predictions[4], features[4] - mean + person_model.trained.neutral.numpy())
 
-    def test_a_persons_mean_so_far_stands_in_once_it_is_of_enough_pictures(self, person_model, inputs):
-        a, b = (person_model.features(entry.reading)[0] for entry in inputs[:2])
+    def test_a_persons_mean_so_far_stands_in_once_it_is_of_enough_pictures(self, person_model, inputs, monkeypatch):
+        monkeypatch.setitem(LEAST_PICTURES, "person", 2)
+        a, b = (person_model.features([entry.reading])[0] for entry in inputs[:2])
         asked = of_people([inputs[0], inputs[1], inputs[1], inputs[0], inputs[0]], "x", "y", "x", "y", "z")
-        predictions = list(predict_inputs(person_model, asked, MeansSoFar(2)))
-        assert [one.status for one in predictions] == ["no_baseline", "no_baseline", "ok", "ok", "no_baseline"]
-        assert [one.label is None for one in predictions] == [True, True, False, False, True]
+        predictions = list(predict_inputs(person_model, asked, mean_so_far(person_model)))
+        assert statuses(predictions) == ["no_baseline", "no_baseline", "ok", "ok", "no_baseline"]
         expect_change(person_model, predictions[2], (b - a) / 2)
         expect_change(person_model, predictions[3], (a - b) / 2)

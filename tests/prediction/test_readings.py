@@ -40,10 +40,33 @@ def rgb(path):
 
 
 def test_a_path_is_judged_as_the_command_judges_it(model, path):
-    [expected] = predict_inputs(model, read_inputs([path], SETTINGS, 1))
+    [prediction] = predict_inputs(model, read_inputs([path], SETTINGS, 1))
+    [expected] = prediction.answers
     for given in (path, str(path)):
         np.testing.assert_array_equal(model.predict_proba(given), expected.probability)
         assert model.predict(given) == expected.label
+
+
+def test_an_open_file_is_judged_as_its_path(model, path):
+    expected = model.predict_proba(path)
+    with path.open("rb") as file, io.BytesIO(path.read_bytes()) as in_memory:
+        np.testing.assert_array_equal(model.predict_proba(file), expected)
+        np.testing.assert_array_equal(model.predict_proba(in_memory), expected)
+    with path.open("rb") as file, pytest.raises(FaceemoError, match=r"\.jpg: decode_error: empty"):
+        model.predict([file, file])  # which has been read to its end
+    with pytest.raises(TypeError, match=r"open\(path, 'rb'\)"):
+        model.predict(io.StringIO("text"))
+
+
+def test_every_face_of_a_picture_is_answered_the_largest_first(model, rgb):
+    half = rgb[::2, ::2]
+    group = np.full((rgb.shape[0], rgb.shape[1] + half.shape[1] + 60, 3), 120, np.uint8)
+    group[:, : rgb.shape[1]], group[: half.shape[0], rgb.shape[1] + 60 :] = rgb, half
+    answers = model.answer(model.find_faces(group))
+    assert [answer.face for answer in answers] == [1, 2] and answers[0].box[2] < rgb.shape[1] < answers[1].box[0]
+    assert answers[0].label == model.predict(group)
+    np.testing.assert_allclose(answers[0].probability, model.predict_proba(group), atol=1e-6)
+    assert model.find_faces(np.zeros((60, 80, 3), np.uint8)) == [] == model.answer([])
 
 
 def test_a_pillow_image_is_judged_upright_whatever_its_mode(model, path, rgb):
@@ -102,7 +125,7 @@ def test_an_array_that_is_no_picture_is_told_with_what_to_do(model, given, messa
 @pytest.mark.parametrize("given", [None, 3, b"\xff\xd8", [None], [[1, 2]]])
 def test_what_is_no_picture_at_all_is_a_type_error(model, given):
     with pytest.raises(
-        TypeError, match=r"a picture must be a path, a Pillow image or an array uint8 \[height, width, 3"
+        TypeError, match=r"a picture must be a path, an open file, a Pillow image or an array uint8 \[height, width, 3"
     ):
         model.predict(given)
 
@@ -113,7 +136,7 @@ def test_a_file_that_cannot_be_read_is_named(model, tmp_path, path):
     for given, message in (
         (tmp_path / "none.jpg", f"none.jpg: read_error: {os.strerror(2)}"),
         (cut, "cut.jpg: decode_error: "),
-        (Path(__file__), "test_readings.py: decode_error: not a picture in a known format"),
+        (Path(__file__), "test_readings.py: decode_error: a text, not a picture"),
     ):
         with pytest.raises(FaceemoError) as error:
             model.predict([path, given])

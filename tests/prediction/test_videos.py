@@ -10,6 +10,7 @@ from video import camera_frames, video_file
 
 from faceemo.errors import FaceemoError
 from faceemo.prediction import videos
+from faceemo.prediction.frames import frames_per_second
 from faceemo.prediction.videos import Video, video_codec
 
 pytestmark = pytest.mark.slow
@@ -28,8 +29,8 @@ video.play();
 """
 
 
-def written(path, frames, source="none.mp4"):
-    video = Video(source, path)
+def written(path, frames, rate=30.0):
+    video = Video(path, rate)
     for frame in frames:
         video.add(frame)
     video.close()
@@ -39,9 +40,8 @@ def written(path, frames, source="none.mp4"):
 @pytest.mark.skipif(missing_browser() is not None, reason=str(missing_browser()))
 def test_a_video_plays_in_a_browser(tmp_path):
     source = video_file(tmp_path / "source.mp4", camera_frames("anxious")[:30], rate=15)
-    path = written(
-        tmp_path / f"drawn{video_codec()[1]}", [frame[:, :-1] for frame in camera_frames("anxious")[:30]], str(source)
-    )
+    drawn = tmp_path / f"drawn{video_codec()[1]}"
+    path = written(drawn, [frame[:, :-1] for frame in camera_frames("anxious")[:30]], frames_per_second(source))
     page = tmp_path / "page.html"
     page.write_text("<!doctype html><body></body>")
     with browser(None) as driver:
@@ -94,7 +94,7 @@ sys.path[:0] = {sys.path!r}
 import numpy as np
 from pathlib import Path
 from faceemo.prediction.videos import Video
-video = Video("none.mp4", Path({str(path)!r}))
+video = Video(Path({str(path)!r}), 30.0)
 random = np.random.default_rng(0)
 for _ in range(20):
     video.add(random.integers(0, 255, (480, 640, 3), np.uint8))

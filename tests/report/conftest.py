@@ -16,13 +16,8 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def project(finished, tmp_path, monkeypatch):
-    """The current folder is a copy of a finished run."""
+    """The current folder is a copy of a finished run, with what the report reads of it and no more."""
     folder = tmp_path / "project"
-    shutil.copytree(finished, folder)
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("features", "*.zip", "*.png", "metrics.json"))
     monkeypatch.chdir(folder)
     return folder
-
-
-@pytest.fixture
-def empty(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)

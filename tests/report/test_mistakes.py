@@ -2,45 +2,31 @@ import dataclasses
 import re
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_run import (
-    LANDMARKS,
-    report,
-)
+from made_run import LANDMARKS, report
 
 from faceemo.extraction.facemesh import contour_edges
 from faceemo.report.language import Language
 from faceemo.report.lastrun import read_last_run
-from faceemo.report.mistakes import draw_face, strongest_mistakes
+from faceemo.report.mistakes import draw_face, read_face
 from faceemo.report.page import render
 
 pytestmark = pytest.mark.slow
 
 
-def test_mistakes_are_the_surest_first_and_draw_the_faces_that_were_judged(project):
-    run = read_last_run()
-    test = run.dataset.test
-    predicted, sure = run.probability.argmax(axis=1), run.probability.max(axis=1)
-    wrong = predicted != run.dataset.targets.learnt[test]
-    mistakes = strongest_mistakes(run.dataset, run.probability, LANDMARKS, 100)
-    assert len(mistakes) == wrong.sum() > 2
-    assert [mistake.confidence for mistake in mistakes] == sorted(map(float, sure[wrong]), reverse=True)
+def test_mistakes_are_drawn_from_their_own_landmarks_the_surest_first(project):
+    mistakes = read_last_run().evaluation["mistakes"]
+    assert len(mistakes) == 12
+    assert len({mistake["row"] // 16 for mistake in mistakes}) > 1  # of several shards
     for mistake in mistakes:
-        assert mistake.actual != mistake.predicted
-        assert mistake.source.startswith(mistake.actual)
-        shards = sorted((LANDMARKS / mistake.source).iterdir())
-        row = pa.concat_tables(map(pq.read_table, shards)).slice(mistake.row, 1).to_pylist()[0]
-        assert (row["subject"], row["sex"], row["age"]) == (mistake.subject, mistake.sex, mistake.age)
+        row = pq.read_table(LANDMARKS / mistake["source"]).slice(mistake["row"], 1).to_pylist()[0]
+        assert row["image"].startswith(mistake["subject"])
         points = np.array(row["landmarks"]).reshape(478, 3)
-        np.testing.assert_allclose(mistake.face, points[:, :2] * (1, 400 / 300))
-        assert mistake.agreement == (3 - mistake.row % 4 if "training" in mistake.source else None)
-    assert strongest_mistakes(run.dataset, run.probability, LANDMARKS, 2)[1].confidence == mistakes[1].confidence
+        np.testing.assert_allclose(read_face(mistake), points[:, :2] * (1, 400 / 300))
     text = report()
-    shown = mistakes[: text.count("Landmarks of a face")]
-    assert len(shown) == min(len(mistakes), 12)
-    indices = [text.index(f"{mistake.source}, row {mistake.row}<br>") for mistake in shown]
+    assert text.count("Landmarks of a face") == 12
+    indices = [text.index(f"{mistake['source']}, row {mistake['row']}<br>") for mistake in mistakes]
     assert indices == sorted(indices)
 
 
@@ -60,7 +46,6 @@ def test_a_face_is_drawn_whole_in_proportion_and_upright():
 
 def test_a_run_without_mistakes_says_so(project):
     run = read_last_run()
-    perfect = np.eye(2, dtype=np.float32)[run.dataset.targets.learnt[run.dataset.test]]
-    text = render(dataclasses.replace(run, probability=perfect), Language("en"))
-    assert f"None: all {len(perfect)} test pictures are right." in text
+    text = render(dataclasses.replace(run, evaluation={**run.evaluation, "mistakes": []}), Language("en"))
+    assert f"None: all {run.test['images']} test pictures are right." in text
     assert "Landmarks of a face" not in text

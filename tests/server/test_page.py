@@ -1,11 +1,14 @@
 """The page of `faceemo serve` as people see it, with a made-up person before the camera whom training has not seen."""
 
 import base64
+import functools
 import re
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from browser import browser, missing_browser, served
+from browser import ROOT, Browsers, browser, missing_browser, served
 from made_models import trained_model
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
@@ -25,6 +28,13 @@ SECONDS = 30  # for a page to get somewhere on a busy machine
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def browsers():
+    several = Browsers()
+    yield several
+    several.close()
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +81,8 @@ def console(driver):
 
 
 @pytest.mark.parametrize("emotion", ["neutral", "anxious"])
-def test_the_camera_is_judged_frame_by_frame(url, videos, emotion):
-    with browser(videos[emotion]) as driver:
+def test_the_camera_is_judged_frame_by_frame(browsers, url, videos, emotion):
+    with browsers(videos[emotion]) as driver:
         driver.get(url)
         wait(driver, lambda driver: settled(driver, emotion))
         wait(driver, lambda driver: element(driver, "rate").text != "–")
@@ -104,8 +114,8 @@ def requested(driver):
     return set(found)
 
 
-def test_the_page_speaks_korean_where_the_browser_does_and_english_at_a_click(url, videos):
-    with browser(videos["anxious"], "ko-KR") as driver:
+def test_the_page_speaks_korean_where_the_browser_does_and_english_at_a_click(browsers, url, videos):
+    with browsers(videos["anxious"], "ko-KR") as driver:
         driver.get(url)
         wait(driver, lambda driver: settled(driver, "불안"))
         root = driver.find_element(By.TAG_NAME, "html")
@@ -117,10 +127,10 @@ def test_the_page_speaks_korean_where_the_browser_does_and_english_at_a_click(ur
         assert element(driver, "neutral").text == "This is my neutral face"
 
 
-def test_a_picture_is_judged_without_a_camera_and_by_keyboard_alone(url, folder, pictures):
+def test_a_picture_is_judged_without_a_camera_and_by_keyboard_alone(browsers, url, folder, pictures):
     text = folder / "notes.jpg"
     text.write_text("no picture")
-    with browser(None) as driver:
+    with browsers(None) as driver:
         driver.get(url)
         wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
         assert reached_by_tab(driver) == ["language", "neutral", "choose", "api"]
@@ -149,14 +159,14 @@ def reached_by_tab(driver):
     return reached
 
 
-def test_every_face_of_a_picture_is_drawn_and_any_can_be_chosen(url, folder):
-    faces = [portrait("neutral"), portrait("anxious", 31), portrait("neutral", 32)]
+def test_every_face_of_a_picture_is_drawn_and_any_can_be_chosen(browsers, url, folder):
+    faces = [portrait("neutral"), portrait("anxious", 34), portrait("neutral", 32)]
     group = np.full((512, 1200, 3), 128, np.uint8)
     for index, (face, step) in enumerate(zip(faces, (1, 1, 2), strict=True)):
         part = face[::step, ::step]
         group[: part.shape[0], 400 * index : 400 * index + part.shape[1]] = part
     Image.fromarray(group).save(folder / "group.jpg", quality=92)
-    with browser(None) as driver:
+    with browsers(None) as driver:
         driver.get(url)
         wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
         element(driver, "file").send_keys(str(folder / "group.jpg"))
@@ -181,7 +191,7 @@ def test_every_face_of_a_picture_is_drawn_and_any_can_be_chosen(url, folder):
         assert not element(driver, "faces").is_displayed()
 
 
-def test_a_picture_dropped_while_another_is_still_read_stays_whatever_becomes_of_that(url, pictures):
+def test_a_picture_dropped_while_another_is_still_read_stays_whatever_becomes_of_that(browsers, url, pictures):
     """The first is no picture; its failure comes when the second has taken its place."""
     script = """
         const [jpeg, done] = arguments;
@@ -193,7 +203,7 @@ def test_a_picture_dropped_while_another_is_still_read_stays_whatever_becomes_of
         }
         done();
     """
-    with browser(None) as driver:
+    with browsers(None) as driver:
         driver.get(url)
         wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
         driver.execute_async_script(script, base64.b64encode(pictures["anxious"].read_bytes()).decode())
@@ -202,7 +212,7 @@ def test_a_picture_dropped_while_another_is_still_read_stays_whatever_becomes_of
         assert element(driver, "note").text == ""
 
 
-def test_a_dropped_picture_is_judged(url, videos):
+def test_a_dropped_picture_is_judged(browsers, url, videos):
     script = """
         const done = arguments[arguments.length - 1];
         const canvas = document.createElement("canvas");
@@ -214,7 +224,7 @@ def test_a_dropped_picture_is_judged(url, videos):
           done();
         });
     """
-    with browser(videos["neutral"]) as driver:
+    with browsers(videos["neutral"]) as driver:
         driver.get(url)
         wait(driver, lambda driver: settled(driver, "neutral"))
         driver.execute_async_script(script)
@@ -222,8 +232,8 @@ def test_a_dropped_picture_is_judged(url, videos):
         assert element(driver, "still").is_displayed() and shares(driver) is None
 
 
-def test_a_model_of_single_pictures_says_that_it_needs_no_neutral_face(url, videos):
-    with browser(videos["neutral"]) as driver:
+def test_a_model_of_single_pictures_says_that_it_needs_no_neutral_face(browsers, url, videos):
+    with browsers(videos["neutral"]) as driver:
         driver.get(url)
         wait(driver, lambda driver: settled(driver, "neutral"))
         assert not marks(driver)
@@ -236,7 +246,7 @@ def test_a_model_of_single_pictures_says_that_it_needs_no_neutral_face(url, vide
         assert re.search(r"neutral \d+%, anxious \d+%$", element(driver, "note").text)
 
 
-def test_a_second_press_is_not_ended_by_the_time_of_the_first(url, videos):
+def test_a_second_press_is_not_ended_by_the_time_of_the_first(browsers, url, videos):
     """The button is disabled for the two seconds of each taking, though the first's time for an answer is five."""
     record = """
         window.changes = [];
@@ -244,7 +254,7 @@ def test_a_second_press_is_not_ended_by_the_time_of_the_first(url, videos):
           window.changes.push([target.ariaDisabled, performance.now()]);
         }).observe(document.getElementById("neutral"), { attributeFilter: ["aria-disabled"] });
     """
-    with browser(videos["neutral"]) as driver:
+    with browsers(videos["neutral"]) as driver:
         driver.get(url)
         wait(driver, lambda driver: settled(driver, "neutral"))
         driver.execute_script(record)
@@ -270,44 +280,43 @@ def change_url(folder):
         yield address
 
 
-def neutral_button(driver):
-    return element(driver, "neutral").text
-
-
-@pytest.mark.parametrize(
-    "language, asks, give, again, taken",
-    [
-        ("en-US", "First your neutral face", "Give my neutral face", "Give my neutral face again", "is set"),
-        ("ko-KR", "먼저 무표정을 보여 주세요", "무표정 보여 주기", "무표정 다시 보여 주기", "무표정을 기억했습니다"),
-    ],
-)
-def test_a_model_that_judges_change_leads_to_the_neutral_face_first(
-    change_url, pictures, videos, language, asks, give, again, taken
-):
-    with browser(videos["neutral"], language) as driver:
+def test_a_model_that_judges_change_leads_to_the_neutral_face_first(browsers, change_url, pictures, videos):
+    with browsers(videos["neutral"]) as driver:
         driver.get(change_url)
-        wait(driver, lambda driver: asks in element(driver, "guide-text").text)
+        wait(driver, lambda driver: "First your neutral face" in element(driver, "guide-text").text)
         wait(driver, lambda driver: driver.execute_script("return Number(document.documentElement.dataset.frames) > 2"))
         assert painted(driver, "mesh") > 500  # the face is found, and not judged
         assert element(driver, "label").text == "–" and shares(driver) is None
-        assert element(driver, "give").text == give and not element(driver, "neutral").is_displayed()
+        assert element(driver, "give").text == "Give my neutral face" and not element(driver, "neutral").is_displayed()
         element(driver, "give").click()
         wait(driver, lambda driver: element(driver, "guide-text").text == "2")
         assert driver.switch_to.active_element == element(driver, "neutral")
-        wait(driver, lambda driver: taken in element(driver, "note").text)
-        assert not element(driver, "guide").is_displayed() and neutral_button(driver) == again
-        wait(driver, lambda driver: settled(driver, "neutral" if language == "en-US" else "중립"))
+        wait(driver, lambda driver: "is set" in element(driver, "note").text)
+        assert not element(driver, "guide").is_displayed()
+        assert element(driver, "neutral").text == "Give my neutral face again"
+        wait(driver, lambda driver: settled(driver, "neutral"))
         element(driver, "neutral").send_keys(Keys.ENTER)  # again, at any time
         wait(driver, lambda driver: element(driver, "guide-text").text in ("1", "2", "3"))
-        wait(driver, lambda driver: taken in element(driver, "note").text)
+        wait(driver, lambda driver: "is set" in element(driver, "note").text)
         element(driver, "file").send_keys(str(pictures["anxious"]))
-        wait(driver, lambda driver: settled(driver, "anxious" if language == "en-US" else "불안"))
+        wait(driver, lambda driver: settled(driver, "anxious"))
         assert console(driver) == []
 
 
-def test_where_the_face_has_moved_from_the_neutral_one_the_mesh_is_coloured(change_url, folder, videos):
+def test_it_leads_there_in_korean_too(browsers, change_url, videos):
+    with browsers(videos["anxious"], "ko-KR") as driver:
+        driver.get(change_url)
+        wait(driver, lambda driver: "먼저 무표정을 보여 주세요" in element(driver, "guide-text").text)
+        assert element(driver, "give").text == "무표정 보여 주기"
+        element(driver, "give").click()
+        wait(driver, lambda driver: "무표정을 기억했습니다" in element(driver, "note").text)
+        assert element(driver, "neutral").text == "무표정 다시 보여 주기"
+        wait(driver, lambda driver: settled(driver, "중립"))
+
+
+def test_where_the_face_has_moved_from_the_neutral_one_the_mesh_is_coloured(browsers, change_url, folder, videos):
     changing = write_mjpeg(folder / "changing.mjpeg", camera_frames("neutral") * 6 + camera_frames("anxious") * 6)
-    with browser(changing) as driver:
+    with browsers(changing) as driver:
         driver.get(change_url)
         wait(driver, lambda driver: element(driver, "give").is_displayed())
         element(driver, "give").click()
@@ -357,8 +366,8 @@ def test_after_a_lost_connection_no_frame_is_judged_without_the_neutral_face(cha
         assert set(driver.execute_script("return window.statuses")) == {"ok"}
 
 
-def test_without_a_camera_a_picture_becomes_the_baseline(change_url, pictures):
-    with browser(None) as driver:
+def test_without_a_camera_a_picture_becomes_the_baseline(browsers, change_url, pictures):
+    with browsers(None) as driver:
         driver.get(change_url)
         wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
         element(driver, "file").send_keys(str(pictures["neutral"]))
@@ -369,8 +378,8 @@ def test_without_a_camera_a_picture_becomes_the_baseline(change_url, pictures):
         wait(driver, lambda driver: settled(driver, "anxious"))
 
 
-def test_a_lost_server_is_said_and_the_page_waits_for_it(folder, url, videos):
-    with browser(videos["neutral"]) as driver:
+def test_a_lost_server_is_said_and_the_page_waits_for_it(browsers, folder, url, videos):
+    with browsers(videos["neutral"]) as driver:
         with served(folder / "single" / "models" / "emotion.pt") as address:
             driver.get(address)
             wait(driver, lambda driver: settled(driver, "neutral"))
@@ -378,11 +387,11 @@ def test_a_lost_server_is_said_and_the_page_waits_for_it(folder, url, videos):
         wait(driver, lambda driver: shares(driver) is None and element(driver, "label").text == "–")
 
 
-def test_the_api_can_be_tried_on_a_page_that_loads_nothing_from_elsewhere(url, pictures):
+def test_the_api_can_be_tried_on_a_page_that_loads_nothing_from_elsewhere(browsers, url, pictures):
     def press(text):
         wait(driver, lambda driver: driver.find_elements(By.XPATH, f"//button[text()='{text}']"))[0].click()
 
-    with browser(None) as driver:
+    with browsers(None) as driver:
         driver.get(f"{url}docs")
         wait(driver, lambda driver: driver.find_elements(By.ID, "operations-default-predict_predict_post"))[0].click()
         press("Try it out ")
@@ -391,3 +400,31 @@ def test_the_api_can_be_tried_on_a_page_that_loads_nothing_from_elsewhere(url, p
         wait(driver, lambda driver: '"label": "anxious"' in driver.find_element(By.ID, "swagger-ui").text)
         assert console(driver) == []
         assert requested(driver) == {url.rstrip("/").removeprefix("http://")}
+
+
+def test_the_page_of_the_docs_may_ask_where_it_was_named_and_no_other(browsers, folder, pictures, url):
+    text = (ROOT / "docs/use.md").read_text(encoding="utf-8")
+    page = re.search(r"```html\n(.*?)```", text, re.DOTALL)[1]
+    assert page == re.search(r"```html\n(.*?)```", (ROOT / "docs/use.ko.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    own = folder / "own"
+    own.mkdir()
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(own))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever).start()
+        port = elsewhere.server_port
+        origin = f"http://localhost:{port}"
+        with (
+            served(folder / "single" / "models" / "emotion.pt", "--allow-origin", origin) as address,
+            browsers(None) as driver,
+        ):
+            for name, asked in (("named.html", address), ("other.html", url)):
+                (own / name).write_text(page.replace("http://127.0.0.1:8000/", asked), encoding="utf-8")
+            for place in (f"http://127.0.0.1:{port}/named.html", f"{origin}/other.html"):
+                driver.get(place)
+                element(driver, "file").send_keys(str(pictures["anxious"]))
+                wait(driver, lambda driver: any("/predict" in entry["message"] for entry in console(driver)))
+                assert element(driver, "answer").text == ""
+            driver.get(f"{origin}/named.html")
+            element(driver, "file").send_keys(str(pictures["anxious"]))
+            wait(driver, lambda driver: element(driver, "answer").text.startswith("anxious {"))
+        elsewhere.shutdown()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -12,22 +13,23 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import zlib
-from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import websockets
 from browser import ROOT
-from made_archives import encoded, end_process, heed_ctrl_c
+from made_archives import encoded, end_process, heed_ctrl_c, png
 from made_models import random_model
 from PIL import Image
 from video import camera_frames, jpeg
 
 from faceemo.errors import FaceemoError
-from faceemo.prediction.predict import EmotionModel
-from faceemo.server import app, clients, session
+from faceemo.prediction.model import EmotionModel
+from faceemo.server import app, clients, readers, run
+from faceemo.server.guard import parse_origins
 from faceemo.server.run import MAX_MESSAGE_BYTES, Server, listen, serve
 from faceemo.training.model import save_model
 
@@ -62,9 +64,9 @@ def running(**normalize):
 
 
 @contextlib.contextmanager
-def serving(trained):
+def serving(trained, origins=()):
     """host:port of a real server in a thread, with this model."""
-    server = Server(app.create_app(EmotionModel(trained)))
+    server = Server(app.create_app(EmotionModel(trained), origins))
     with listen(0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -86,7 +88,7 @@ def person_host():
         yield address
 
 
-def png(width, height):
+def claiming(width, height):
     """A PNG of a few bytes that claims this size."""
 
     def chunk(kind, data):
@@ -100,7 +102,7 @@ def connected(host, **options):
     return websockets.connect(f"ws://{host}/live", origin=f"http://{host}", **options)
 
 
-async def asked(socket_, message):
+async def asked_of(socket_, message):
     await socket_.send(message)
     return json.loads(await asyncio.wait_for(socket_.recv(), 20))
 
@@ -110,7 +112,7 @@ async def asked_when_there_is_room(host, message):
     for _ in range(100):
         async with connected(host) as client:
             with contextlib.suppress(websockets.exceptions.ConnectionClosed):
-                return await asked(client, message)
+                return await asked_of(client, message)
         await asyncio.sleep(0.05)
 
 
@@ -158,16 +160,35 @@ class TestPage:
 
 class TestStrangers:
     @pytest.mark.parametrize(
-        "name", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "", "0.0.0.0:{port}"]
+        "name",
+        [
+            "evil.example",
+            "evil.example:{port}",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:",
+            "localhost:x",
+            "",
+            "0.0.0.0:{port}",
+        ],
     )
     def test_another_host_name_is_refused(self, host, name):
         header = name.format(port=host.split(":")[1])
         for path in ("/", "/model", "/predict"):
-            assert httpx.request("GET", f"http://{host}{path}", headers={"Host": header}).status_code == 403
+            answer = httpx.request("GET", f"http://{host}{path}", headers={"Host": header})
+            assert answer.status_code == 403
+        assert answer.json()["error"] == (
+            f"not served under this name; open http://{host}/ on the machine that serves, or http://localhost with the "
+            "port of your tunnel; for a proxy start it with --allow-origin and its address"
+        )
 
-    @pytest.mark.parametrize("name", ["localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}"])
-    def test_names_of_this_machine_are_served(self, host, name):
-        assert httpx.get(f"http://{host}/", headers={"Host": name.format(port=host.split(":")[1])}).status_code == 200
+    @pytest.mark.parametrize(
+        "name", ["localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}", "127.0.0.1", "localhost:9000", "[::1]"]
+    )
+    def test_names_of_this_machine_are_served_whatever_the_port_of_a_tunnel(self, host, face, name):
+        name = name.format(port=host.split(":")[1])
+        assert httpx.get(f"http://{host}/", headers={"Host": name}).status_code == 200
+        own = {"Host": name, "Origin": f"http://{name.lower()}"}
+        assert httpx.post(f"http://{host}/predict", content=face, headers=own).status_code == 200
 
     @pytest.mark.parametrize(
         "origin", ["http://evil.example", "null", "https://{host}", "http://127.0.0.1:1", "http://localhost"]
@@ -198,6 +219,38 @@ class TestStrangers:
         assert httpx.get(f"http://{host}/app.js", headers=foreign).status_code == 403
         assert httpx.get(f"http://{host}/", headers={**foreign, "Sec-Fetch-Dest": "document"}).status_code == 200
 
+    def test_a_page_that_was_named_may_ask(self, face):
+        page, proxy = "https://lab.example", "http://faces.example:8080"
+        with serving(random_model(), (page, proxy)) as host:
+            asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+            before = httpx.options(f"http://{host}/predict", headers={"Origin": page, **asked})
+            assert before.status_code == 200 and before.headers["access-control-allow-methods"] == "GET, POST"
+            foreign = {"Origin": page, "Sec-Fetch-Site": "cross-site"}
+            answer = httpx.post(f"http://{host}/predict", content=face, headers=foreign)
+            assert answer.json()["status"] == "ok" and answer.headers["access-control-allow-origin"] == page
+            assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+            for name, origin in (("faces.example:8080", proxy), ("lab.example", page)):  # as a proxy passes it on
+                headers = {"Host": name, "Origin": origin}
+                assert httpx.post(f"http://{host}/predict", content=face, headers=headers).status_code == 200
+            for headers in ({"Origin": "https://other.example"}, {"Host": "other.example", "Origin": page}):
+                answer = httpx.post(f"http://{host}/predict", content=face, headers=headers)
+                assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
+            assert (
+                httpx.options(f"http://{host}/predict", headers={"Origin": "https://other.example"}).status_code == 403
+            )
+
+            async def talk():
+                async with websockets.connect(f"ws://{host}/live", origin=page) as client:
+                    return await asked_of(client, face)
+
+            assert asyncio.run(talk())["status"] == "ok"
+
+    @pytest.mark.parametrize("origin", ["*", "lab.example", "https://lab.example/page", "file://", ""])
+    def test_what_is_no_origin_is_one_line(self, origin):
+        with pytest.raises(FaceemoError, match=r"--allow-origin .*: not like https://example.org or http://localhost"):
+            parse_origins([origin])
+        assert parse_origins(["HTTPS://Lab.example/", "http://[::1]:80"]) == ("https://lab.example", "http://[::1]:80")
+
     def test_only_this_machine_is_listened_to(self):
         with listen(0) as listener:
             assert listener.getsockname()[0] == "127.0.0.1"
@@ -214,6 +267,46 @@ class TestPost:
         assert np.array(answer["landmarks"]).shape == (478, 2)
         assert 0 < left < right < answer["width"] == 640 and 0 < top < bottom < answer["height"] == 480
 
+    def test_a_form_is_taken_as_browsers_and_curl_send_it(self, host, face):
+        expected = httpx.post(f"http://{host}/predict", content=face).json()
+        words = {"comment": "before the file", "filename": "as a value"}
+        for files in ({"file": ("사진.jpg", face, "image/jpeg")}, {"a": ("a", face), "b": ("b.jpg", b"no picture")}):
+            assert httpx.post(f"http://{host}/predict", data=words, files=files).json() == expected
+        for body, kind in ((b"no form", "multipart/form-data; boundary=x"), (face, "multipart/form-data; boundary=x")):
+            answer = httpx.post(f"http://{host}/predict", content=body, headers={"Content-Type": kind})
+            assert (answer.status_code, answer.json()["status"]) == (400, "decode_error")
+
+    def test_slow_pictures_hold_up_no_quick_one(self, host, face):
+        """Each of the slow ones takes longer than all the quick ones together."""
+        slow, ended = encoded(np.zeros((5000, 6000, 3), np.uint8), "PNG"), []
+
+        def send():
+            ended.append(
+                (httpx.post(f"http://{host}/predict", content=slow, timeout=120).json()["status"], time.time())
+            )
+
+        threads = [threading.Thread(target=send) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        for _ in range(3):
+            assert httpx.post(f"http://{host}/predict", content=face, timeout=60).json()["status"] == "ok"
+        answered = time.time()
+        for thread in threads:
+            thread.join()
+        assert [status for status, _ in ended] == ["no_face"] * 3
+        assert max(when for _, when in ended) > answered
+
+    def test_too_many_slow_pictures_are_refused(self, host, monkeypatch):
+        monkeypatch.setattr(clients, "MAX_SLOW", 0)
+        slow = encoded(np.zeros((2000, 3000, 3), np.uint8), "PNG")
+        assert httpx.post(f"http://{host}/predict", content=slow).status_code == 503
+
+    def test_a_picture_that_would_take_too_long_says_why(self, host):
+        answer = httpx.post(f"http://{host}/predict", content=png(8000, 6000))
+        assert answer.status_code == 400
+        assert answer.json()["error"] == "8000 x 6000 pixels, above the bound of 40000000 here; save it as JPEG"
+
     def test_a_picture_without_a_face_is_no_error(self, host):
         answer = httpx.post(f"http://{host}/predict", content=BLANK)
         assert answer.status_code == 200
@@ -226,7 +319,7 @@ class TestPost:
 
     @pytest.mark.parametrize("name", ["empty", "text", "cut", "huge"])
     def test_what_is_no_picture_says_why(self, host, face, name):
-        huge = png(60_000, 60_000)
+        huge = claiming(60_000, 60_000)
         data = {"empty": b"", "text": b"not at all", "cut": face[:3000], "huge": huge}[name]
         answer = httpx.post(f"http://{host}/predict", content=data)
         assert answer.status_code == 400
@@ -239,7 +332,7 @@ class TestPost:
 
     def test_a_picture_that_kills_is_answered_and_the_server_lives(self, host, face, monkeypatch):
         with monkeypatch.context() as patch:
-            patch.setattr(session, "measure", end_process)
+            patch.setattr(readers, "measure_if_quick", end_process)
             answer = httpx.post(f"http://{host}/predict", content=face, timeout=30)
         assert answer.status_code == 400
         assert (answer.json()["status"], answer.json()["error"]) == ("decode_error", "the decoder died on it")
@@ -267,7 +360,7 @@ class TestPost:
     def test_pictures_that_never_come_do_not_hold_up_another(self, host, face):
         name, port = host.split(":")
         with contextlib.ExitStack() as open_:
-            for _ in range(20):
+            for _ in range(40):
                 connection = open_.enter_context(socket.create_connection((name, int(port)), timeout=20))
                 head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5000000\r\n\r\n"
                 connection.sendall(head.encode() + bytes(50_000))
@@ -330,11 +423,34 @@ class TestPost:
         assert error == f"faces: Input should be 'largest' or 'all', not {faces[:40]!r}"
 
 
+class TestConnections:
+    @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: "])
+    def test_many_that_ask_for_nothing_hold_up_nobody(self, host, sent):
+        name, port = host.split(":")
+        with contextlib.ExitStack() as open_:
+            connections = [open_.enter_context(socket.create_connection((name, int(port)))) for _ in range(66)]
+            for connection in connections:
+                connection.sendall(sent)
+            for _ in range(3):
+                assert httpx.get(f"http://{host}/model").status_code == 200
+
+    def test_one_that_asks_for_nothing_is_dropped_in_the_end(self, host, monkeypatch):
+        monkeypatch.setattr(run, "HEADER_SECONDS", 0.2)
+        name, port = host.split(":")
+        request = f"GET /model HTTP/1.1\r\nHost: {host}\r\n".encode()
+        for sent in (b"", request, request + b"\r\n" + request):  # the last after an answer
+            with socket.create_connection((name, int(port)), timeout=20) as connection:
+                connection.sendall(sent)
+                with contextlib.suppress(ConnectionResetError):
+                    while connection.recv(10_000):
+                        pass
+
+
 class TestLive:
     def test_frames_are_answered_in_order(self, host, face):
         async def talk():
             async with connected(host) as client:
-                return [await asked(client, data) for data in (face, BLANK, b"garbage", b"", face)]
+                return [await asked_of(client, data) for data in (face, BLANK, b"garbage", b"", face)]
 
         answers = asyncio.run(talk())
         assert [answer["status"] for answer in answers] == ["ok", "no_face", "decode_error", "decode_error", "ok"]
@@ -345,11 +461,11 @@ class TestLive:
 
         async def talk():
             async with connected(host) as client:
-                answers = [await asked(client, long)]
+                answers = [await asked_of(client, long)]
                 with monkeypatch.context() as patch:
-                    patch.setattr(session, "measure", end_process)
-                    answers.append(await asked(client, face))
-                return [*answers, await asked(client, face)]
+                    patch.setattr(readers, "measure", end_process)
+                    answers.append(await asked_of(client, face))
+                return [*answers, await asked_of(client, face)]
 
         assert [answer["status"] for answer in asyncio.run(talk())] == ["no_face", "decode_error", "ok"]
 
@@ -360,7 +476,7 @@ class TestLive:
     def test_a_message_that_is_no_command_is_answered_and_the_connection_lives(self, host, face, text):
         async def talk():
             async with connected(host) as client:
-                return await asked(client, text), await asked(client, face)
+                return await asked_of(client, text), await asked_of(client, face)
 
         error, answer = asyncio.run(talk())
         assert error["kind"] == "error" and answer["status"] == "ok"
@@ -380,9 +496,9 @@ class TestLive:
 
         async def talk():
             async with connected(host) as first:
-                await asked(first, BLANK)
+                await asked_of(first, BLANK)
                 async with connected(host) as second:
-                    await asked(second, BLANK)
+                    await asked_of(second, BLANK)
                     async with connected(host) as third:
                         with pytest.raises(websockets.exceptions.ConnectionClosed) as closed:
                             await third.recv()
@@ -401,7 +517,7 @@ class TestLive:
             async with connected(host, max_queue=1) as bad, connected(host) as good:
                 flooding = asyncio.create_task(flood(bad))
                 await asyncio.sleep(0.3)
-                answers = [await asked(good, face) for _ in range(10)]
+                answers = [await asked_of(good, face) for _ in range(10)]
                 flooding.cancel()
                 bad.transport.abort()
                 return answers
@@ -416,7 +532,7 @@ class TestLive:
             async with connected(host) as client:
                 begin = asyncio.get_running_loop().time()
                 for _ in range(12):
-                    await asked(client, BLANK)
+                    await asked_of(client, BLANK)
                 return asyncio.get_running_loop().time() - begin
 
         assert asyncio.run(talk()) > 9 / 20 * 0.9  # a bound from below: no machine is too slow for it
@@ -446,7 +562,7 @@ class TestLive:
     def test_a_frame_of_too_many_pixels_is_never_decoded(self, host):
         async def talk():
             async with connected(host) as client:
-                return [await asked(client, data) for data in (png(60_000, 60_000), png(2001, 2000))]
+                return [await asked_of(client, data) for data in (claiming(60_000, 60_000), claiming(2001, 2000))]
 
         for answer in asyncio.run(talk()):
             assert answer["status"] == "decode_error" and "above the bound of 4000000" in answer["error"]
@@ -466,15 +582,15 @@ class TestLive:
 
         async def talk():
             async with connected(person_host) as client:
-                before = [await asked(client, face)]
+                before = [await asked_of(client, face)]
                 missed = await take(client, BLANK)
             async with connected(person_host) as client:
                 taken = await take(client, face)
-                after = await asked(client, other)
+                after = await asked_of(client, other)
             async with connected(person_host) as client:
-                before.append(await asked(client, other))
+                before.append(await asked_of(client, other))
                 await client.send(json.dumps({"neutral": taken["neutral"]}))
-                again = await asked(client, other)
+                again = await asked_of(client, other)
             return before, missed, taken, after, again
 
         before, missed, taken, after, again = asyncio.run(talk())
@@ -496,7 +612,7 @@ def test_a_model_that_cannot_judge_says_so_in_every_answer(face, capfd):
 
     async def live(host):
         async with connected(host) as client:
-            return [await asked(client, face) for _ in range(2)]
+            return [await asked_of(client, face) for _ in range(2)]
 
     with serving(trained) as host:
         answers = [httpx.post(f"http://{host}/predict{query}", content=face) for query in ("", "?faces=all")]
@@ -513,7 +629,7 @@ def test_nothing_is_stored(face, tmp_path, monkeypatch):
 
     async def talk(host):
         async with connected(host) as client:
-            await asked(client, face)
+            await asked_of(client, face)
 
     with running() as host:
         large = face + bytes(3_000_000)  # what comes behind a JPEG is no part of it
@@ -526,6 +642,7 @@ class TestCommand:
     @pytest.fixture
     def model(self, tmp_path):
         save_model(tmp_path / "emotion.pt", random_model())
+        (tmp_path / "params.yaml").write_text("lr: [somebody's\n", encoding="utf-8")  # nothing to it
         return tmp_path / "emotion.pt"
 
     def start(self, model, *arguments):
@@ -549,7 +666,7 @@ class TestCommand:
 
             async def talk():
                 async with connected(host) as client:
-                    assert (await asked(client, face))["status"] == "ok"
+                    assert (await asked_of(client, face))["status"] == "ok"
                     os.killpg(process.pid, signal.SIGINT)
                     with contextlib.suppress(websockets.exceptions.ConnectionClosed):
                         await client.recv()
@@ -559,11 +676,12 @@ class TestCommand:
         assert (process.returncode, out, err) == (130, "", "faceemo: interrupted\n")
         assert "Ctrl-C ends it" in line
 
-    def test_a_port_that_is_taken_is_one_line(self, model):
-        with listen(0) as listener, self.start(model, "--port", str(listener.getsockname()[1])) as process:
-            out, err = process.communicate(timeout=60)
-        assert process.returncode == 1 and out == ""
-        assert err.startswith("faceemo: error: port ") and err.count("\n") == 1
+    def test_a_port_that_is_taken_is_said(self):
+        with (
+            listen(0) as listener,
+            pytest.raises(FaceemoError, match=r"^port \d+ cannot be used \(.*\); --port 0 takes"),
+        ):
+            listen(listener.getsockname()[1])
 
     @pytest.mark.parametrize("port", [-1, 70_000])
     def test_a_port_that_is_none_is_said(self, port):
@@ -574,7 +692,9 @@ class TestCommand:
         with pytest.raises(FaceemoError, match="no such model"):
             serve(tmp_path / "none.pt", 0)
 
-    def test_missing_packages_are_named(self):
-        code = "import sys; sys.modules['fastapi'] = None; import faceemo.server.run"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(ROOT))
-        assert "serve needs FastAPI: python -m pip install" in done.stderr
+    def test_missing_packages_are_named(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "fastapi", None)
+        for name in ("run", "app", "clients"):
+            monkeypatch.delitem(sys.modules, f"faceemo.server.{name}")
+        with pytest.raises(FaceemoError, match="serve needs FastAPI: python -m pip install"):
+            importlib.import_module("faceemo.server.run")

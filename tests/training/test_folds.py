@@ -3,17 +3,15 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-import torch
-from made_targets import by_number
+from made_datasets import dataset_of, person, single, targets_of, write_features
 
 from faceemo.cli import main
 from faceemo.errors import FaceemoError
 from faceemo.params import load_params
-from faceemo.training import folds
+from faceemo.pictures.labels import VOTED
 from faceemo.training.dataset import Dataset
-from faceemo.training.folds import FoldRun, fold_lines, interval_over_people, judge, predict_over_folds
+from faceemo.training.folds import FoldRun, fold_lines, over_folds, trainer
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = load_params(ROOT / "params.yaml")
@@ -22,148 +20,115 @@ PARAMS = dataclasses.replace(DEFAULTS, epochs=2, batch_size=16, seed=0, train=PL
 CLASSES = ("neutral", "anxious")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def people(count: int = 12, pictures: int = 4, nobodys: int = 0, told_by: str = "class") -> tuple[Dataset, np.ndarray]:
+def people(count: int = 12, pictures: int = 4, unknown: int = 0, shows: str = "class") -> tuple[Dataset, np.ndarray]:
     """Faces of both classes; features show the class, or who it is and nothing of the class."""
     random = np.random.default_rng(0)
-    person = np.repeat(np.arange(count), pictures)
-    target = np.arange(len(person)) % 2 if told_by == "class" else person % 2
-    features = random.normal(size=(len(person), 1434))
-    if told_by == "class":
+    owner = np.repeat(np.arange(count), pictures)
+    target = np.arange(len(owner)) % 2 if shows == "class" else owner % 2
+    features = random.normal(size=(len(owner), 1434))
+    if shows == "class":
         features[:, :300] += 2 * target[:, None]
     else:
-        features += 3 * random.normal(size=(count, 1434))[person]
-    subjects = [None if row < nobodys else f"{number:064x}" for row, number in enumerate(person)]
-    rows = {"emotion": [CLASSES[number] for number in target], "subject": subjects}
-    dataset = Dataset(
-        CLASSES,
-        pa.table(rows),
-        np.full(len(person), "", object),
-        target,
-        by_number(target, CLASSES),
-        np.arange(len(person)),
-        settings={"normalize": {"baseline": "none"}},
-        face=np.zeros((478, 3)),
-    )
-    return dataset, features.astype(np.float32)
+        features += 3 * random.normal(size=(count, 1434))[owner]
+    rows = [
+        {"emotion": CLASSES[number], "subject": None if row < unknown else person(who)}
+        for row, (number, who) in enumerate(zip(target, owner, strict=True))
+    ]
+    return dataset_of(rows, CLASSES), features.astype(np.float32)
 
 
-@pytest.mark.slow
-def test_every_face_is_predicted_once_by_a_network_that_has_not_seen_its_person(monkeypatch):
-    (dataset, features), seen = people(), []
+def named(dataset: Dataset, truth: np.ndarray) -> Dataset:
+    """The dataset with other names for its pictures, below 0 for none; all the same learnt as a class."""
+    learnt = targets_of([CLASSES[number] for number in np.abs(truth)], single(*CLASSES))
+    return dataclasses.replace(dataset, named=truth, targets=dataclasses.replace(learnt, named=truth, valid=truth))
 
-    def watched(fold, features, params, interrupted_path):
-        subjects, split = fold.column("subject"), fold.split
-        seen.append((set(subjects[split == "train"]), set(subjects[split == "valid"])))
-        assert not params.train.best_epoch and params.train.patience is None and params.seed == 7
-        return train(fold, features, params, interrupted_path)
 
-    train = folds.train
-    monkeypatch.setattr(folds, "train", watched)
+def watched(seen: list[tuple[set, set]]):
+    """What answers with each face's own class, and remembers who was in train and in test."""
+
+    def fit_predict(dataset: Dataset) -> np.ndarray:
+        subject = dataset.column("subject")
+        seen.append(tuple(set(subject[dataset.split == split]) for split in ("train", "test")))
+        return np.eye(2, dtype=np.float32)[np.maximum(dataset.targets.named, 0)]
+
+    return fit_predict
+
+
+def test_every_face_is_predicted_once_from_people_of_the_other_folds():
+    (dataset, _), seen = people(unknown=3), []
+    logits = over_folds(dataset, watched(seen), 3, seed=7)
+    everybody = set(dataset.column("subject")) - {None}
+    assert [learnt & judged for learnt, judged in seen] == [set()] * 3
+    assert all(learnt | judged == {*everybody, None} for learnt, judged in seen)
+    assert sorted(subject for _, judged in seen for subject in judged) == sorted(everybody)
+    assert list(np.flatnonzero(np.isnan(logits[:, 0]))) == [0, 1, 2]  # of unknown people
+    assert (logits[3:].argmax(axis=1) == dataset.targets.named[3:]).all()
+    other = []
+    over_folds(dataset, watched(other), 3, seed=8)
+    assert other != seen
+
+
+def test_what_only_tells_people_apart_helps_with_nobody_unseen():
+    dataset, features = people(count=20, shows="person")
     before = features.copy()
-    predicted = predict_over_folds(dataset, features, dataclasses.replace(PARAMS, seed=7), 3)
+    logits = over_folds(dataset, trainer({"features": features}, PARAMS), 5, seed=0)
+    assert (logits.argmax(axis=1) == dataset.targets.named).mean() < 0.8
     np.testing.assert_array_equal(features, before)
-    assert [len(trained & judged) for trained, judged in seen] == [0, 0, 0]
-    assert sorted(subject for _, judged in seen for subject in judged) == sorted(set(dataset.column("subject")))
-    assert (predicted == dataset.targets.archive).mean() > 0.9
-
-
-@pytest.mark.slow
-def test_what_only_tells_people_apart_helps_nobody_unseen():
-    dataset, features = people(count=20, told_by="person")
-    predicted = predict_over_folds(dataset, features, PARAMS, 5)
-    assert (predicted == dataset.targets.archive).mean() < 0.8
-
-
-@pytest.mark.slow
-def test_faces_of_nobody_known_are_not_judged():
-    predicted = predict_over_folds(*people(nobodys=3), PARAMS, 2)
-    assert list(np.flatnonzero(predicted < 0)) == [0, 1, 2]
 
 
 def test_fewer_people_than_folds_is_one_clear_line():
     with pytest.raises(FaceemoError, match="3 people cannot be put into 5 folds; lower --folds"):
-        predict_over_folds(*people(count=3), PARAMS, 5)
+        over_folds(people(count=3)[0], watched([]), 5, seed=0)
 
 
 def test_fewer_pictures_of_each_class_than_folds_is_one_clear_line():
     with pytest.raises(FaceemoError, match="3 pictures of a class cannot be put into 5 folds; lower --folds"):
-        predict_over_folds(*people(count=6, pictures=1), PARAMS, 5)
-
-
-@pytest.mark.slow
-def test_a_class_that_a_fold_leaves_nobody_to_train_on_is_not_weighed():
-    (dataset, features), truth = people(count=6), np.repeat([1, 0, 0, 0, 0, 0], 4)
-    dataset = dataclasses.replace(dataset, archive=truth, targets=by_number(truth, CLASSES))
-    params = dataclasses.replace(PARAMS, train=dataclasses.replace(PARAMS.train, class_weights=True))
-    assert (predict_over_folds(dataset, features, params, 3) >= 0).all()
-
-
-def test_a_fold_whose_faces_have_no_class_but_by_raters_is_predicted_too():
-    (dataset, features), truth = people(count=6), np.repeat([1, 0, 1, 0, 1, -1], 4)
-    targets = dataclasses.replace(by_number(np.abs(truth), CLASSES), archive=truth, valid=truth)
-    dataset = dataclasses.replace(dataset, archive=truth, targets=targets)
-    assert (predict_over_folds(dataset, features, PARAMS, 6) >= 0).all()
+        over_folds(people(count=6, pictures=1)[0], watched([]), 5, seed=0)
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_class_of_fewer_pictures_than_folds_warns_of_nothing():
-    (dataset, features), truth = people(count=6), np.repeat([1, 0, 0, 0, 0, 0], 4)
-    truth[1:4] = 0
-    dataset = dataclasses.replace(dataset, archive=truth, targets=by_number(truth, CLASSES))
-    assert (predict_over_folds(dataset, features, PARAMS, 3) >= 0).all()
+@pytest.mark.parametrize(
+    "truth",
+    [
+        pytest.param([1, 0, 0, 0, 0, 0], id="a class that one fold alone has"),
+        pytest.param([1, 0, 1, 0, 1, -1], id="a class that raters alone saw"),
+    ],
+)
+def test_a_fold_that_lacks_a_class_is_predicted_too(truth):
+    dataset, features = people(count=6)
+    params = dataclasses.replace(PARAMS, train=dataclasses.replace(PARAMS.train, class_weights=True))
+    dataset = named(dataset, np.repeat(truth, 4))
+    assert np.isfinite(over_folds(dataset, trainer({"features": features}, params), 3, seed=0)).all()
 
 
-def test_a_judgement_is_the_mean_over_seeds_with_its_spread():
+def test_scores_are_means_over_the_seeds_with_their_spread():
     truth = np.array([0, 0, 0, 1])
-    found = judge(np.array([[0, 0, 0, 0], [0, 0, 1, 1]]), truth)
-    assert found.accuracy == 0.75 and found.accuracy_std == 0
-    assert found.balanced_accuracy == pytest.approx((0.5 + 5 / 6) / 2)
-    assert found.balanced_accuracy_std == pytest.approx(np.std([0.5, 5 / 6], ddof=1))
-    assert found.macro_f1 == pytest.approx((3 / 7 + (0.8 + 2 / 3) / 2) / 2)
-
-
-def test_an_interval_over_people_is_wider_than_one_over_pictures_and_the_same_whatever_their_names():
-    random = np.random.default_rng(0)
-    person = np.repeat(np.arange(30), 20)
-    values = random.normal(size=30)[person]
-    low, high = interval_over_people(values, person.astype(str))
-    alone_low, alone_high = interval_over_people(values, np.arange(600).astype(str))
-    assert low < values.mean() < high
-    assert high - low > 3 * (alone_high - alone_low)
-
-
-def test_by_groups_each_counts_the_same_and_a_draw_without_one_takes_the_others():
-    subject = np.array(["a", "a", "b", "c"])
-    values, group = np.array([1.0, 1.0, 1.0, 0.0]), np.array([0, 0, 0, 1])
-    assert interval_over_people(values, subject, group) == (0.0, 1.0)
-    assert interval_over_people(np.ones(4), subject, group) == (1.0, 1.0)
+    logits = np.eye(2)[[[0, 0, 0, 0], [0, 0, 1, 1]]]
+    found = FoldRun(logits, np.array(list("abcd"), object), {"archive": truth}, CLASSES).scores("archive")
+    assert found["accuracy"] == 0.75 and found["accuracy_std"] == 0
+    assert found["balanced_accuracy"] == pytest.approx((0.5 + 5 / 6) / 2)
+    assert found["balanced_accuracy_std"] == pytest.approx(np.std([0.5, 5 / 6], ddof=1))
+    assert found["macro_f1"] == pytest.approx((3 / 7 + (0.8 + 2 / 3) / 2) / 2)
 
 
 def test_a_face_without_a_class_by_one_truth_is_judged_by_the_other_alone():
-    truths = {"archive": np.array([0, 1, -1]), "majority": np.array([1, -2, 0])}
-    run = FoldRun(np.array([[0, 1, 0]]), np.array(["a", "b", "c"], object), truths)
-    assert run.judged("archive")[2].tolist() == ["a", "b"]
-    assert run.judged("majority")[1].tolist() == [1, 0]
+    truths = {"archive": np.array([0, 1, -1, 0]), "majority": np.array([1, -2, 0, 0])}
+    logits = np.eye(2)[[[0, 1, 0, 0]]]
+    logits[:, 3] = np.nan  # of an unknown person
+    run = FoldRun(logits, np.array(["a", "b", "c", None], object), truths, CLASSES)
+    assert run.faces("archive").tolist() == [0, 1] and run.faces("majority").tolist() == [0, 2]
+    assert run.outcome("majority").right.tolist() == [0, 1]
 
 
 class TestCommand:
     @pytest.fixture
     def project(self, tmp_path, monkeypatch):
         """A project whose features were made from faces of twelve people."""
-        from test_dataset import ANXIOUS_VOTES, NEUTRAL_VOTES, VOTED, person, write_features
-
         text = (ROOT / "params.yaml").read_text(encoding="utf-8")
         (tmp_path / "params.yaml").write_text(text.replace("epochs: 30", "epochs: 1"), encoding="utf-8")
         monkeypatch.chdir(tmp_path)
-        for mark, name, votes in ((0.0, "neutral", NEUTRAL_VOTES), (5.0, "anxious", ANXIOUS_VOTES)):
+        for mark, name in ((0.0, "neutral"), (5.0, "anxious")):
+            votes = [3 * (name == one) for one in VOTED]
             rows = [
                 {"mark": mark + number / 100, "emotion": name, "subject": person(number), "status": "ok",
                  "folder": "training", "votes": votes if number else None}
@@ -188,10 +153,16 @@ class TestCommand:
         assert "\n".join(fold_lines(result)) in out
         assert f"{changed} minus params.yaml, 95 % over people: accuracy" in out
 
+    def test_changes_that_params_yaml_has_already_are_one_line(self, project, capsys):
+        assert main(["folds", "-S", "train.mirror=true", "-S", "epochs=1"]) == 1
+        assert capsys.readouterr().err == (
+            "faceemo: error: -S train.mirror=true epochs=1: nothing differs from params.yaml; give other values\n"
+        )
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ("normalize.align=roll", "give KEY=VALUE with a key that training alone reads"),
+            ("normalize.scale=max_abs", "give KEY=VALUE with a key that training alone reads"),
             ("lr", "give KEY=VALUE"),
             ("lr=[", "the value is not valid YAML"),
             ("train.none=1", "unknown key train.none"),

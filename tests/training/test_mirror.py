@@ -4,7 +4,8 @@ import torch
 from skimage.data import astronaut
 
 from faceemo.extraction.facemesh import FaceMesh, mesh_edges
-from faceemo.training.mirror import Mirror, mirrored_features, mirrored_points
+from faceemo.training.mirror import mirror_basis, mirrored_features, mirrored_points
+from faceemo.training.recipe import MeshMirror
 
 # https://github.com/google-ai-edge/mediapipe/blob/v0.10.21/mediapipe/python/solutions/face_mesh_connections.py
 RIGHT_IRIS = [(469, 470), (470, 471), (471, 472), (472, 469)]
@@ -73,13 +74,15 @@ def test_mirrored_features_flip_x_and_swap_twins():
 def test_mirror_does_to_rows_on_a_device_what_mirrored_features_say():
     features = torch.randn(5, 1434, generator=torch.Generator().manual_seed(0))
     order, sign = mirrored_features()
-    mirrored = Mirror(torch.device("cpu"))(features)
+    mirrored = MeshMirror(torch.device("cpu"))(features)
     np.testing.assert_array_equal(mirrored.numpy(), features.numpy()[:, order] * sign)
     assert mirrored.dtype == torch.float32
 
 
-def test_mirroring_twice_is_the_identity():
-    mirror = Mirror(torch.device("cpu"))
-    features = torch.randn(5, 1434, generator=torch.Generator().manual_seed(0))
-    assert not torch.equal(mirror(features), features)
-    assert torch.equal(mirror(mirror(features)), features)
+def test_in_the_coordinates_of_the_mirror_only_signs_change():
+    basis, parity = mirror_basis()
+    order, sign = mirrored_features()
+    np.testing.assert_allclose((basis.T @ basis).toarray(), np.eye(1434), atol=1e-12)
+    features = np.random.default_rng(0).normal(size=(5, 1434))
+    np.testing.assert_allclose((features[:, order] * sign) @ basis, (features @ basis) * parity, atol=1e-12)
+    assert set(parity) == {-1, 1}

@@ -1,62 +1,57 @@
 import csv
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
-from made_targets import by_number
+from made_datasets import dataset_of, person
 from PIL import Image
 
 from faceemo.emotions import KOREAN
 from faceemo.fonts import font_with
-from faceemo.training import plots
 from faceemo.training.dataset import Dataset
-from faceemo.training.model import TrainedModel, mlp
-from faceemo.training.plots import plot_confusion, plot_history, plot_importance, write_history, write_run
+from faceemo.training.devices import threads_kept
+from faceemo.training.evaluate import crop_importance, landmark_importance
+from faceemo.training.model import TrainedModel
+from faceemo.training.networks import MeshBranch
+from faceemo.training.plots import plot_confusion, plot_history, plot_importance, some_of, write_history, write_run
+from faceemo.training.recipe import RECIPES
 from faceemo.training.train import Epoch, Training
 
 PICTURES = ("history", "confusion", "reliability", "classes", "importance")
 
 
-def run_of(classes: tuple[str, ...], epochs: int) -> tuple[Dataset, Training, np.ndarray]:
+def run_of(
+    classes: tuple[str, ...], epochs: int, network: str = "mlp"
+) -> tuple[Dataset, Training, dict[str, np.ndarray], np.ndarray]:
     """A made-up training run: ten people with a picture of each class, probabilities that lean to the truth."""
     random = np.random.default_rng(0)
-    target = np.tile(np.arange(len(classes)), 10)
-    count = len(target)
-    rows = {
-        "emotion": [classes[number] for number in target],
-        "subject": [hashlib.sha256(str(n // len(classes)).encode()).hexdigest() for n in range(count)],
-        "status": ["ok"] * count,
+    rows = [
+        {"emotion": name, "subject": person(number), "split": "train" if number < 4 else "test"}
+        for number in range(10)
+        for name in classes
+    ]
+    dataset = dataclasses.replace(dataset_of(rows, classes), face=random.normal(size=(478, 3)))
+    count, target = len(rows), dataset.targets.learnt
+    inputs = {
+        "features": random.normal(size=(count, 1434)).astype(np.float32),
+        "crop": random.integers(0, 256, (count, 64, 64), dtype=np.uint8),
     }
-    split = np.array(["train"] * (4 * len(classes)) + ["test"] * (6 * len(classes)), object)
-    dataset = Dataset(
-        classes,
-        pa.table(rows),
-        split,
-        target,
-        by_number(target, classes),
-        row_of=np.arange(count),
-        settings={},
-        face=random.normal(size=(478, 3)),
-    )
-    inputs = random.normal(size=(count, 1434)).astype(np.float32)
     logits = (random.normal(size=(count, len(classes))) + 2 * np.eye(len(classes))[target]).astype(np.float32)
     torch.manual_seed(0)
-    model = TrainedModel(
-        "mlp",
-        classes,
-        mlp(len(classes)).state_dict(),
-        torch.zeros(1434),
-        torch.ones(1434),
-        temperature=1.0,
-        settings={},
-    )
+    weights = RECIPES[network].build(len(classes)).state_dict()
+    model = TrainedModel(network, classes, weights, 1.0, (1 / len(classes),) * len(classes), settings={})
     history = [Epoch(n, 1 / n, 1 - 0.5 / n, 1.2 / n, 1 - 0.6 / n, 1 - 0.7 / n) for n in range(1, epochs + 1)]
-    training = Training(model, history, epochs, logits, inputs)
-    return dataset, training, torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+    probability = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+    return dataset, Training(model, history, logits), inputs, probability
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Faster for a few faces, and much faster where the cores are busy."""
+    with threads_kept():
+        yield
 
 
 def table_of(path: Path) -> list[list[str]]:
@@ -77,12 +72,16 @@ def assert_picture(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("classes", "epochs"), [(("neutral", "anxious"), 12), (tuple(KOREAN), 12), (("neutral", "anxious", "happy"), 1)]
+    ("classes", "epochs", "network"),
+    [
+        (tuple(KOREAN), 12, "mlp"),
+        (("neutral", "anxious"), 1, "both"),
+    ],
 )
-def test_a_run_leaves_every_picture_and_table(tmp_path, classes, epochs):
-    dataset, training, probability = run_of(classes, epochs)
+def test_a_run_leaves_every_picture_and_table(tmp_path, classes, epochs, network):
+    dataset, training, inputs, probability = run_of(classes, epochs, network)
     folder = tmp_path / "plots"
-    write_run(folder, dataset, training, probability)
+    write_run(folder, dataset, training, inputs, probability)
     expected = {*(f"{name}.png" for name in PICTURES), "predictions.csv"}
     assert {path.name for path in folder.iterdir()} == expected
     for name in PICTURES:
@@ -97,14 +96,14 @@ def test_a_run_leaves_every_picture_and_table(tmp_path, classes, epochs):
 
 @pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(tmp_path):
-    _, training, _ = run_of(("neutral", "anxious"), 3)
+    _, training, *_ = run_of(("neutral", "anxious"), 3)
     for name in ("first.png", "second.png"):
-        plot_history(tmp_path / name, training.history, best=2)
+        plot_history(tmp_path / name, training.history)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
 
 
 def test_history_is_a_row_an_epoch(tmp_path):
-    _, training, _ = run_of(("neutral", "anxious"), 5)
+    _, training, *_ = run_of(("neutral", "anxious"), 5)
     write_history(tmp_path / "history.csv", training.history)
     header, *rows = table_of(tmp_path / "history.csv")
     assert header == ["epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_macro_f1"]
@@ -112,18 +111,52 @@ def test_history_is_a_row_an_epoch(tmp_path):
     assert [float(row[3]) for row in rows] == [epoch.valid_loss for epoch in training.history]
 
 
-@pytest.mark.slow
-def test_importance_looks_at_faces_of_every_archive(tmp_path, monkeypatch):
-    """Rows lie archive by archive: the first ones are all of one emotion."""
-    dataset, training, probability = run_of(("neutral", "anxious", "happy"), 1)
-    test = dataset.test
-    training.inputs[test, 0] = test
-    seen = []
-    monkeypatch.setattr(plots, "IMPORTANCE_ROWS", len(test) // 2)
-    monkeypatch.setattr(plots, "landmark_importance", lambda network, x: seen.extend(x[:, 0]) or np.ones(478))
-    write_run(tmp_path, dataset, training, probability)
-    assert len(set(seen)) == len(test) // 2
-    assert set(dataset.targets.learnt[np.array(seen, int)]) == {0, 1, 2}
+def test_importance_is_of_faces_from_everywhere_the_same_every_time():
+    """Rows lie source by source: the first ones are all of one emotion."""
+    test = np.arange(1000, 1600)
+    some = some_of(test, 60)
+    assert len(set(some)) == 60 and set(some) <= set(test)
+    assert {one // 100 for one in some} == set(range(10, 16))
+    np.testing.assert_array_equal(some_of(test, 60), some)
+    assert sorted(some_of(test, 9999)) == sorted(test)
+
+
+def test_only_the_landmarks_that_the_network_looks_at_are_important_by_how_much_they_move():
+    class Weighted(torch.nn.Module):
+        """Answers by two features alone."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.branches = torch.nn.ModuleDict({"features": MeshBranch()})
+            self.branches["features"].std[3 * 291] = 3.0
+            self.weight = torch.zeros(2, 1434)
+            self.weight[0, 3 * 61 + 1] = 2.0
+            self.weight[1, 3 * 291] = 1.0
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return features @ self.weight.T
+
+    features = np.random.default_rng(0).normal(size=(40, 1434)).astype(np.float32)
+    importance = landmark_importance(Weighted(), ["features"], [features])
+    assert importance.shape == (478,)
+    assert set(np.flatnonzero(importance)) == {61, 291}
+    second = (features[:, 291 * 3] > 2 * features[:, 61 * 3 + 1]).mean()
+    np.testing.assert_allclose(importance[[61, 291]], [2 * (1 - second), 3 * second], rtol=1e-5)
+
+
+def test_the_part_of_the_crop_that_decides_is_the_important_one():
+    class Corner(torch.nn.Module):
+        """Answers by how bright the upper left corner is."""
+
+        def forward(self, crops: torch.Tensor) -> torch.Tensor:
+            light = crops[:, :8, :8].float().mean((1, 2)) / 16
+            return torch.stack([light, -light], dim=1)
+
+    crops = np.full((4, 64, 64), 20, np.uint8)
+    crops[:, :8, :8] = 250
+    found = crop_importance(Corner(), ["crop"], [crops])
+    assert found.shape == (8, 8) and found[0, 0] > 0
+    assert np.count_nonzero(found > 1e-6) == 1
 
 
 def test_an_older_runs_tables_are_replaced(tmp_path):
@@ -142,10 +175,10 @@ def test_a_class_that_is_never_predicted_or_seen_is_drawn_too(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_a_network_that_answers_all_faces_alike_is_drawn_without_a_warning(tmp_path):
-    dataset, training, probability = run_of(("neutral", "anxious"), 3)
+    dataset, training, inputs, probability = run_of(("neutral", "anxious"), 3)
     weights = {name: torch.zeros_like(value) for name, value in training.model.state_dict.items()}
     training = dataclasses.replace(training, model=dataclasses.replace(training.model, state_dict=weights))
-    write_run(tmp_path, dataset, training, np.full_like(probability, 0.5))
+    write_run(tmp_path, dataset, training, inputs, np.full_like(probability, 0.5))
     for name in PICTURES:
         assert_picture(tmp_path / f"{name}.png")
 
@@ -156,7 +189,7 @@ def test_important_landmarks_are_painted_at_their_place(tmp_path):
     face[7, :2] = (-0.8, -0.8)  # up and to the left: y grows downwards
     importance = np.full(478, 0.01)
     importance[7] = 1.0
-    plot_importance(tmp_path / "importance.png", face, importance)
+    plot_importance(tmp_path / "importance.png", face, importance, None, None)
     with Image.open(tmp_path / "importance.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     drawing = pixels[:, : int(0.75 * pixels.shape[1])]  # left of the colour bar
@@ -171,9 +204,9 @@ def test_important_landmarks_are_painted_at_their_place(tmp_path):
 def test_classes_in_hangul_are_drawn_by_name_or_number_without_a_warning(tmp_path, recwarn, caplog):
     """Whether this machine has a font for them or not."""
     for number, classes in enumerate([("neutral", "지루함"), ("neutral", "지루함", "happy"), ("neutral", "ᚠᚢᚦ")]):
-        dataset, training, probability = run_of(classes, 2)
+        dataset, training, inputs, probability = run_of(classes, 2)
         folder = tmp_path / str(number)
-        write_run(folder, dataset, training, probability)
+        write_run(folder, dataset, training, inputs, probability)
         assert table_of(folder / "predictions.csv")[1][0] in classes
         for name in PICTURES:
             assert_picture(folder / f"{name}.png")

@@ -3,15 +3,16 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 import pytest
-from made_targets import ARCHIVE, single, targets_of
+from made_datasets import ARCHIVE, single, targets_of
 
-from faceemo.features.labels import VOTED, Raters
 from faceemo.params import LabelParams
+from faceemo.pictures.labels import VOTED
+from faceemo.pictures.manifest import Raters
 from faceemo.training.targets import NONE, OUTSIDE, Targets, make_targets, pair_raters
 
 TWO = single("neutral", "anxious")
 NEUTRAL, ANXIOUS = 0, 1
-MAJORITY, VOTES = (LabelParams(target=target, min_agreement=0) for target in ("majority", "votes"))
+MAJORITY, VOTES = (LabelParams(target) for target in ("majority", "votes"))
 
 # What three raters saw, by what becomes of it; an answer that names no class is in none of the counts.
 ANSWERS = {
@@ -93,7 +94,7 @@ def test_votes_are_shared_among_the_chosen_classes_and_weigh_as_much_as_they_hav
 
 def test_a_picture_moves_into_a_class_from_an_archive_that_was_not_chosen():
     found = rated(MAJORITY, [{"anxious": 2, "happy": 1}, {"happy": 3}], archive="happy")
-    assert found.archive.tolist() == [NONE, NONE]
+    assert found.named.tolist() == [NONE, NONE]
     assert found.learnt.tolist() == found.valid.tolist() == [ANXIOUS, OUTSIDE]
     assert found.judged.tolist() == [True, False]
 
@@ -112,7 +113,7 @@ def test_votes_for_the_members_of_a_group_add_up_before_the_majority():
     classes = {"neutral": ("neutral",), "sad": ("sad", "hurt")}
     answers = [{"sad": 1, "hurt": 1, "happy": 1}, {"sad": 1, "hurt": 1, "neutral": 1}]
     found = rated(MAJORITY, answers, archive="hurt", classes=classes)
-    assert found.archive.tolist() == found.learnt.tolist() == [1, 1]
+    assert found.named.tolist() == found.learnt.tolist() == [1, 1]
     assert found.votes.tolist() == [[0, 2], [1, 2]]
     found = rated(VOTES, answers, archive="hurt", classes=classes)
     np.testing.assert_allclose(found.weight, [2 / 3, 1])
@@ -121,18 +122,7 @@ def test_votes_for_the_members_of_a_group_add_up_before_the_majority():
 
 def test_classes_of_other_names_are_counted_by_the_names_that_the_features_give():
     found = targets_of(["bored"], single("bored", "keen"), [[0, 2, 1]], ("calm", "keen", "bored"), MAJORITY)
-    assert (found.archive[0], found.learnt[0]) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [("archive", {0, 5}), ("majority", {0, 1, 2}), ("votes", {0, 1, 2})],
-)
-def test_min_agreement_keeps_the_pictures_whose_class_enough_raters_saw(target, expected):
-    answers = [{"neutral": 3}, {"anxious": 2}, {"anxious": 3}, {"neutral": 1, "anxious": 1}, None, {"neutral": 2}]
-    found = rated(LabelParams(target=target, min_agreement=2), answers)
-    assert set(np.flatnonzero(found.trained)) == expected | ({5} if target != "archive" else set())
-    assert rated(LabelParams(target=target, min_agreement=0), answers).weight.tolist() == found.weight.tolist()
+    assert (found.named[0], found.learnt[0]) == (0, 1)
 
 
 def test_targets_of_sources_are_joined_and_taken_apart():
@@ -158,7 +148,7 @@ def test_each_rater_is_compared_with_the_two_others_where_they_agree():
     assert pairs_of(None, {"anxious": 3}) == [(1, ANXIOUS, ANXIOUS)] * 3
 
 
-def test_raters_are_compared_on_pictures_of_archives_that_were_not_chosen_too():
+def test_raters_are_compared_on_pictures_of_other_names_too():
     assert pairs_of({"anxious": 3}, {"happy": 3}, archive="happy") == [(0, ANXIOUS, ANXIOUS)] * 3
 
 

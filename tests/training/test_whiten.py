@@ -4,29 +4,38 @@ import torch
 
 from faceemo.errors import FaceemoError
 from faceemo.training.mirror import mirrored_features
-from faceemo.training.model import mlp
+from faceemo.training.recipe import RECIPES
+from faceemo.training.standardize import Standardization
 from faceemo.training.whiten import Whitening, fit_whitening
 
 COMPONENTS = 12
 ORDER, SIGN = mirrored_features()
+WIDTH = len(ORDER)
+STANDARDIZATION = Standardization(np.full(WIDTH, 2.5, np.float32), np.full(WIDTH, 0.5, np.float32))
 
 
-def faces(count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def faces(count: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """Features float32 [N, 1434] around 3, along 20 directions, and their classes int64 [N]."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     target = np.arange(count) % 3
     sources = random.normal(size=(count, 20)) * np.linspace(3, 0.5, 20) + 0.5 * target[:, None]
-    features = 3 + sources @ random.normal(size=(20, 1434)) / 20
+    features = 3 + sources @ random.normal(size=(20, WIDTH)) / 20
     return features.astype(np.float32), target
 
 
-def fit(mirror: bool = True) -> Whitening:
-    features, target = faces()
-    return fit_whitening(features, np.arange(len(target)), target, COMPONENTS, mirror)
+def fit(features: np.ndarray, target: np.ndarray, mirror: bool = True, components: int = COMPONENTS) -> Whitening:
+    return fit_whitening(features, STANDARDIZATION, np.arange(len(target)), target, components, mirror)
 
 
-def components_of(whitening: Whitening, features: np.ndarray) -> np.ndarray:
-    return whitening.transform(features, np.arange(len(features)))
+@pytest.fixture(scope="module")
+def mirrored():
+    """A whitening that was fitted with mirror images."""
+    return fit(*faces())
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return fit(*faces(), mirror=False)
 
 
 def within(components: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -35,68 +44,83 @@ def within(components: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.concatenate(apart).T @ np.concatenate(apart) / len(target)
 
 
-@pytest.mark.slow
-def test_components_are_those_of_the_largest_variance_and_their_spread_within_classes_is_one_less_the_shrinkage():
-    features, target = faces()
-    whitening = fit(mirror=False)
-    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+def check_components(whitening: Whitening, features: np.ndarray, target: np.ndarray) -> None:
+    """They are those of the largest variance, and their spread within classes is one, less the shrinkage."""
+    standardised = STANDARDIZATION.apply(features)
+    centred = standardised - standardised.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     axes = axes[:COMPONENTS].T
     rest = whitening.directions - axes @ (axes.T @ whitening.directions)
     assert np.abs(rest).max() < 1e-6 * np.abs(whitening.directions).max()
-    spread = within(centred @ axes, target)
-    variance = np.linalg.eigvalsh(spread)
-    expected = variance / (variance + variance.mean())
-    found = np.linalg.eigvalsh(within(components_of(whitening, features).astype(np.float64), target))
-    np.testing.assert_allclose(found, np.sort(expected), atol=1e-4)
+    variance = np.linalg.eigvalsh(within(centred @ axes, target))
+    found = np.linalg.eigvalsh(within(whitening.transform(features).astype(np.float64), target))
+    np.testing.assert_allclose(found, np.sort(variance / (variance + variance.mean())), atol=1e-4)
 
 
-@pytest.mark.slow
-def test_the_mirrored_components_are_those_of_the_mirrored_face():
+def test_components_are_those_of_the_largest_variance_whitened_within_the_classes(plain):
+    check_components(plain, *faces())
+
+
+def test_with_mirror_images_they_are_those_of_faces_and_images_together(mirrored):
+    features, target = faces()
+    both = np.concatenate([features, _image(features)])
+    check_components(mirrored, both, np.concatenate([target, target]))
+
+
+def _image(features: np.ndarray) -> np.ndarray:
+    """Features of the mirrored faces, before standardisation that treats both sides alike."""
+    centre = STANDARDIZATION.mean
+    return ((features - centre)[:, ORDER] * SIGN + centre).astype(np.float32)
+
+
+def test_the_components_of_a_mirrored_face_are_the_same_but_for_signs(mirrored):
     features, _ = faces()
-    whitening = fit()
-    mirrored = components_of(whitening, features[:, ORDER] * SIGN)
-    np.testing.assert_allclose(components_of(whitening, features) @ whitening.mirror, mirrored, atol=1e-4)
-    assert np.abs(mirrored - components_of(whitening, features)).max() > 0.1
+    components, image = mirrored.transform(features), mirrored.transform(_image(features))
+    np.testing.assert_allclose(components * mirrored.parity, image, atol=1e-4)
+    assert set(mirrored.parity) == {-1, 1}
 
 
-@pytest.mark.slow
-def test_rows_that_were_not_named_and_rows_without_a_class_change_nothing():
+def test_every_direction_has_one_sign_whatever_the_order_of_the_rows_and_a_little_noise(mirrored, plain):
+    features, target = faces()
+    order = np.random.default_rng(1).permutation(len(target))
+    noisy = (features + np.random.default_rng(2).normal(0, 1e-6, features.shape)).astype(np.float32)
+    for before, mirror in ((mirrored, True), (plain, False)):
+        for some, classes in ((features[order], target[order]), (noisy, target)):
+            found = fit(some, classes, mirror).directions
+            assert np.abs(found - before.directions).max() < 1e-3 * np.abs(before.directions).max()
+
+
+def test_rows_that_were_not_named_and_rows_without_a_class_change_nothing(mirrored):
     features, target = faces()
     spoiled = np.concatenate([features, features[:4] * 50, features[:4] * -9])
     classes = np.concatenate([target, [-1, -1, -2, -1], [0, 1, 2, 0]])
-    found = fit_whitening(spoiled, np.arange(len(features) + 4), classes, COMPONENTS, True)
-    np.testing.assert_array_equal(found.directions, fit().directions)
+    named = np.arange(len(features) + 4)
+    found = fit_whitening(spoiled, STANDARDIZATION, named, classes, COMPONENTS, True)
+    np.testing.assert_array_equal(found.directions, mirrored.directions)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
-def test_a_folded_network_takes_features_and_answers_the_same(training):
+def test_a_folded_layer_takes_standardised_features_and_answers_the_same(mirrored, training):
     features, _ = faces()
-    whitening = fit()
     torch.manual_seed(0)
-    small = mlp(3, COMPONENTS)
-    components = torch.from_numpy(components_of(whitening, features))
-    small.train(training)(components)
-    large = mlp(3)
-    large.load_state_dict(whitening.fold(small.state_dict()))
+    small = RECIPES["mlp"].build(3, COMPONENTS).train(training)
+    components = torch.from_numpy(mirrored.transform(features))
+    layer = small.branches["features"].layers[0]
+    weight, bias = mirrored.fold(layer.weight.detach(), layer.bias.detach())
+    standardised = torch.from_numpy(STANDARDIZATION.apply(features)).float()
     with torch.no_grad():
-        expected, found = small.eval()(components), large.eval()(torch.from_numpy(features))
-    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)
-
-
-@pytest.mark.slow
-def test_components_of_some_rows_are_theirs():
-    features, _ = faces()
-    rows = np.array([5, 3, 40])
-    np.testing.assert_allclose(fit().transform(features, rows), components_of(fit(), features)[rows], atol=1e-5)
+        found = standardised @ weight.T + bias
+        np.testing.assert_allclose(found.numpy(), layer(components).numpy(), atol=1e-4)
 
 
 def test_faces_that_differ_by_class_alone_are_one_line():
-    features, _ = faces(3)
+    """Ten features are enough for that; without mirror images any will do."""
+    some = np.random.default_rng(0).normal(size=(3, 10)).astype(np.float32)
+    by = Standardization(np.zeros(10, np.float32), np.ones(10, np.float32))
     with pytest.raises(FaceemoError, match=r"train\.whiten: the faces of each class are all alike"):
-        fit_whitening(features, np.arange(3), np.arange(3), 1, mirror=False)
-    alike = np.repeat(features, 5, axis=0)
+        fit_whitening(some, by, np.arange(3), np.arange(3), 1, mirror=False)
+    alike = np.repeat(some, 5, axis=0)
     with pytest.raises(FaceemoError, match="all alike"):
-        fit_whitening(alike, np.arange(15), np.repeat(np.arange(3), 5), 7, mirror=False)
-    assert np.isfinite(fit_whitening(features, np.arange(3), np.arange(3), 1, mirror=True).directions).all()
+        fit_whitening(alike, by, np.arange(15), np.repeat(np.arange(3), 5), 7, mirror=False)
+    features, _ = faces(3)
+    assert np.isfinite(fit(features, np.arange(3), components=1).directions).all()

@@ -39,7 +39,7 @@ export class Live {
 
   #open() {
     this.#resting = false;
-    this.#socket = new WebSocket(`ws://${location.host}/live`);
+    this.#socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
     this.#socket.onopen = () => {
       this.#failures = 0;
       this.#on.open();

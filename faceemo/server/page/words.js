@@ -1,7 +1,7 @@
 // What the page says, in English and Korean.
 
 const ENGLISH = {
-  tagline: "Emotion from the shape of your face",
+  tagline: "The expression of your face, named",
   otherLanguage: "한국어",
   stage: "Picture",
   neutralButton: "This is my neutral face",
@@ -39,7 +39,7 @@ const ENGLISH = {
 };
 
 const KOREAN = {
-  tagline: "얼굴 모양으로 읽는 감정",
+  tagline: "얼굴 표정에 이름 붙이기",
   otherLanguage: "English",
   stage: "화면",
   neutralButton: "지금이 내 무표정이에요",
