@@ -208,6 +208,13 @@ def load_params(path: Path = PARAMS_FILE, changes: Mapping[str, Any] = MappingPr
     return params
 
 
+def lone_class(emotions: Mapping[str, tuple[str, ...]] | None) -> str | None:
+    """The line that says that `emotions` names one class alone, so that nothing can be learnt; None if it does not."""
+    if emotions is None or len(emotions) > 1:
+        return None
+    return f"{PARAMS_FILE}: emotions names {', '.join(emotions)} alone, and a model needs two classes"
+
+
 def as_values(params: Params) -> dict[str, Any]:
     """Parameters as params.yaml has them."""
     emotions = params.emotions and [

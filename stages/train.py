@@ -62,9 +62,8 @@ def main() -> None:
     inputs = load_inputs(FEATURES_FOLDER, dataset, RECIPES[network_of(dataset, params)].columns)
     after_epoch = functools.partial(write_history, HISTORY_FILE)
     training = train_calibrated(dataset, inputs, params, INTERRUPTED_MODEL_FILE, after_epoch)
+    training = training.balanced() if params.train.class_weights else training
     model, logits = training.model, training.logits
-    if params.train.class_weights:
-        logits, model = logits - model.lean.numpy(), model.balanced()
     save_model(MODEL_FILE, model)
     named = {
         "md5": hashlib.md5(MODEL_FILE.read_bytes(), usedforsecurity=False).hexdigest(),

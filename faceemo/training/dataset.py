@@ -13,7 +13,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.crop import SIDE
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.features.normalize import WIDTHS, engine_of, feature_settings, mean_face, open_features, raters_of
-from faceemo.params import PARAMS_FILE, LabelParams, SplitParams
+from faceemo.params import LabelParams, SplitParams, lone_class
 from faceemo.pictures.manifest import Raters
 from faceemo.rows import RowsFile, as_objects, present_rows
 from faceemo.status import Status
@@ -111,8 +111,8 @@ def load_dataset(
     files = [open_features(path) for path in sorted(folder.glob("*.parquet"))]
     if not files:
         raise FaceemoError(f"{folder.as_posix()} holds no features; run 'dvc repro'")
-    if emotions and len(emotions) < 2:
-        raise FaceemoError(f"{PARAMS_FILE}: emotions names {', '.join(emotions)} alone, and a model needs two classes")
+    if line := lone_class(emotions):
+        raise FaceemoError(line)
     dataset = describe_faces(files, emotions, split, labels)
     if len(dataset.members) < 2:
         found = ", ".join(dataset.members) or "no class"

@@ -8,7 +8,7 @@ import numpy as np
 
 from faceemo.emotions import KOREAN, NEUTRAL, chosen_classes
 from faceemo.errors import FaceemoError
-from faceemo.params import Params
+from faceemo.params import Params, lone_class
 from faceemo.paths import PARAMS_FILE
 from faceemo.pictures.manifest import Manifest, read_manifest
 from faceemo.pictures.sources import Source, held_classes, seen_classes
@@ -37,8 +37,8 @@ def what_is_missing(params: Params, sources: Mapping[str, Source]) -> str | None
     for key, source in sources.items():
         if not source.is_of_set:
             _check_people(key, look(key))
-    if params.emotions and len(classes) < 2:
-        return f"{PARAMS_FILE}: emotions names {', '.join(classes)} alone, and a model needs two classes"
+    if line := lone_class(params.emotions):
+        return line
     if len(classes) < 2:
         return f"only {', '.join(classes) or 'nothing'} was scanned, and a model needs two classes; scan others too"
     absent = [name for name, members in classes.items() if not held.intersection(members)]

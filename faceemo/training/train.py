@@ -5,7 +5,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,10 @@ class Training:
     """float32 [N, classes], of all faces of the dataset."""
     learnt_valid: bool = False
     """Whether the model has learnt from the valid people too, after history and their logits (see calibrate)."""
+
+    def balanced(self) -> "Training":
+        """The same without the shares of what it learnt, in model and logits."""
+        return replace(self, model=self.model.balanced(), logits=self.logits - self.model.lean.numpy())
 
 
 def train(

@@ -16,17 +16,9 @@ from faceemo.params import load_params
 from faceemo.paths import FEATURES_FOLDER
 from faceemo.training.dataset import load_dataset, load_inputs
 from faceemo.training.folds import over_folds, trainer
-from faceemo.training.metrics import LEVEL, draw
 from faceemo.training.recipe import RECIPES
 from faceemo.training.train import network_of
-
-
-def say(name: str, values: np.ndarray, subject: np.ndarray) -> None:
-    """The mean of values [N] with its interval over people."""
-    _, person = np.unique(subject, return_inverse=True)
-    sums, counts = draw(np.bincount(person, values)[:, None], np.bincount(person)[:, None].astype(float))
-    low, high = np.quantile(sums / counts, LEVEL)
-    print(f"{name:28}{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+from tests.benchmarks.people import print_difference
 
 
 def main() -> None:
@@ -46,10 +38,13 @@ def main() -> None:
     judged = np.flatnonzero((led[:, -1] > led[:, -2]) & (dataset.column("subject") != None))  # noqa: E711 - elementwise
     right, rater = (answer == shares.argmax(axis=1))[judged].astype(float), shares.max(axis=1)[judged]
     subject = dataset.column("subject")[judged].astype(str)
-    print(f"{len(judged)} pictures of {len(set(subject))} people")
-    say("the network", right, subject)
-    say("one rater", rater.astype(float), subject)
-    say("the network minus one rater", right - rater, subject)
+    print(f"{len(set(subject))} people")
+    for name, values in {
+        "the network": right,
+        "one rater": rater,
+        "the network minus one rater": right - rater,
+    }.items():
+        print_difference(name, values, subject)
 
 
 if __name__ == "__main__":
