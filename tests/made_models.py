@@ -46,6 +46,7 @@ def random_model(
         weights,
         temperature=0.7,
         shares=(1 / len(classes),) * len(classes),
+        mirror=True,
         settings={
             "normalize": {**NORMALIZE, **normalize},
             "extract": EXTRACT,

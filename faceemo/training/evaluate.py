@@ -31,7 +31,7 @@ from faceemo.training.metrics import (
     score,
     score_answers,
 )
-from faceemo.training.networks import Network
+from faceemo.training.model import TrainedModel
 from faceemo.training.recipe import CROP, MESH
 from faceemo.training.targets import pair_raters
 
@@ -221,28 +221,28 @@ def group_names(group: np.ndarray) -> np.ndarray:
     return np.array([words.get(str(value), str(value)) for value in group])
 
 
-def landmark_importance(network: Network, columns: Sequence[str], inputs: Sequence[np.ndarray]) -> np.ndarray:
+def landmark_importance(model: TrainedModel, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """float64 [478]: how strongly the predicted class's logit answers to each landmark, mean absolute gradient.
 
-    inputs: [N, ...] of the columns that the network takes. By standard deviations of the features, so that a landmark
+    inputs: [N, ...] of the model's columns. By standard deviations of the features, so that a landmark
     counts by how much it really moves.
     """
-    place = list(columns).index(MESH)
+    place = model.columns.index(MESH)
     taken = [torch.from_numpy(one) for one in inputs]
     taken[place].requires_grad_()
-    (gradient,) = torch.autograd.grad(network(*taken).max(dim=1).values.sum(), taken[place])
-    strength = (gradient * network.get_buffer(f"branches.{MESH}.std")).abs().mean(dim=0)
+    (gradient,) = torch.autograd.grad(model.build()(*taken).max(dim=1).values.sum(), taken[place])
+    strength = (gradient * model.state_dict[f"branches.{MESH}.std"]).abs().mean(dim=0)
     return strength.reshape(LANDMARKS, 3).sum(dim=1).double().numpy()
 
 
 @torch.no_grad()
-def crop_importance(network: Network, columns: Sequence[str], inputs: Sequence[np.ndarray]) -> np.ndarray:
+def crop_importance(model: TrainedModel, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """float64 [PATCHES, PATCHES]: by how much the predicted class's log probability falls, on average, where a part of
     the crop is covered with its mean grey (occlusion, Zeiler & Fergus 2014).
 
-    inputs: [N, ...] of the columns that the network takes.
+    inputs: [N, ...] of the model's columns.
     """
-    place = list(columns).index(CROP)
+    network, place = model.build(), model.columns.index(CROP)
     taken = [torch.from_numpy(one) for one in inputs]
     crops = taken[place]
     before = network(*taken).log_softmax(dim=1)

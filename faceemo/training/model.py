@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.training.networks import Network
-from faceemo.training.recipe import RECIPES
+from faceemo.training.recipe import RECIPES, BothWays
 from faceemo.training.seen import HASH_BYTES, hash_person
 
 FORMAT = 3  # of the model file
@@ -35,6 +36,8 @@ class TrainedModel:
     """Logits are divided by it, so that probabilities are calibrated on the validation people."""
     shares: tuple[float, ...]
     """Of what was learnt, how much each class was; they are in the probabilities. All equal: in none."""
+    mirror: bool
+    """Whether a face gets the answer of its mirror image too, as in the training."""
     settings: dict
     """Those of `normalize` and `extract` behind its features; `sources`: which engine and versions found the landmarks
     of each source; `emotions`: the members of each class."""
@@ -62,11 +65,15 @@ class TrainedModel:
         known = {row.tobytes() for row in self.people.numpy()}
         return [subject is not None and hash_person(subject, self.salt) in known for subject in subjects]
 
-    def build(self) -> Network:
-        """The network with its weights, ready for prediction, on the CPU: columns [N, ...] to logits [N, classes]."""
+    def weighted(self) -> Network:
+        """The network with its weights, on the CPU."""
         network = RECIPES[self.network].build(len(self.classes))
         network.load_state_dict(self.state_dict)
         return network.eval()
+
+    def build(self) -> nn.Module:
+        """What predicts, on the CPU: columns [N, ...] to logits [N, classes]."""
+        return (BothWays(self.weighted()) if self.mirror else self.weighted()).eval()
 
     @property
     def lean(self) -> torch.Tensor:
@@ -149,7 +156,15 @@ def _check(model: TrainedModel) -> None:
 def _digest(model: TrainedModel) -> str:
     """SHA-256 of all that a model holds."""
     digest = hashlib.sha256()
-    plain = (model.network, model.classes, model.temperature, model.shares, model.settings, model.salt)
+    plain = (
+        model.network,
+        model.classes,
+        model.temperature,
+        model.shares,
+        model.mirror,
+        model.settings,
+        model.salt,
+    )
     digest.update(json.dumps(plain, sort_keys=True).encode())
     for name, tensor in {"neutral": model.neutral, "people": model.people, **model.state_dict}.items():
         digest.update(f"{name} {None if tensor is None else (tensor.dtype, *tensor.shape)}".encode())

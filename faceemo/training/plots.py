@@ -38,8 +38,8 @@ def write_run(folder: Path, dataset: Dataset, training: Training, inputs: Inputs
     target, predicted = truth[test], probability[test].argmax(axis=1)
     classes = dataset.classes
     some = some_of(test, IMPORTANCE_ROWS)
-    network, columns = training.model.build(), training.model.columns
-    shown = [inputs[column][some] for column in columns]
+    model = training.model
+    shown = [inputs[column][some] for column in model.columns]
     write_predictions(folder / "predictions.csv", target, predicted, classes)
     plot_history(folder / "history.png", training.history, training.learnt_valid)
     plot_confusion(folder / "confusion.png", target, predicted, classes)
@@ -48,9 +48,9 @@ def write_run(folder: Path, dataset: Dataset, training: Training, inputs: Inputs
     plot_importance(
         folder / "importance.png",
         dataset.face,
-        landmark_importance(network, columns, shown) if MESH in columns else None,
-        crop_importance(network, columns, [one[:CROP_ROWS] for one in shown]) if CROP in columns else None,
-        inputs[CROP][some].mean(axis=0) if CROP in columns else None,
+        landmark_importance(model, shown) if MESH in model.columns else None,
+        crop_importance(model, [one[:CROP_ROWS] for one in shown]) if CROP in model.columns else None,
+        inputs[CROP][some].mean(axis=0) if CROP in model.columns else None,
     )
 
 

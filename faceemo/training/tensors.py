@@ -9,7 +9,7 @@ from torch import nn
 from faceemo.params import TrainParams
 from faceemo.training.dataset import Dataset
 from faceemo.training.model import TrainedModel
-from faceemo.training.recipe import CROP, MESH, Inputs, MeshMirror, Mirror, Recipe, mirror_crops
+from faceemo.training.recipe import MESH, MIRRORS, Inputs, Mirror, Recipe
 from faceemo.training.standardize import Standardization, fit_standardization
 from faceemo.training.targets import Targets
 from faceemo.training.whiten import Whitening, fit_whitening
@@ -118,10 +118,8 @@ def make_tensors(
 
 
 def _column(name: str, values: np.ndarray, whitening: Whitening | None, device: torch.device) -> Column:
-    if name == CROP:
-        return Column(torch.from_numpy(values).to(device), mirror_crops)
-    if whitening is None:
-        return Column(torch.from_numpy(values).to(device), MeshMirror(device))
+    if name != MESH or whitening is None:
+        return Column(torch.from_numpy(values).to(device), MIRRORS[name]().to(device))
     parity = torch.zeros(0) if whitening.parity is None else torch.from_numpy(whitening.parity).float().to(device)
     return Column(torch.from_numpy(whitening.transform(values)).to(device), lambda components: components * parity)
 

@@ -94,8 +94,8 @@ def train(
             raise Interrupted(f"the model of epoch {len(so_far.history)} is in {where}") from None
         model = _trained_model(name, so_far.weights, preparation, dataset, inputs, params)
         columns = [torch.from_numpy(inputs[column]) for column in recipe.columns]
-        network = model.build().to(devices[0])
-        logits = predict_logits(network, columns, torch.arange(len(dataset.row_of))).cpu().numpy()
+        faces = torch.arange(len(dataset.row_of))
+        logits = predict_logits(model.build().to(devices[0]), columns, faces).cpu().numpy()
     if not np.isfinite(logits).all():
         raise _diverged(params.epochs, params.lr)
     return Training(model, so_far.history, logits)
@@ -139,7 +139,7 @@ def begin_as(network: Network, classes: Sequence[str], start: TrainedModel) -> N
     """Give a network for these classes the weights of a trained one: of branches that both have, and in the head of
     classes with the same name; the rest stays as it is.
     """
-    other = start.build()
+    other = start.weighted()
     own_rows = [number for number, name in enumerate(classes) if name in start.classes]
     other_rows = [start.classes.index(classes[number]) for number in own_rows]
     places, other_places = network.places(), other.places()
@@ -185,6 +185,7 @@ def _trained_model(
         state_dict=weights,
         temperature=1.0,
         shares=tuple(class_shares(dataset.targets, dataset.train).tolist()),
+        mirror=params.train.mirror,
         settings={**dataset.settings, "emotions": {one: list(own) for one, own in dataset.members.items()}},
         neutral=mean_neutral_face(dataset, inputs),
         salt=salt_of(weights),

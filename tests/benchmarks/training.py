@@ -57,7 +57,7 @@ def main():
     x_device, y_device, rows = x.to(device), y.to(device), torch.arange(args.rows, device=device)
     sizes = batch_sizes(args.rows, args.batch_size, 1)
     loss_of = nn.CrossEntropyLoss()
-    column = Column(x_device, MeshMirror(device))
+    column = Column(x_device, MeshMirror().to(device))
     tensors = TrainingTensors([column], y_device, y_device, rows, rows[:0], y_device[:0], loss_of, mirror=False)
 
     def fresh():

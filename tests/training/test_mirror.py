@@ -74,7 +74,7 @@ def test_mirrored_features_flip_x_and_swap_twins():
 def test_mirror_does_to_rows_on_a_device_what_mirrored_features_say():
     features = torch.randn(5, 1434, generator=torch.Generator().manual_seed(0))
     order, sign = mirrored_features()
-    mirrored = MeshMirror(torch.device("cpu"))(features)
+    mirrored = MeshMirror()(features)
     np.testing.assert_array_equal(mirrored.numpy(), features.numpy()[:, order] * sign)
     assert mirrored.dtype == torch.float32
 

@@ -37,6 +37,7 @@ def trained(network: str = "mlp") -> TrainedModel:
         built.state_dict(),
         temperature=1.7,
         shares=SHARES,
+        mirror=True,
         settings={
             "normalize": {"baseline": "none"},
             "extract": {"settings": {"scheduler": None}},

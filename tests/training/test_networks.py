@@ -6,7 +6,7 @@ from torch import nn
 from faceemo.training.cnn import VIEW, CropBranch, augmented, middle, prepared
 from faceemo.training.devices import threads_kept
 from faceemo.training.networks import Dropout
-from faceemo.training.recipe import RECIPES, MeshMirror, mirror_crops
+from faceemo.training.recipe import CROP, MESH, RECIPES, BothWays, CropMirror, MeshMirror
 
 SIDE = 64
 
@@ -94,9 +94,23 @@ def test_augmentation_moves_a_face_by_a_few_pixels_at_most():
 
 def test_crop_and_landmarks_are_mirrored_alike():
     faces = crops(3)
-    assert torch.equal(mirror_crops(faces), faces[:, :, torch.arange(SIDE - 1, -1, -1)])
-    mirror, features = MeshMirror(torch.device("cpu")), torch.randn(3, 1434)
+    assert torch.equal(CropMirror()(faces), faces[:, :, torch.arange(SIDE - 1, -1, -1)])
+    mirror, features = MeshMirror(), torch.randn(3, 1434)
     assert torch.equal(mirror(mirror(features)), features) and not torch.equal(mirror(features), features)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_looked_at_both_ways_a_face_and_its_mirror_image_are_one(name):
+    torch.manual_seed(0)
+    network, faces = RECIPES[name].build(7).eval(), {MESH: torch.randn(4, 1434), CROP: crops(4)}
+    mirrors = {MESH: MeshMirror(), CROP: CropMirror()}
+    given = [faces[column] for column in RECIPES[name].columns]
+    mirrored = [mirrors[column](faces[column]) for column in RECIPES[name].columns]
+    with torch.no_grad():
+        logits = BothWays(network)(*given)
+        torch.testing.assert_close(logits, (network(*given) + network(*mirrored)) / 2, atol=1e-5, rtol=0)
+        torch.testing.assert_close(logits, BothWays(network)(*mirrored), atol=1e-5, rtol=0)
+        assert (network(*given) - network(*mirrored)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.3, 0.9])

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from faceemo.training.dataset import Dataset
 from faceemo.training.devices import threads_kept
 from faceemo.training.evaluate import crop_importance, landmark_importance
 from faceemo.training.model import TrainedModel
-from faceemo.training.networks import MeshBranch
 from faceemo.training.plots import plot_confusion, plot_history, plot_importance, some_of, write_history, write_run
 from faceemo.training.recipe import RECIPES
 from faceemo.training.train import Epoch, Training
@@ -41,7 +41,8 @@ def run_of(
     logits = (random.normal(size=(count, len(classes))) + 2 * np.eye(len(classes))[target]).astype(np.float32)
     torch.manual_seed(0)
     weights = RECIPES[network].build(len(classes)).state_dict()
-    model = TrainedModel(network, classes, weights, 1.0, (1 / len(classes),) * len(classes), settings={})
+    shares = (1 / len(classes),) * len(classes)
+    model = TrainedModel(network, classes, weights, 1.0, shares, mirror=True, settings={})
     history = [Epoch(n, 1 / n, 1 - 0.5 / n, 1.2 / n, 1 - 0.6 / n, 1 - 0.7 / n) for n in range(1, epochs + 1)]
     probability = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
     return dataset, Training(model, history, logits), inputs, probability
@@ -127,8 +128,6 @@ def test_only_the_landmarks_that_the_network_looks_at_are_important_by_how_much_
 
         def __init__(self) -> None:
             super().__init__()
-            self.branches = torch.nn.ModuleDict({"features": MeshBranch()})
-            self.branches["features"].std[3 * 291] = 3.0
             self.weight = torch.zeros(2, 1434)
             self.weight[0, 3 * 61 + 1] = 2.0
             self.weight[1, 3 * 291] = 1.0
@@ -137,7 +136,10 @@ def test_only_the_landmarks_that_the_network_looks_at_are_important_by_how_much_
             return features @ self.weight.T
 
     features = np.random.default_rng(0).normal(size=(40, 1434)).astype(np.float32)
-    importance = landmark_importance(Weighted(), ["features"], [features])
+    std = torch.ones(1434)
+    std[3 * 291] = 3.0
+    model = SimpleNamespace(build=Weighted, columns=("features",), state_dict={"branches.features.std": std})
+    importance = landmark_importance(model, [features])
     assert importance.shape == (478,)
     assert set(np.flatnonzero(importance)) == {61, 291}
     second = (features[:, 291 * 3] > 2 * features[:, 61 * 3 + 1]).mean()
@@ -154,7 +156,7 @@ def test_the_part_of_the_crop_that_decides_is_the_important_one():
 
     crops = np.full((4, 64, 64), 20, np.uint8)
     crops[:, :8, :8] = 250
-    found = crop_importance(Corner(), ["crop"], [crops])
+    found = crop_importance(SimpleNamespace(build=Corner, columns=("crop",)), [crops])
     assert found.shape == (8, 8) and found[0, 0] > 0
     assert np.count_nonzero(found > 1e-6) == 1
 
