@@ -37,6 +37,8 @@ FOLD_KEYS = ("lr", "epochs", "batch_size", "labels", "train")  # may be changed 
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run a command of `faceemo` and return its exit code. arguments: after the program's name; None: the process's."""
+
     def command() -> None:
         args = parse(arguments)  # inside run, after which any console takes the Hangul of the help
         if args.name not in WITHOUT_PROJECT:

@@ -61,6 +61,7 @@ def _is_closed_pipe(error: OSError) -> bool:
 
 
 def say_error(name: str, message: str) -> None:
+    """One line on stderr: the name of the program or stage, and what is wrong."""
     print(f"{name}: error: {printable(message)}", file=sys.stderr, flush=True)
 
 

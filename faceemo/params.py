@@ -41,6 +41,8 @@ Parser = Callable[[Any], Any]  # stands in the annotation of a field; raises Val
 
 
 def integer(at_least: int, at_most: int | None = None) -> Parser:
+    """Takes whole numbers from at_least to at_most, both included."""
+
     def parse(value: Any) -> int:
         number = _number(value, "a whole number")
         if number != int(number):
@@ -51,6 +53,8 @@ def integer(at_least: int, at_most: int | None = None) -> Parser:
 
 
 def real(at_least: float | None = None, above: float | None = None, below: float | None = None) -> Parser:
+    """Takes finite numbers: at_least is included, above and below are not."""
+
     def parse(value: Any) -> float:
         number = _number(value, "a number")
         if above is not None and not number > above:
@@ -63,12 +67,15 @@ def real(at_least: float | None = None, above: float | None = None, below: float
 
 
 def boolean(value: Any) -> bool:
+    """Takes true and false; raises ValueError for anything else, also for 0 and 1."""
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {shown(value)}")
     return value
 
 
 def choice(*words: str) -> Parser:
+    """Takes one of these words."""
+
     def parse(value: Any) -> str:
         if value not in words:
             raise ValueError(f"must be one of {', '.join(words)}, not {shown(value)}")
@@ -78,10 +85,12 @@ def choice(*words: str) -> Parser:
 
 
 def optional(parse: Parser) -> Parser:
+    """Takes null, and what `parse` takes."""
     return lambda value: None if value is None else parse(value)
 
 
 def scheduler_address(value: Any) -> str:
+    """Takes the address of a Dask scheduler; raises ValueError for anything else."""
     if not isinstance(value, str) or not value.startswith(("tcp://", "tls://")):
         raise ValueError(f"must be null or an address like tcp://host:8786, not {shown(value)}")
     return value
@@ -95,6 +104,7 @@ def model_name(value: Any) -> str:
 
 
 def emotion_list(value: Any) -> dict[str, tuple[str, ...]]:
+    """The members of each class by its name, as written in params.yaml; raises ValueError for what is no such list."""
     if not isinstance(value, list) or not value or not all(isinstance(entry, str | dict) for entry in value):
         raise ValueError(f"must be a list of emotions, not {shown(value)}")
     try:
@@ -124,6 +134,8 @@ def _bounded(number: float, at_least: float | None, at_most: float | None) -> fl
 
 @dataclass(frozen=True)
 class SplitParams:
+    """params.yaml's `split`: who is in which split, and the shares of people in two of them."""
+
     by: Annotated[str, choice("person", "folder")]
     valid: Annotated[float, real(above=0, below=1)]
     test: Annotated[float, real(above=0, below=1)]
@@ -131,11 +143,15 @@ class SplitParams:
 
 @dataclass(frozen=True)
 class LabelParams:
+    """params.yaml's `labels`."""
+
     target: Annotated[str, choice("archive", "majority", "votes")]
 
 
 @dataclass(frozen=True)
 class ExtractParams:
+    """params.yaml's `extract`."""
+
     engine: Annotated[str, choice("auto", "mediapipe", "litert")]
     crops: Annotated[bool, boolean]
     scheduler: Annotated[str | None, optional(scheduler_address)]
@@ -143,6 +159,8 @@ class ExtractParams:
 
 @dataclass(frozen=True)
 class NormalizeParams:
+    """params.yaml's `normalize`."""
+
     center: Annotated[str, choice("centroid", "nose_tip")]
     scale: Annotated[str, choice("rms", "max_abs")]
     baseline: Annotated[str, choice("none", "person", "neutral")]
@@ -155,6 +173,8 @@ class NormalizeParams:
 
 @dataclass(frozen=True)
 class TrainParams:
+    """params.yaml's `train`; docs/outputs.md says what each means."""
+
     network: Annotated[str | None, optional(choice("mlp", "mlp_dropout", "cnn", "both"))]
     start: Annotated[str | None, optional(model_name)]
     whiten: Annotated[int | None, optional(integer(1, FEATURES))]
@@ -167,6 +187,8 @@ class TrainParams:
 
 @dataclass(frozen=True)
 class Params:
+    """All of params.yaml."""
+
     emotions: Annotated[Mapping[str, tuple[str, ...]] | None, optional(emotion_list)]
     """The members of each class, by its name; None: every class that is found is one."""
     limit: Annotated[int | None, optional(integer(1))]

@@ -46,11 +46,13 @@ class RowsFile:
         return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
+        """These columns, or all, of the whole file; raises FaceemoError if it is damaged or of another version."""
         with self._named():
             table = self._file.read(columns)
         return self._checked(table)
 
     def read_group(self, number: int, columns: list[str]) -> pa.Table:
+        """These columns of one row group; raises as `read`."""
         with self._named():
             table = self._file.read_row_group(number, columns)
         return self._checked(table)
@@ -63,6 +65,7 @@ class RowsFile:
             raise self.other_version(f"no metadata faceemo.{name}") from None
 
     def other_version(self, difference: str) -> FaceemoError:
+        """The error for a file that differs so from what this version writes."""
         return FaceemoError(f"{self.path.as_posix()} is of another version of faceemo ({difference}); run 'dvc repro'")
 
     def _checked(self, table: pa.Table) -> pa.Table:

@@ -13,6 +13,7 @@ with importing("extract"):
 
 
 def main(arguments: list[str]) -> None:
+    """Extract one source. arguments: its id in data/sources.yaml."""
     with importing("extract"):  # here, because every worker imports this module and needs no Parquet
         from faceemo.extraction.extract import extract
         from faceemo.training.preflight import look_ahead

@@ -15,6 +15,7 @@ with importing("normalize"):
 
 
 def main() -> None:
+    """Write data/features from data/landmarks of all sources."""
     params = load_params()
     sources = read_sources()
     note = look_ahead(params, sources)

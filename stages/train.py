@@ -40,6 +40,7 @@ LABELLED = "the emotion of archive, folder or table"
 
 
 def main() -> None:
+    """Train on data/features; write the model, its evaluation, metrics and plots."""
     with importing("train"):
         import torch._dynamo  # noqa: F401 - here, since the optimizer imports it during the work, for over a second
 

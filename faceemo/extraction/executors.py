@@ -94,6 +94,7 @@ class SequentialExecutor(Executor):
     """Runs each task as it is submitted, in this process."""
 
     def submit(self, function: Callable, /, *args: object, **kwargs: object) -> Future:
+        """As concurrent.futures.Executor.submit."""
         future: Future = Future()
         future.set_result(function(*args, **kwargs))
         return future
@@ -114,6 +115,7 @@ class ProcessesExecutor(Executor):
             self._idle.put(None)
 
     def submit(self, function: Callable, /, *args: object, **kwargs: object) -> Future:
+        """As concurrent.futures.Executor.submit."""
         return self._threads.submit(self._run, function, *args, **kwargs)
 
     def _run(self, function: Callable, /, *args: object, **kwargs: object) -> object:

@@ -55,6 +55,7 @@ class FaceMesh:
         return faces, score
 
     def close(self) -> None:
+        """Free what the engine holds, which MediaPipe does not do by itself."""
         self._engine.close()
 
 
@@ -64,7 +65,8 @@ class Engine(Protocol):
     def find_scored(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:
         """As FaceMesh.find_scored, of a picture that is not too large."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free what the engine holds, which MediaPipe does not do by itself."""
 
 
 def _engine_maker(name: str) -> Callable[[int], Engine]:

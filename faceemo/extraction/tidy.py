@@ -64,9 +64,11 @@ class Unused:
 
     @property
     def folder(self) -> Path:
+        """Where the files are, all in one."""
         return self.paths[0].parent
 
     def remove(self) -> None:
+        """Delete them, and folders that are empty then."""
         for path in self.paths:
             remove(path)
         _remove_empty()

@@ -50,6 +50,7 @@ class Member:
 
     @property
     def size(self) -> int:
+        """Bytes of the file, unpacked."""
         return self.info.file_size
 
 
@@ -130,6 +131,7 @@ class Archive:
             raise ReadError(str(error)) from None
 
     def close(self) -> None:
+        """Close the file."""
         self._zip.close()
 
     def __enter__(self) -> "Archive":

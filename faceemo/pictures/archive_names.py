@@ -32,6 +32,7 @@ class ArchiveName:
 
     @property
     def id(self) -> str:
+        """As in data/sources.yaml, like neutral-training-01."""
         return f"{self.emotion}-{self.set}-{self.part:02d}"
 
 

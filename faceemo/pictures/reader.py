@@ -169,6 +169,7 @@ class PictureReader:
         return opened[1]
 
     def close(self) -> None:
+        """Close the archives that were opened."""
         for _, archive in self._archives.values():
             archive.close()
         self._archives.clear()

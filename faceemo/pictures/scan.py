@@ -43,6 +43,7 @@ class Scan:
 
     @property
     def sources(self) -> dict[str, Source]:
+        """Those found, by id."""
         return {key: one.source for key, one in self.found.items()}
 
 

@@ -46,6 +46,7 @@ class LabelledPictures:
 
     @cached_property
     def every(self) -> list[Picture]:
+        """The pictures of all sources, one after another."""
         return [picture for some in self.pictures for picture in some]
 
     @cached_property

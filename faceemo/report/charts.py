@@ -67,17 +67,21 @@ class Plane:
         self.x_range, self.y_range = x_range, y_range
 
     def x(self, value: float) -> float:
+        """Where a value lies, in units of the SVG from the left."""
         low, high = self.x_range
         return round(FRAME.left + (value - low) / (high - low) * (FRAME.right - FRAME.left), 1)
 
     def y(self, value: float) -> float:
+        """Where a value lies, in units of the SVG from the top."""
         low, high = self.y_range
         return round(FRAME.bottom - (value - low) / (high - low) * (FRAME.bottom - FRAME.top), 1)
 
     def x_axis(self, label: str, whole: bool = False) -> Axis:
+        """Its label and ticks; whole: at whole numbers alone."""
         return Axis(label, [(self.x(tick), f"{tick:g}") for tick in ticks(*self.x_range, whole=whole)])
 
     def y_axis(self, label: str) -> Axis:
+        """Its label and ticks."""
         return Axis(label, [(self.y(tick), f"{tick:g}") for tick in ticks(*self.y_range)])
 
     def line(

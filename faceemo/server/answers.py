@@ -78,10 +78,14 @@ def by_class(probability: np.ndarray, classes: Iterable[str]) -> dict[str, float
 
 
 class NeutralFace(BaseModel):
+    """What /neutral answers."""
+
     neutral: str = Field(description="give this to /predict; kept until the server ends or 64 newer ones have come")
 
 
 class ModelInfo(BaseModel):
+    """What /model answers."""
+
     classes: list[str]
     korean: list[str] = Field(description="the classes in Korean")
     judges_change: bool = Field(
@@ -91,6 +95,8 @@ class ModelInfo(BaseModel):
 
 
 class Problem(BaseModel):
+    """What a request is answered with that cannot be served."""
+
     status: str
     error: str
 

@@ -77,9 +77,11 @@ class Service:
         self._uploads: deque[asyncio.Timeout] = deque()
 
     def start(self) -> None:
+        """Start the processes that read pictures, so that the first request need not wait for them."""
         self._readers.start(self._model.extract_settings)
 
     def close(self) -> None:
+        """End all threads and processes; what waits is dropped."""
         for executor in (self._frames, self._pictures, self._slow_pictures):
             executor.shutdown(wait=False, cancel_futures=True)
         self._readers.close()

@@ -49,6 +49,7 @@ class Readers:
             return DIED
 
     def close(self) -> None:
+        """End the processes once they have read what they have."""
         self._processes.shutdown()
 
 

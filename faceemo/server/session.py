@@ -36,6 +36,7 @@ class NeutralFaces:
         return token
 
     def get(self, token: str) -> np.ndarray | None:
+        """The baseline [1434] kept under a token; None if there is none, or no longer."""
         return self._faces.get(token)
 
 

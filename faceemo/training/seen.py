@@ -28,4 +28,5 @@ def hash_people(subjects: Iterable[str], salt: str) -> torch.Tensor:
 
 
 def hash_person(subject: str, salt: str) -> bytes:
+    """32 bytes that stand for a person: SHA-256 of the salt and the name."""
     return hashlib.sha256(f"{salt} {subject}".encode()).digest()

@@ -90,6 +90,7 @@ class LiteRTEngine:
         return np.array(faces, np.float32).reshape(-1, LANDMARKS, 3), surest if surest >= MIN_SCORE else 0.0
 
     def close(self) -> None:
+        """Free the three networks."""
         del self._detect, self._mesh, self._refine
 
     def _points(self, crop: np.ndarray) -> tuple[np.ndarray, float]:

@@ -56,6 +56,7 @@ class MediaPipeEngine:
         return np.array(faces, np.float32).reshape(-1, LANDMARKS, 3), score
 
     def close(self) -> None:
+        """Free the graph, which MediaPipe does not do by itself."""
         self._mesh.close()
 
 
