@@ -24,6 +24,25 @@ from faceemo.pictures.trees import members_of
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 REQUIRED = ("path", "emotion")
 OPTIONAL = ("subject", "sex", "age")
+OFTEN = {  # what others call these columns
+    "path": (
+        "file",
+        "filename",
+        "file_name",
+        "filepath",
+        "file_path",
+        "image",
+        "img",
+        "picture",
+        "파일",
+        "경로",
+        "이미지",
+    ),
+    "emotion": ("label", "class", "expression", "category", "target", "감정", "라벨", "표정"),
+    "subject": ("person", "identity", "participant", "subject_id", "person_id", "사람", "피험자", "인물"),
+    "sex": ("gender", "성별"),
+    "age": ("나이", "연령"),
+}
 SEX = {
     "male": ("male", "m", "man", "남", "남자", "남성"),
     "female": ("female", "f", "woman", "여", "여자", "여성"),
@@ -206,13 +225,22 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
+    renamed = _renamed(columns)
     for name in REQUIRED:
         if name not in columns:
-            found = ", ".join(filter(None, columns)) or "none"
-            raise FaceemoError(f"{path}: line 1: no column {name!r}; its columns are {found}")
+            what = f"its columns are {', '.join(filter(None, columns)) or 'none'}"
+            if name in renamed:
+                what = "rename " + ", ".join(f"{other!r} to {own!r}" for own, other in renamed.items())
+            raise FaceemoError(f"{path}: line 1: no column {name!r}; {what}")
     for name in columns:
         if columns.count(name) > 1:
             raise FaceemoError(f"{path}: line 1: two columns {name!r}")
+
+
+def _renamed(columns: list[str]) -> dict[str, str]:
+    """By our name of a column that is not there, the one that goes by another name of OFTEN, if it is one."""
+    found = {own: [one for one in often if one in columns] for own, often in OFTEN.items() if own not in columns}
+    return {own: others[0] for own, others in found.items() if len(others) == 1}
 
 
 def _voted(path: Path, columns: list[str], lines: Lines) -> tuple[str, ...]:
@@ -226,9 +254,11 @@ def _voted(path: Path, columns: list[str], lines: Lines) -> tuple[str, ...]:
             continue
         counts = named >= LEAST_VOTED and class_name(name) and all(_is_count(row[number]) for _, row in lines)
         if not counts:
+            known = ", ".join(REQUIRED + OPTIONAL)
+            what = "".join(f"rename it to {own!r}; " for own, other in _renamed(columns).items() if other == name)
             raise FaceemoError(
-                f"{path}: line 1: unknown column {name!r}; known are {', '.join(REQUIRED + OPTIONAL)} and, for votes, "
-                "columns named after its emotions"
+                f"{path}: line 1: unknown column {name!r}; {what}known are {known} and, for votes, columns named after "
+                "its emotions"
             )
     return tuple(name for _, name in others)
 

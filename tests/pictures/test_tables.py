@@ -180,7 +180,14 @@ def test_a_picture_that_is_missing_is_kept_with_its_reason(table, make_zip):
     ("text", "words"),
     [
         ("", "line 1: no column 'path'; its columns are none"),
-        ("file,emotion\n1.jpg,happy\n", "line 1: no column 'path'; its columns are file, emotion"),
+        ("file,emotion\n1.jpg,happy\n", "line 1: no column 'path'; rename 'file' to 'path'"),
+        (
+            "file,label,person\n1.jpg,happy,p\n",
+            "line 1: no column 'path'; rename 'file' to 'path', 'label' to 'emotion', 'person' to 'subject'",
+        ),
+        ("file,image,emotion\n1.jpg,1,happy\n", "line 1: no column 'path'; its columns are file, image, emotion"),
+        ("path,label\n1.jpg,happy\n", "line 1: no column 'emotion'; rename 'label' to 'emotion'"),
+        ("path,emotion,person\n1.jpg,happy,p\n", "line 1: unknown column 'person'; rename it to 'subject'"),
         ("sep=;\npath,emotion\n1.jpg,happy\n", "line 1: no column 'path'; its columns are path,emotion"),
         ("path,emotion\n", "names no pictures"),
         ("path,emotion", "names no pictures"),
