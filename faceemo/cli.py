@@ -17,7 +17,7 @@ with importing("faceemo"):
     from faceemo.durable import write_json
     from faceemo.emotions import class_name, emotion_name, plain_word
     from faceemo.errors import FaceemoError, FileError
-    from faceemo.outputs import said_to, written_to
+    from faceemo.outputs import check_out, said_to, written_to
     from faceemo.params import load_params
     from faceemo.paths import (
         FEATURES_FOLDER,
@@ -200,6 +200,7 @@ def _folds(args: argparse.Namespace) -> None:
             raise FaceemoError(f"-S {said}: {error.what}") from None
         if settings[said] == settings[PARAMS_FILE.name]:
             raise FaceemoError(f"-S {said}: nothing differs from {PARAMS_FILE}; give other values")
+    check_out(args.out)
     with contextlib.redirect_stdout(said_to(args.out)):  # its progress too
         result = compare_over_folds(FEATURES_FOLDER, settings, args.folds, args.seeds)
     with written_to(args.out) as temporary:

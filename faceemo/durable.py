@@ -46,16 +46,19 @@ def write_json(path: Path, value: object) -> None:
 
 
 def rename(old: Path, new: Path) -> None:
-    """Path.replace, tried again for a while on PermissionError: on Windows a virus scanner may hold a new file open."""
+    """Path.replace, tried again for a while on PermissionError: on Windows a virus scanner may hold a new file open.
+
+    A PermissionError that lasts names the new file, which is the one that people know.
+    """
     deadline = time.monotonic() + RENAME_SECONDS
     while True:
         try:
             old.replace(new)
             return
-        except PermissionError:
+        except PermissionError as error:
             _make_removable(new)
             if time.monotonic() > deadline:
-                raise
+                raise PermissionError(error.errno, error.strerror, str(new)) from None
             time.sleep(0.05)
 
 

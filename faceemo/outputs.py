@@ -1,5 +1,6 @@
 """What a user names with --out: a file, which is replaced whole, or a stream, which is written into."""
 
+import itertools
 import os
 import shutil
 import sys
@@ -9,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from faceemo.durable import written_whole
+from faceemo.durable import rename, sync_folder, written_whole
 from faceemo.errors import FaceemoError
 
+HELD = "another program holds this file open"
 STDOUT = (Path("-"), Path("/dev/stdout"))
 
 
@@ -25,10 +27,19 @@ def is_stream(out: Path) -> bool:
     return out in STDOUT or (out.exists() and not out.is_file())
 
 
-def check_apart(out: Path, read: Iterable[Path]) -> None:
-    """Raises FaceemoError if `out` is one of the files that a command reads: it would be replaced."""
+def check_out(out: Path, read: Iterable[Path] = ()) -> None:
+    """Try before the work what would fail after it.
+
+    Raises FaceemoError if `out` is a folder, one of the files that a command reads, which would be replaced, or a file
+    that another program holds, as Excel does on Windows with a table that it shows.
+    """
     if is_stream(out) or not out.exists():
         return
+    if os.access(out, os.W_OK):  # else it is read-only, and is replaced
+        try:
+            out.open("rb+").close()
+        except PermissionError:
+            raise FaceemoError(f"--out {out}: {HELD}; close it there, or name another") from None
     for path in read:
         if path.exists() and path.samefile(out):
             raise FaceemoError(f"--out {out}: this is an input and would be replaced; name another")
@@ -44,11 +55,19 @@ def written_to(out: Path) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well, what was written there is at `out`.
 
     A file appears whole or not at all; a link stays, and the file that it leads to is replaced. A stream gets the
-    bytes. Raises FaceemoError for a folder.
+    bytes. Raises FaceemoError for a folder, and for a file that another program holds: then what was written is beside
+    it, and the error says where.
     """
     if not is_stream(out):
-        with written_whole(Path(os.path.realpath(out))) as temporary:
+        target = Path(os.path.realpath(out))
+        beside = _free_name(target)
+        with written_whole(beside) as temporary:
             yield temporary
+        try:
+            rename(beside, target)
+        except PermissionError:
+            raise FaceemoError(f"--out {out}: {HELD}; what was to be there is in {beside}") from None
+        sync_folder(target.parent)
         return
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder) / "output"
@@ -60,3 +79,9 @@ def written_to(out: Path) -> Iterator[Path]:
             else:
                 with out.open("wb") as stream:
                     shutil.copyfileobj(file, stream)
+
+
+def _free_name(path: Path) -> Path:
+    """The first of name-2, name-3 and so on beside a file that is not there."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
+    return next(name for name in names if not name.exists())

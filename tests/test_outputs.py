@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faceemo.errors import FaceemoError
-from faceemo.outputs import is_stream, said_to, written_to
+from faceemo.outputs import check_out, is_stream, said_to, written_to
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFO, and links only for administrators")
 WRITE = """
@@ -83,3 +83,39 @@ def test_a_file_is_whole_or_not_there_and_its_command_speaks_on_stdout(tmp_path)
 def test_a_folder_is_named(tmp_path):
     with pytest.raises(FaceemoError, match="this is a folder; name a file in it"):
         write(tmp_path)
+
+
+def test_a_table_that_another_program_holds_is_told_before_the_work(tmp_path, monkeypatch):
+    """As Windows answers where Excel shows the table: no right to write, though the file is not read-only."""
+    out = tmp_path / "결과.csv"
+    out.write_text("old")
+    check_out(out)
+    monkeypatch.setattr(Path, "open", held(out, Path.open))
+    with pytest.raises(FaceemoError) as error:
+        check_out(out)
+    assert str(error.value) == f"--out {out}: another program holds this file open; close it there, or name another"
+
+
+def test_rows_for_a_table_that_another_program_holds_at_the_end_are_beside_it(tmp_path, monkeypatch):
+    out, beside = tmp_path / "결과.csv", tmp_path / "결과-3.csv"
+    out.write_text("old")
+    (tmp_path / "결과-2.csv").write_text("another")
+    monkeypatch.setattr("faceemo.durable.RENAME_SECONDS", 0.1)
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda old, new: held(out, replace)(new) if new == out else replace(old, new))
+    with pytest.raises(FaceemoError) as error:
+        write(out)
+    assert str(error.value) == f"--out {out}: another program holds this file open; what was to be there is in {beside}"
+    assert (out.read_text(), beside.read_text()) == ("old", "new")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def held(path, call):
+    """`call` on this path answers as Windows does for a file that is open elsewhere."""
+
+    def refuse(one, *arguments):
+        if one == path:
+            raise PermissionError(13, "접근이 거부되었습니다", str(path))
+        return call(one, *arguments)
+
+    return refuse

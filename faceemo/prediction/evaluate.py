@@ -19,7 +19,7 @@ from faceemo.extraction.facemesh import silence_native_log
 from faceemo.extraction.worker import Reading
 from faceemo.features.baselines import Faces, fit_baselines
 from faceemo.fonts import missing_letters
-from faceemo.outputs import check_apart, said_to, written_to
+from faceemo.outputs import check_out, said_to, written_to
 from faceemo.pictures.people import EACH, subject_reader
 from faceemo.pictures.scan_source import ScanOptions
 from faceemo.prediction.baselines import PeoplesBaselines, names_say_who
@@ -121,7 +121,7 @@ def _check_places(options: EvaluateOptions) -> None:
         if options.models.count(path) > 1:
             raise FaceemoError(f"--model {path} is given twice")
     if options.out:
-        check_apart(options.out, [*options.paths, *options.models, *(options.neutral or [])])
+        check_out(options.out, [*options.paths, *options.models, *(options.neutral or [])])
     if options.plots and options.plots.exists() and not options.plots.is_dir():
         raise FaceemoError(f"--plots {options.plots} is a file; name a folder")
 

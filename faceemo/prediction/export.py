@@ -33,7 +33,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.crop import SIDE
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.features.geometry import normalize
-from faceemo.outputs import check_apart, said_to, written_to
+from faceemo.outputs import check_out, said_to, written_to
 from faceemo.prediction.model import EmotionModel
 from faceemo.training.recipe import CROP, MESH
 
@@ -64,7 +64,7 @@ def export_onnx(model_path: Path, out: Path) -> None:
         import onnx
     except ImportError:
         raise FaceemoError('export needs ONNX: python -m pip install -c constraints.txt -e ".[export]"') from None
-    check_apart(out, [model_path])
+    check_out(out, [model_path])
     model = EmotionModel.load(model_path)
     with written_to(out) as temporary:
         _trace(model, temporary)

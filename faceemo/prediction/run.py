@@ -16,7 +16,7 @@ from faceemo.extraction.everyface import MOST_FACES
 from faceemo.extraction.executors import WorkerDiedError
 from faceemo.extraction.facemesh import silence_native_log
 from faceemo.fonts import missing_letters
-from faceemo.outputs import STDOUT, check_apart, said_to
+from faceemo.outputs import STDOUT, check_out, said_to
 from faceemo.prediction.annotate import annotate, check_drawing_folder
 from faceemo.prediction.baselines import BaselineOf, mean_so_far, read_baselines
 from faceemo.prediction.formats import format_of, write_predictions
@@ -52,7 +52,7 @@ def predict(options: PredictOptions) -> None:
     name = format_of(options.format, options.out)
     files = find_inputs(options.paths, _say)
     if options.out:
-        check_apart(options.out, [*files, options.model, *(options.neutral or [])])
+        check_out(options.out, [*files, options.model, *(options.neutral or [])])
     if options.annotate:
         check_drawing_folder(options.annotate, files)
     model = EmotionModel.load(options.model, options.balanced)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import jinja2
 
 from faceemo.emotions import IN_KOREAN, class_text
-from faceemo.outputs import said_to, written_to
+from faceemo.outputs import check_out, said_to, written_to
 from faceemo.paths import EVALUATION_FILE
 from faceemo.report.cautions import cautions
 from faceemo.report.charts import history_charts, reliability_chart, roc_chart
@@ -31,6 +31,7 @@ def write_report(out: Path, language: str) -> None:
 
     Raises FaceemoError if a file of the run is missing or broken, or if they are not all of one run.
     """
+    check_out(out)
     try:
         html = render(read_last_run(), Language(language))
     except NOT_AS_WRITTEN as error:
