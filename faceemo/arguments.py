@@ -192,6 +192,12 @@ COMMANDS = {
             _option("--seen", action="store_true", help="also judge people that the model was trained on"),
             _option("--out", type=Path, metavar="FILE", help="write all numbers there, as JSON; -: stdout"),
             _option("--plots", type=Path, metavar="DIR", help="write confusion and calibration there, as PNG"),
+            _option(
+                "--mistakes",
+                type=Path,
+                metavar="DIR",
+                help="draw the 50 pictures there on which it was surest of a wrong class; they show faces",
+            ),
             WORKERS,
         ],
     ),

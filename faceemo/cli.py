@@ -168,6 +168,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             seen=args.seen,
             out=args.out,
             plots=args.plots,
+            mistakes=args.mistakes,
             workers=args.workers,
         )
     )

@@ -19,7 +19,7 @@ from faceemo.prediction.predict import Prediction
 from faceemo.prediction.videos import Video, video_codec
 from faceemo.status import Status
 
-MARK_TEXT = "'faceemo predict --annotate' draws into this folder, and passes over it in a folder that it is to judge.\n"
+MARK_TEXT = "faceemo draws into this folder, and passes over it in a folder that it is to judge.\n"
 JPEG_QUALITY = 90
 JPEG_MAX_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 MESH_OPACITY = 0.45
@@ -32,17 +32,19 @@ NAME_BYTES = 200  # file systems take 255
 MESH, INK, PAPER, BAR, OTHER_BAR = (120, 220, 255), (255, 255, 255), (20, 24, 31), (56, 160, 255), (130, 138, 150)
 
 
-def check_drawing_folder(folder: Path, files: list[Path]) -> None:
-    """Raises FaceemoError if drawing into `folder` would replace one of the files to judge, or others like them."""
+def check_drawing_folder(option: str, folder: Path, files: Iterable[Path]) -> None:
+    """Raises FaceemoError if drawing into `folder`, given by an option, would replace one of the files to judge, or
+    others like them.
+    """
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise FaceemoError(f"--annotate {folder}: this is not a folder; name a new folder")
+        raise FaceemoError(f"{option} {folder}: this is not a folder; name a new folder")
     if any(file.parent.resolve() == folder.resolve() for file in files):
-        raise FaceemoError(f"--annotate {folder}: pictures to judge lie there and would be replaced; name a new folder")
+        raise FaceemoError(f"{option} {folder}: pictures to judge lie there and would be replaced; name a new folder")
     if not (folder / DRAWN_MARK).exists() and any(map(is_readable, folder.iterdir())):
         raise FaceemoError(
-            f"--annotate {folder}: pictures or videos lie there that may not be drawn ones and could be replaced; name "
+            f"{option} {folder}: pictures or videos lie there that may not be drawn ones and could be replaced; name "
             "a new folder"
         )
 

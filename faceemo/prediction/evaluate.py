@@ -22,9 +22,11 @@ from faceemo.fonts import missing_letters
 from faceemo.outputs import check_out, said_to, written_to
 from faceemo.pictures.people import EACH, subject_reader
 from faceemo.pictures.scan_source import ScanOptions
+from faceemo.prediction.annotate import check_drawing_folder
 from faceemo.prediction.baselines import PeoplesBaselines, names_say_who
 from faceemo.prediction.inputs import Input, find_inputs, no_pixels, read_inputs
 from faceemo.prediction.labelled import LabelledPictures, find_labelled, read_labelled
+from faceemo.prediction.mistakes import draw_mistakes
 from faceemo.prediction.model import EmotionModel, engine_note
 from faceemo.prediction.verdict import comparison_lines, draw, model_lines, pictures_line
 from faceemo.status import Status
@@ -47,6 +49,7 @@ class EvaluateOptions:
     seen: bool = False
     out: Path | None = None
     plots: Path | None = None
+    mistakes: Path | None = None
     workers: int | None = None
 
 
@@ -109,6 +112,12 @@ def evaluate(options: EvaluateOptions) -> None:
             if len(faces):
                 target, classes = one.truth("label")[faces], one.model.trained.classes
                 written += draw(options.plots, stem, one.probability[faces], target, classes)
+    if options.mistakes:
+        for one in judged:
+            folder = options.mistakes if len(judged) == 1 else options.mistakes / Path(one.name).stem
+            truth = np.where(one.asked, one.truth("label"), -1)
+            if draw_mistakes(folder, one.model, pictures, one.probability, truth, options.workers):
+                written.append(folder)
     if written:
         print(f"wrote {', '.join(map(str, written))}", file=said_to(options.out) if options.out else None)
     if not any(one.answered.any() for one in judged):
@@ -138,6 +147,8 @@ def _answers(options: EvaluateOptions) -> tuple[LabelledPictures, list[Judged]]:
     for note in sorted({note for model in models.values() if (note := engine_note(model))}):
         print(note, file=sys.stderr, flush=True)
     pictures = find_labelled(options.paths, options.own)
+    if options.mistakes:
+        check_drawing_folder("--mistakes", options.mistakes, {Path(one.path) for one in pictures.every})
     print(pictures_line(pictures), *pictures.left_out, sep="\n", flush=True)
     judged = [ask(name, model, pictures, options.seen) for name, model in models.items()]
     for settings in dict.fromkeys(one.model.extract_settings for one in judged):

@@ -154,7 +154,7 @@ def read_inputs(
     ):
         for is_video, some in runs:
             if not is_video:
-                yield from _read_pictures([one for file in some for one in pictures[file]], settings, opened, reader)
+                yield from read_pictures([one for file in some for one in pictures[file]], settings, opened, reader)
                 continue
             for path in some:
                 number, frames = next(videos), VideoFrames(path, every)
@@ -170,7 +170,7 @@ def _look_at_frame(path: Path, number: int, settings: ExtractParams, frame: tupl
     return Input(_shown(path), seconds, None, measure_pixels(rgb, settings), lambda: rgb, number)
 
 
-def _read_pictures(
+def read_pictures(
     pictures: list[Picture], settings: ExtractParams, workers: Workers, reader: PictureReader
 ) -> Iterator[Input]:
     tasks = [Task(batch, settings) for batch in batches(pictures, TASK_PICTURES)]

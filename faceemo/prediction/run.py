@@ -54,7 +54,7 @@ def predict(options: PredictOptions) -> None:
     if options.out:
         check_out(options.out, [*files, options.model, *(options.neutral or [])])
     if options.annotate:
-        check_drawing_folder(options.annotate, files)
+        check_drawing_folder("--annotate", options.annotate, files)
     model = EmotionModel.load(options.model, options.balanced)
     if note := engine_note(model):
         _say(note)

@@ -15,6 +15,7 @@ from faceemo.pictures.people import as_person
 from faceemo.rows import as_objects, image_hash, present_rows
 from faceemo.status import Status
 from faceemo.training.dataset import Dataset
+from faceemo.training.metrics import wrong_ones
 from faceemo.training.split import SPLITS
 from faceemo.training.targets import NONE, OUTSIDE
 
@@ -221,11 +222,8 @@ def strongest_mistakes(dataset: Dataset, probability: np.ndarray, truth: np.ndar
     many raters those who saw the actual class (`agreement`, null without raters).
     """
     test, targets = dataset.indices("test", truth), dataset.targets
-    predicted, confidence = probability[test].argmax(axis=1), probability[test].max(axis=1)
-    wrong = np.flatnonzero(predicted != truth[test])
     found = []
-    for index in wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]:
-        face = test[index]
+    for face in test[wrong_ones(probability[test], truth[test])][:MISTAKES]:
         row = dataset.rows.slice(dataset.row_of[face], 1).to_pylist()[0]
         actual = truth[face]
         found.append(
@@ -234,8 +232,8 @@ def strongest_mistakes(dataset: Dataset, probability: np.ndarray, truth: np.ndar
                 "image": image_hash(row["image"]),
                 "subject": row["subject"][:SUBJECT_LENGTH],
                 "actual": dataset.classes[actual],
-                "predicted": dataset.classes[predicted[index]],
-                "confidence": float(confidence[index]),
+                "predicted": dataset.classes[probability[face].argmax()],
+                "confidence": float(probability[face].max()),
                 "agreement": int(targets.votes[face, actual]) if targets.raters[face] else None,
                 "raters": int(targets.raters[face]),
             }

@@ -93,6 +93,15 @@ class Outcome:
     """float64 [N], log losses."""
 
 
+def wrong_ones(probability: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """int64: those of N pictures whose most probable class is wrong, the most probable first.
+
+    probability: [N, classes]; target: int64 [N], their classes.
+    """
+    wrong = np.flatnonzero(probability.argmax(axis=1) != target)
+    return wrong[np.argsort(-probability[wrong].max(axis=1), kind="stable")]
+
+
 def differences(first: Outcome, other: Outcome, person: np.ndarray) -> dict[str, list]:
     """Mean, low and high of what `other` has more than `first`: accuracy, balanced_accuracy and log_loss.
 

@@ -178,17 +178,17 @@ def test_an_interrupted_video_leaves_nothing_half(tmp_path, face):
 def test_a_folder_is_not_drawn_into_where_that_could_replace_a_picture(tmp_path, face):
     mine = tmp_path / "mine"
     mine.mkdir()
-    check_drawing_folder(mine, [])
+    check_drawing_folder("--annotate", mine, [])
     (mine / "notes.txt").touch()
-    check_drawing_folder(mine, [])
+    check_drawing_folder("--annotate", mine, [])
     (mine / "a.jpg").touch()
     for files, message in (([], "may not be drawn ones"), ([mine / "a.jpg"], "pictures to judge lie there")):
         with pytest.raises(FaceemoError, match=message):
-            check_drawing_folder(mine, files)
+            check_drawing_folder("--annotate", mine, files)
     with pytest.raises(FaceemoError, match="this is not a folder"):
-        check_drawing_folder(mine / "a.jpg", [])
+        check_drawing_folder("--annotate", mine / "a.jpg", [])
     list(annotate([no_face("a.jpg")], CLASSES, tmp_path / "drawn"))
-    check_drawing_folder(tmp_path / "drawn", [mine / "a.jpg"])  # another run draws there again
+    check_drawing_folder("--annotate", tmp_path / "drawn", [mine / "a.jpg"])  # another run draws there again
 
 
 def test_a_class_in_hangul_is_drawn_by_its_letters_or_its_number(face):

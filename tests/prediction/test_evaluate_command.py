@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from made_archives import ANXIOUS, NEUTRAL, SAMPLE, SETTINGS, pictures_in
 from made_models import ROOT, random_model
+from PIL import Image
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.extract import extract
@@ -21,6 +22,7 @@ from faceemo.pictures.scan_source import ScanOptions
 from faceemo.prediction.evaluate import Judged, answer_all, ask, compare, given_baselines, scores_of, subject_of_inputs
 from faceemo.prediction.inputs import read_inputs
 from faceemo.prediction.labelled import find_labelled, read_labelled
+from faceemo.prediction.mistakes import draw_mistakes
 from faceemo.prediction.model import EmotionModel
 from faceemo.prediction.verdict import model_lines
 from faceemo.training.dataset import load_dataset, load_inputs
@@ -68,6 +70,21 @@ def sample():
 @pytest.fixture(scope="module")
 def readings(sample):
     return read_labelled(sample, np.ones(len(sample), bool), SETTINGS, 1)
+
+
+def test_the_strongest_mistakes_are_drawn_under_their_rank_and_both_classes(sample, readings, tmp_path):
+    model = EmotionModel(random_model())
+    one = judged(model, sample, readings)
+    truth = one.truth("label")
+    count = draw_mistakes(tmp_path / "wrong", model, sample, one.probability, truth, 1)
+    answered = ~np.isnan(one.probability[:, 0])
+    wrong = np.flatnonzero(answered & (one.probability.argmax(axis=1) != truth))
+    drawn = sorted(path.name for path in (tmp_path / "wrong").glob("*.jpg"))
+    assert count == len(drawn) == len(wrong) > 1
+    first = wrong[one.probability[wrong].max(axis=1).argmax()]
+    said = ["anxious", "neutral"] if truth[first] else ["neutral", "anxious"]
+    assert drawn[0] == f"01 {said[0]} taken for {said[1]} {sample.every[first].name.rpartition('/')[2]}"
+    assert Image.open(tmp_path / "wrong" / drawn[0]).size == (readings[first].width, readings[first].height)
 
 
 def judged(model, pictures, readings, seen=False, given=None, name="a.pt") -> Judged:
