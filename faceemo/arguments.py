@@ -62,7 +62,7 @@ def _out(default: Path) -> Option:
 
 
 def _neutral(whose: str) -> Option:
-    help = f"neutral faces, for a model trained with a normalize.baseline: {whose}"
+    help = f"neutral faces, which set answers right and which a model with a normalize.baseline needs: {whose}"
     return _option("--neutral", action="append", type=Path, metavar="PATH", help=help)
 
 

@@ -61,8 +61,13 @@ def written_to(out: Path) -> Iterator[Path]:
     if not is_stream(out):
         target = Path(os.path.realpath(out))
         beside = _free_name(target)
-        with written_whole(beside) as temporary:
-            yield temporary
+        try:
+            with written_whole(beside) as temporary:
+                yield temporary
+        except OSError as error:
+            if error.filename == str(beside):
+                error.filename = str(target)
+            raise
         try:
             rename(beside, target)
         except PermissionError:

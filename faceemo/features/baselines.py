@@ -16,7 +16,7 @@ class Faces:
     subjects: list[str | None]
     """Whose they are; None if unknown."""
     features: np.ndarray
-    """float32 [N, 1434]"""
+    """float32 [N, 1434], or other numbers [N, W] that are compared with a mean of such"""
     neutral: np.ndarray
     """bool [N]: whether their archive, folder or table says that they are neutral."""
     disputed: np.ndarray | None = None

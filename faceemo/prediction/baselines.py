@@ -1,4 +1,4 @@
-"""What the faces of inputs are compared with, for a model that judges change."""
+"""What the faces of inputs are compared with."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,7 +12,8 @@ from faceemo.prediction.model import EmotionModel
 from faceemo.status import Status
 
 BaselineOf = Callable[[Input], np.ndarray | None]
-"""[1434] that the largest face of an input is compared with; None if there is nothing to compare it with."""
+"""[1434], or [classes] for a model of single pictures, that the largest face of an input is compared with; None for
+nothing."""
 
 
 def read_baselines(model: EmotionModel, inputs: Iterable[Input]) -> BaselineOf:
@@ -61,7 +62,7 @@ class PeoplesBaselines:
         return None if mean is None else self._model.neutral_baseline(mean)
 
     def _faces(self, entry: Input) -> Faces:
-        return Faces([entry.subject], self._model.features([entry.reading]), np.array([entry.path in self._paths]))
+        return Faces([entry.subject], self._model.compared([entry.reading]), np.array([entry.path in self._paths]))
 
 
 def mean_so_far(model: EmotionModel) -> BaselineOf:

@@ -27,7 +27,7 @@ from faceemo.prediction.baselines import PeoplesBaselines, names_say_who
 from faceemo.prediction.inputs import Input, find_inputs, no_pixels, read_inputs
 from faceemo.prediction.labelled import LabelledPictures, find_labelled, read_labelled
 from faceemo.prediction.mistakes import draw_mistakes
-from faceemo.prediction.model import EmotionModel, engine_note
+from faceemo.prediction.model import NO_NEUTRAL, EmotionModel, engine_note
 from faceemo.prediction.verdict import comparison_lines, draw, model_lines, pictures_line
 from faceemo.status import Status
 from faceemo.training.metrics import Outcome, differences, log_losses, plain, score
@@ -138,11 +138,8 @@ def _check_places(options: EvaluateOptions) -> None:
 def _answers(options: EvaluateOptions) -> tuple[LabelledPictures, list[Judged]]:
     """The pictures, and every model's answers; models whose landmarks are found alike share one reading of them."""
     models = {_name_of(path): EmotionModel.load(path) for path in options.models}
-    if options.neutral and not any(model.judges_change for model in models.values()):
-        raise FaceemoError(
-            f"--neutral is for a model trained with a normalize.baseline; {' and '.join(models)} "
-            f"{'judge' if len(models) > 1 else 'judges'} single pictures"
-        )
+    if options.neutral and not any(model.takes_baseline for model in models.values()):
+        raise FaceemoError(f"--neutral: {NO_NEUTRAL.format(next(iter(models)))}")
     neutral_files = find_inputs(options.neutral) if options.neutral else []
     for note in sorted({note for model in models.values() if (note := engine_note(model))}):
         print(note, file=sys.stderr, flush=True)
@@ -155,12 +152,12 @@ def _answers(options: EvaluateOptions) -> tuple[LabelledPictures, list[Judged]]:
         sharing = [one for one in judged if one.model.extract_settings == settings]
         wanted = np.any([one.needed(pictures, bool(neutral_files)) for one in sharing], axis=0)
         neutral: list[Input] = []
-        if neutral_files and any(one.model.judges_change for one in sharing):
+        if neutral_files and any(one.model.takes_baseline for one in sharing):
             neutral = list(read_inputs(neutral_files, settings, options.workers))
         readings = read_labelled(pictures, wanted, settings, options.workers)
         for one in sharing:
             given = None
-            if neutral and one.model.judges_change:
+            if neutral and one.model.takes_baseline:
                 subject = subject_of_inputs(options.own.subject, options.neutral or [])
                 given = given_baselines(one.model, pictures, neutral, subject)
             answer_all(one, pictures, readings, given)
@@ -205,7 +202,7 @@ def answer_all(
     """
     model, asked = one.model, np.flatnonzero(one.asked)
     baselines: dict[int, np.ndarray | None] | None = None
-    if model.judges_change:
+    if model.judges_change or given is not None:
         needed = np.flatnonzero(one.needed(pictures, given is not None))
         faces = np.array([at for at in needed if readings[at].status == Status.OK], np.int64)
         if given is not None:

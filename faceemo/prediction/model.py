@@ -31,6 +31,8 @@ from faceemo.status import Status
 from faceemo.training.model import COMES_ALONG_FILE, TrainedModel, load_model, model_file
 from faceemo.training.recipe import CROP, MESH
 
+NO_NEUTRAL = "{} takes no neutral face: in its training fewer than 5 pictures of valid people were neutral"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -65,7 +67,8 @@ class EmotionModel:
     classes_: str [classes], the emotions in the order of the probabilities.
     members: the emotions that make up each class, by its name: of a group several.
     judges_change: the model was trained with a `normalize.baseline`: it judges by how a face differs from the same
-        person's neutral face, or mean face, the `baseline` of the methods here.
+        person's neutral face, or mean face, the `baseline` of the methods here, and needs one.
+    takes_baseline: so does another model that knows how neutral faces are answered: a baseline corrects its answers.
     engines: those that found the landmarks of its training; one of them finds them here if it is installed.
     Safe to use from several threads.
     """
@@ -84,6 +87,7 @@ class EmotionModel:
         self.classes_ = np.array(trained.classes)
         self.members = trained.members
         self.judges_change = self.normalize_settings.baseline != "none"
+        self.takes_baseline = self.judges_change or trained.neutral_answer is not None
         self._network = trained.build()
 
     @classmethod
@@ -109,7 +113,7 @@ class EmotionModel:
 
         pictures: one picture or several, of any sizes: paths of files, files open in binary mode, Pillow images, or
             arrays, upright, uint8 [height, width, 3], RGB, or [height, width], grey. A list of one counts as several.
-        baseline: see `mean_face`; only for a model that judges change.
+        baseline: see `mean_face`; a model that judges change needs one, others may take one (see takes_baseline).
         Returns a class, None where no face is found; for several pictures an object array [pictures] of these.
         Raises FaceemoError for a file that cannot be read, ValueError for another array, TypeError for anything else.
         """
@@ -131,9 +135,10 @@ class EmotionModel:
         return probability[0] if is_one(pictures) else probability
 
     def mean_face(self, pictures: PicturesLike) -> np.ndarray:
-        """The baseline of one person from pictures of their neutral face: float32 [1434].
+        """The baseline of one person from pictures of their neutral face.
 
-        pictures: as for `predict`. Raises FaceemoError if no face is found in any of them.
+        pictures: as for `predict`. Returns float32 [1434] for a model that judges change, [classes] for others.
+        Raises FaceemoError if no face is found in any of them.
         """
         return self.baseline_from(self._read(pictures))
 
@@ -168,9 +173,9 @@ class EmotionModel:
 
         readings: of find_face, find_faces or an extraction.
 
-        baselines: for a model that judges change: [1434] for all faces, or one of these or None for each reading. A
-            face without a baseline is not judged.
-        Raises FaceemoError if baselines are given to another model, and if a probability is not finite.
+        baselines: of mean_face or baseline_from, one for all faces, or one or None for each reading. By a model that
+            judges change a face without one is not judged.
+        Raises FaceemoError if a model takes no baseline and gets one, and if a probability is not finite.
         """
         each: Sequence[np.ndarray | None]
         each = [baselines] * len(readings) if baselines is None or isinstance(baselines, np.ndarray) else baselines
@@ -182,7 +187,7 @@ class EmotionModel:
         probability: dict[int, np.ndarray] = {}
         if judged:
             inputs = self.inputs([readings[index] for index in judged])
-            stacked = None if baselines is None else np.stack([cast(np.ndarray, each[index]) for index in judged])
+            stacked = None if baselines is None else np.stack([self._known(each[index]) for index in judged])
             probability = dict(zip(judged, self.probabilities(inputs, stacked), strict=True))
         return [
             Answer(reading, str(self.classes_[row.argmax()]), row)
@@ -205,33 +210,41 @@ class EmotionModel:
     def probabilities(self, inputs: Mapping[str, np.ndarray], baseline: np.ndarray | None = None) -> np.ndarray:
         """Calibrated probabilities float32 [N, classes] of what `inputs` gives for N faces.
 
-        baseline: [1434], or [N, 1434] for a person each. A model that judges change needs one, others take none.
+        baseline: of `mean_face`, for all of them or [N, ...] for a person each.
         Raises FaceemoError if a baseline is missing or not taken, and if a probability is not finite.
         """
         self._check_baseline(baseline)
-        if baseline is not None and MESH in inputs:
+        if baseline is not None and self.judges_change and MESH in inputs:
             inputs = {**inputs, MESH: (inputs[MESH] - baseline).astype(np.float32)}
-        with torch.inference_mode():
-            logits = self._network(*(torch.from_numpy(inputs[column]) for column in self.trained.columns))
-            probability = (logits / self.trained.temperature).softmax(dim=1).numpy()
+        logits = self._logits(inputs)
+        if baseline is not None and not self.judges_change:
+            logits = self.trained.corrected(logits, torch.from_numpy(baseline).float())
+        probability = logits.softmax(dim=1).numpy()
         if not np.isfinite(probability).all():  # NaN in predict_proba stands for "no face"
             raise FaceemoError("the model's probabilities are not finite numbers; train it again with 'dvc repro'")
         return probability
+
+    def compared(self, readings: Sequence[Reading]) -> np.ndarray:
+        """What of N readings whose status is ok a baseline is a mean of.
+
+        float32 [N, 1434], features, for a model that judges change; for others [N, classes], logits over temperature.
+        """
+        return self.features(readings) if self.judges_change else self._logits(self.inputs(readings)).numpy()
 
     def baseline_from(self, readings: Iterable[Reading]) -> np.ndarray:
         """As `mean_face`, of readings of the pictures."""
         found = [reading for reading in readings if reading.status == Status.OK]
         if not found:
             raise FaceemoError("no face found in the pictures of the neutral face; take others, lit from the front")
-        return self.neutral_baseline(self.features(found).mean(axis=0))
+        return self.neutral_baseline(self.compared(found).mean(axis=0))
 
-    def neutral_baseline(self, features: np.ndarray) -> np.ndarray:
-        """The baseline of one person from the features [1434] of their neutral face, or the mean of some.
+    def neutral_baseline(self, mean: np.ndarray) -> np.ndarray:
+        """The baseline of one person from the mean of `compared` over neutral faces.
 
         That mean itself; but a model with `baseline: person` was trained on the mean of all of a person's faces, so
         how far neutral faces lay from that on average is taken off.
         """
-        return features if self.trained.neutral is None else features - self.trained.neutral.numpy()
+        return mean if self.trained.neutral is None else mean - self.trained.neutral.numpy()
 
     def baseline_in_pixels(self, reading: Reading, baseline: np.ndarray) -> np.ndarray:
         """float64 [478, 2]: where a reading's landmarks would lie if its features were the baseline [1434].
@@ -248,13 +261,26 @@ class EmotionModel:
         self._check_baseline(baseline)
         return self.answer(self._read(pictures), baseline)
 
+    def _logits(self, inputs: Mapping[str, np.ndarray]) -> torch.Tensor:
+        """float32 [N, classes], divided by the temperature."""
+        with torch.inference_mode():
+            logits = self._network(*(torch.from_numpy(inputs[column]) for column in self.trained.columns))
+            return logits / self.trained.temperature
+
+    def _known(self, baseline: np.ndarray | None) -> np.ndarray:
+        """A baseline, or the one that changes nothing."""
+        if baseline is not None:
+            return baseline
+        assert self.trained.neutral_answer is not None, "checked: it judges single pictures and takes baselines"
+        return self.trained.neutral_answer.numpy()
+
     def _check_baseline(self, baseline: np.ndarray | None) -> None:
-        if self.judges_change != (baseline is not None):
+        if baseline is None and self.judges_change:
             raise FaceemoError(
                 "this model judges how a face differs from the same person's: it needs a baseline (mean_face)"
-                if self.judges_change
-                else "this model judges single pictures: it takes no baseline"
             )
+        if baseline is not None and not self.takes_baseline:
+            raise FaceemoError(NO_NEUTRAL.format("this model"))
 
     def _read(self, pictures: PicturesLike) -> list[Reading]:
         several = cast(Iterable[PictureLike], [pictures] if is_one(pictures) else pictures)

@@ -21,7 +21,7 @@ from faceemo.prediction.annotate import annotate, check_drawing_folder
 from faceemo.prediction.baselines import BaselineOf, mean_so_far, read_baselines
 from faceemo.prediction.formats import format_of, write_predictions
 from faceemo.prediction.inputs import count_inputs, find_inputs, no_pixels, read_inputs
-from faceemo.prediction.model import EmotionModel, engine_note
+from faceemo.prediction.model import NO_NEUTRAL, EmotionModel, engine_note
 from faceemo.prediction.predict import Prediction, predict_inputs
 from faceemo.status import Status
 
@@ -126,11 +126,11 @@ class _Tally:
 
 
 def _baselines(model: EmotionModel, options: PredictOptions) -> BaselineOf | None:
-    """What faces are compared with: from --neutral, or from the input itself; None for a model of single pictures."""
-    if options.neutral and not model.judges_change:
-        raise FaceemoError(
-            f"--neutral is for a model trained with a normalize.baseline; {options.model} judges single pictures"
-        )
+    """What faces are compared with: from --neutral, or from the input itself; None for nothing."""
+    if options.neutral and not model.takes_baseline:
+        raise FaceemoError(f"--neutral: {NO_NEUTRAL.format(options.model)}")
+    if options.neutral and options.faces == "all":
+        raise FaceemoError("--neutral is of one person, or of those that names tell; --faces all knows nobody")
     if options.neutral:
         settings = model.extract_settings
         return read_baselines(model, read_inputs(find_inputs(options.neutral), settings, options.workers))

@@ -143,7 +143,7 @@ def create_app(model: EmotionModel, origins: tuple[str, ...] = ()) -> FastAPI:
         openapi_extra=PICTURE_BODY,
         responses={
             **UPLOAD_PROBLEMS,
-            **_problems(_400="no face in the picture, or no picture", _409="this model judges single pictures"),
+            **_problems(_400="no face in the picture, or no picture", _409="this model takes no neutral face"),
         },
     )
     async def neutral(request: Request) -> NeutralFace:

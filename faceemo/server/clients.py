@@ -18,7 +18,7 @@ from faceemo.extraction.executors import default_workers
 from faceemo.extraction.facemesh import mesh_edges
 from faceemo.extraction.worker import Reading
 from faceemo.params import ExtractParams
-from faceemo.prediction.model import EmotionModel
+from faceemo.prediction.model import NO_NEUTRAL, EmotionModel
 from faceemo.server.answers import (
     EveryFaceAnswer,
     ModelInfo,
@@ -106,8 +106,8 @@ class Service:
 
     async def neutral(self, request: Request) -> NeutralFace:
         """Keep the face of the picture in a request's body as a neutral face. Raises ProblemError."""
-        if not self._model.judges_change:
-            raise ProblemError(409, "no_neutral", "this model judges single pictures: it takes no neutral face")
+        if not self._model.takes_baseline:
+            raise ProblemError(409, "no_neutral", NO_NEUTRAL.format("this model"))
 
         def keep(reading: Reading) -> NeutralFace:
             if reading.status != Status.OK:
@@ -155,8 +155,8 @@ class Service:
                 "this model judges how a face differs from the same person's neutral face: POST a picture of that to "
                 "/neutral first and give its answer as ?neutral=",
             )
-        if not self._model.judges_change:
-            raise ProblemError(409, "no_neutral", "this model judges single pictures: it takes no neutral face")
+        if not self._model.takes_baseline:
+            raise ProblemError(409, "no_neutral", NO_NEUTRAL.format("this model"))
         baseline = self._neutral_faces.get(neutral)
         if baseline is None:
             raise ProblemError(409, "needs_neutral", "this neutral face is no longer known: POST it again")

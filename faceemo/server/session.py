@@ -27,7 +27,7 @@ class NeutralFaces:
         self._lock = threading.Lock()
 
     def keep(self, features: np.ndarray) -> str:
-        """Keep a baseline [1434]; returns its token."""
+        """Keep a baseline; returns its token."""
         token = secrets.token_urlsafe(12)
         with self._lock:
             self._faces[token] = features
@@ -36,7 +36,7 @@ class NeutralFaces:
         return token
 
     def get(self, token: str) -> np.ndarray | None:
-        """The baseline [1434] kept under a token; None if there is none, or no longer."""
+        """The baseline kept under a token; None if there is none, or no longer."""
         return self._faces.get(token)
 
 
@@ -65,7 +65,7 @@ class Session:
         except FaceemoError as error:
             answer = Answer(dataclasses.replace(reading, status=MODEL_ERROR, error=str(error)))
         neutral = None
-        if self._baseline is not None and answer.status == Status.OK:
+        if self._baseline is not None and self._model.judges_change and answer.status == Status.OK:
             neutral = np.round(self._model.baseline_in_pixels(reading, self._baseline), 1).tolist()
         described = describe(answer, self._model.trained.classes, with_landmarks=True).model_dump()
         messages = [json.dumps({"kind": "frame", **described, "neutral_landmarks": neutral})]
@@ -98,14 +98,16 @@ class Session:
         return []
 
     def _take_neutral_face(self) -> dict[str, object]:
-        """The mean of the faces taken becomes the baseline of a model that has one; others say how they judged them."""
+        """The mean of the faces taken becomes the baseline, if the model takes one; without need of one, it also says
+        how it judged them.
+        """
         faces, self._taken, self._taken_at = self._taken, [], None
         result: dict[str, object] = {"kind": "neutral", "faces": len(faces), "neutral": None, "probabilities": None}
         if faces:
-            if self._model.judges_change:
+            if self._model.takes_baseline:
                 self._baseline = self._model.baseline_from(answer.reading for answer in faces)
                 result["neutral"] = self._neutral_faces.keep(self._baseline)
-            else:
+            if not self._model.judges_change:
                 mean = np.mean([answer.probability for answer in faces if answer.probability is not None], axis=0)
                 result["probabilities"] = by_class(mean, self._model.trained.classes)
         return result

@@ -224,11 +224,12 @@ def test_one_line_says_what_was_written(exports):
     plain, person = exports["plain"], exports["person"]
     assert plain.said == (
         f"wrote {plain.out}: landmarks [N, 478, 3], size [N, 2] to probabilities [N, 2]; classes neutral, anxious; "
-        "3.7 MB\n"
+        f"{plain.out.stat().st_size / 1e6:.1f} MB\n"
     )
     assert person.said == (
         f"wrote {person.out}: landmarks [N, 478, 3], size [N, 2], baseline [one_or_N, 1434] to probabilities [N, 2], "
-        "features [N, 1434]; classes neutral, anxious; 3.6 MB\n"
+        "features [N, 1434]; classes neutral, anxious; "
+        f"{person.out.stat().st_size / 1e6:.1f} MB\n"
     )
 
 

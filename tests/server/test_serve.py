@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib
 import io
 import json
@@ -19,6 +20,7 @@ import zlib
 import httpx
 import numpy as np
 import pytest
+import torch
 import websockets
 from browser import ROOT
 from made_archives import encoded, end_process, heed_ctrl_c, png
@@ -388,6 +390,16 @@ class TestPost:
         for faces in ("largest", "all"):
             answer = httpx.post(f"http://{host}/predict", content=face, params={"neutral": "x", "faces": faces})
             assert answer.status_code == 409 and "takes no neutral face" in answer.json()["error"]
+
+    def test_a_neutral_face_corrects_the_answers_of_a_model_that_knows_others(self, face):
+        trained = dataclasses.replace(random_model(), neutral_answer=torch.tensor([2.0, -2.0]))
+        with serving(trained) as address:
+            token = httpx.post(f"http://{address}/neutral", content=face).json()["neutral"]
+            answers = [
+                httpx.post(f"http://{address}/predict", content=face, params=params).json()["probabilities"]
+                for params in ({}, {"neutral": token})
+            ]
+        assert abs(answers[0]["anxious"] - answers[1]["anxious"]) > 0.05
 
     def test_every_face_is_answered_the_largest_first(self, host, group):
         largest = httpx.post(f"http://{host}/predict", content=group, params={"landmarks": True}).json()

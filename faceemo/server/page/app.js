@@ -135,8 +135,9 @@ const live = new Live({
       say(() => word("neutralMissed"));
     } else if (answer.probabilities) {
       const shares = sharesOf(answer);
+      neutralFace = answer.neutral;
       result.mark(shares);
-      say(() => word("neutralNotNeeded") + inWords(shares));
+      say(() => word(neutralFace ? "neutralCorrects" : "neutralNotNeeded") + inWords(shares));
     } else {
       neutralFace = answer.neutral;
       say(() => word("neutralTaken"));
