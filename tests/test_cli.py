@@ -455,7 +455,7 @@ class TestPredict:
                 "--out 결과.xlsx: .xlsx is no known format; name it .txt, .csv",
             ),
             (["사진", "--out", "사진"], "--out 사진: this is a folder; name a file in it"),
-            (["사진", "--neutral", "사진/가.jpg"], "--neutral: models/emotion.pt takes no neutral face"),
+            (["사진", "--neutral", "사진/가.jpg", "--faces", "all"], "--neutral is of one person"),
         ]
         assert_each_is_one_line(commands, "predict", mistakes)
 
@@ -576,7 +576,6 @@ class TestEvaluate:
             (["사진/불안", "--model", "none.pt"], "none.pt: no such model"),
             (["사진/불안", "--model", "사진/중립/이_cut.jpg"], "이_cut.jpg: not a faceemo model"),
             (["사진/불안", "--model", "models/emotion.pt", "--model", "models/emotion.pt"], "is given twice"),
-            (["사진/불안", "--neutral", "사진/중립"], "--neutral: models/emotion.pt takes no neutral face"),
             (["사진/불안", "--out", "empty"], "--out empty: this is a folder; name a file in it"),
             (["사진/불안", "--out", "models/emotion.pt"], "this is an input and would be replaced"),
             (["사진/불안", "--plots", "models/emotion.pt"], "is a file; name a folder"),

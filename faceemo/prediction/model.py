@@ -17,6 +17,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from faceemo.emotions import NEUTRAL
 from faceemo.errors import FaceemoError
 from faceemo.extraction.engines.choice import ENGINE_DISTANCE, choose_engine, installed_engines
 from faceemo.extraction.everyface import every_face
@@ -31,7 +32,10 @@ from faceemo.status import Status
 from faceemo.training.model import COMES_ALONG_FILE, TrainedModel, load_model, model_file
 from faceemo.training.recipe import CROP, MESH
 
-NO_NEUTRAL = "{} takes no neutral face: in its training fewer than 5 pictures of valid people were neutral"
+NO_NEUTRAL = "{} takes no neutral face: neutral is none of its classes"
+# What a person's neutral face is answered otherwise than neutral is taken off every answer to that person, by this share:
+# the best on people never seen, from 0.4 to 0.6 about alike (docs/recipes.md).
+NEUTRAL_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class EmotionModel:
     members: the emotions that make up each class, by its name: of a group several.
     judges_change: the model was trained with a `normalize.baseline`: it judges by how a face differs from the same
         person's neutral face, or mean face, the `baseline` of the methods here, and needs one.
-    takes_baseline: so does another model that knows how neutral faces are answered: a baseline corrects its answers.
+    takes_baseline: so may another model with the class neutral: there a person's neutral face corrects the answers.
     engines: those that found the landmarks of its training; one of them finds them here if it is installed.
     Safe to use from several threads.
     """
@@ -87,7 +91,7 @@ class EmotionModel:
         self.classes_ = np.array(trained.classes)
         self.members = trained.members
         self.judges_change = self.normalize_settings.baseline != "none"
-        self.takes_baseline = self.judges_change or trained.neutral_answer is not None
+        self.takes_baseline = self.judges_change or NEUTRAL in trained.classes
         self._network = trained.build()
 
     @classmethod
@@ -187,7 +191,10 @@ class EmotionModel:
         probability: dict[int, np.ndarray] = {}
         if judged:
             inputs = self.inputs([readings[index] for index in judged])
-            stacked = None if baselines is None else np.stack([self._known(each[index]) for index in judged])
+            stacked = None
+            if baselines is not None:
+                own = (each[index] for index in judged)
+                stacked = np.stack([self._ideal if one is None else one for one in own])
             probability = dict(zip(judged, self.probabilities(inputs, stacked), strict=True))
         return [
             Answer(reading, str(self.classes_[row.argmax()]), row)
@@ -218,7 +225,7 @@ class EmotionModel:
             inputs = {**inputs, MESH: (inputs[MESH] - baseline).astype(np.float32)}
         logits = self._logits(inputs)
         if baseline is not None and not self.judges_change:
-            logits = self.trained.corrected(logits, torch.from_numpy(baseline).float())
+            logits = logits - NEUTRAL_SHARE * (torch.from_numpy(baseline) - torch.from_numpy(self._ideal))
         probability = logits.softmax(dim=1).numpy()
         if not np.isfinite(probability).all():  # NaN in predict_proba stands for "no face"
             raise FaceemoError("the model's probabilities are not finite numbers; train it again with 'dvc repro'")
@@ -267,12 +274,10 @@ class EmotionModel:
             logits = self._network(*(torch.from_numpy(inputs[column]) for column in self.trained.columns))
             return logits / self.trained.temperature
 
-    def _known(self, baseline: np.ndarray | None) -> np.ndarray:
-        """A baseline, or the one that changes nothing."""
-        if baseline is not None:
-            return baseline
-        assert self.trained.neutral_answer is not None, "checked: it judges single pictures and takes baselines"
-        return self.trained.neutral_answer.numpy()
+    @property
+    def _ideal(self) -> np.ndarray:
+        """float32 [classes], the baseline of a model of single pictures that changes nothing."""
+        return (self.classes_ == NEUTRAL).astype(np.float32)
 
     def _check_baseline(self, baseline: np.ndarray | None) -> None:
         if baseline is None and self.judges_change:

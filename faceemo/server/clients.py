@@ -94,6 +94,8 @@ class Service:
             settings = self._model.every_face_settings() if is_every_face else self._model.extract_settings
         except FaceemoError as error:
             raise ProblemError(409, "one_person", str(error)) from None
+        if is_every_face and neutral is not None:
+            raise ProblemError(409, "one_person", "a neutral face is of one person; leave it or faces=all out")
         baseline = self._baseline(neutral)
 
         def judge(reading: Reading) -> PictureAnswer | EveryFaceAnswer:

@@ -9,19 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from faceemo.console import Interrupted
-from faceemo.emotions import NEUTRAL
 from faceemo.params import Params
 from faceemo.training.dataset import Dataset
 from faceemo.training.metrics import fit_temperature
-from faceemo.training.model import TrainedModel, save_model
+from faceemo.training.model import save_model
 from faceemo.training.recipe import Inputs
 from faceemo.training.train import Epoch, Training, train
 
 FEW_PEOPLE = 25
-LEAST_NEUTRAL = 5  # neutral faces of valid people
 
 
 def train_calibrated(
@@ -41,12 +38,7 @@ def train_calibrated(
     first = train(dataset, inputs, params, interrupted_path, after_epoch)
     valid = dataset.valid
     temperature = fit_temperature(first.logits[valid], dataset.targets.valid[valid])
-    neutral = mean_neutral_answer(dataset, first.logits / temperature)
-
-    def calibrated(model: TrainedModel) -> TrainedModel:
-        return dataclasses.replace(model, temperature=temperature, neutral_answer=neutral)
-
-    first = dataclasses.replace(first, model=calibrated(first.model))
+    first = dataclasses.replace(first, model=dataclasses.replace(first.model, temperature=temperature))
     people = len(set(dataset.column("subject")[np.union1d(dataset.train, valid)]) - {None})
     if people >= few_people:
         return first
@@ -59,20 +51,8 @@ def train_calibrated(
         raise Interrupted(f"the model without the valid people is in {interrupted_path.as_posix()}") from None
     unseen = (dataset.split[dataset.row_of] == "valid")[:, None]
     return Training(
-        calibrated(last.model),
+        dataclasses.replace(last.model, temperature=temperature),
         first.history,
         np.where(unseen, first.logits, last.logits),
         learnt_valid=True,
     )
-
-
-def mean_neutral_answer(dataset: Dataset, logits: np.ndarray) -> torch.Tensor | None:
-    """float32 [classes]: the mean of logits [N, classes] over the neutral faces of the valid people.
-
-    None where they are fewer than LEAST_NEUTRAL, and for features that are compared with a neutral face already.
-    """
-    if dataset.settings["normalize"]["baseline"] != "none" or NEUTRAL not in dataset.classes:
-        return None
-    valid = dataset.valid
-    faces = valid[dataset.targets.valid[valid] == dataset.classes.index(NEUTRAL)]
-    return torch.from_numpy(logits[faces].mean(axis=0)) if len(faces) >= LEAST_NEUTRAL else None

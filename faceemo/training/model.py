@@ -19,7 +19,6 @@ from faceemo.training.recipe import RECIPES, BothWays
 from faceemo.training.seen import HASH_BYTES, hash_person
 
 FORMAT = 3  # of the model file
-NEUTRAL_SHARE = 0.5
 COMES_ALONG = "faceemo"  # in place of a path: the model in this package
 COMES_ALONG_FILE = Path(__file__).with_name("faceemo.pt")
 
@@ -45,10 +44,6 @@ class TrainedModel:
     neutral: torch.Tensor | None = None
     """float32 [1434], how people's neutral faces differ from the mean of all their faces, in the training of a model
     with normalize.baseline: person; None for others and where no class is neutral."""
-    neutral_answer: torch.Tensor | None = None
-    """float32 [classes]: mean logits, divided by temperature, of neutral faces of the valid people, unseen by then; a
-    person's own neutral face then corrects the answers (see corrected). None for a model with a
-    normalize.baseline, and where there are too few."""
     salt: str | None = None
     people: torch.Tensor | None = None
     """uint8 [people, 32], who was in training and validation (see seen)."""
@@ -88,18 +83,7 @@ class TrainedModel:
     def balanced(self) -> "TrainedModel":
         """The same without the shares of what it learnt: rare classes are answered as readily as common ones."""
         weights = {**self.state_dict, "head.bias": self.state_dict["head.bias"] - self.lean}
-        neutral = None if self.neutral_answer is None else self.neutral_answer - self.lean / self.temperature
-        equal = (1 / len(self.shares),) * len(self.shares)
-        return replace(self, state_dict=weights, shares=equal, neutral_answer=neutral)
-
-    def corrected(self, logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-        """Logits beside the same person's neutral faces: what these are answered unlike others' is taken off, by half.
-
-        logits: float32 [N, classes] over temperature; own: [classes] or [N, classes], the mean of those of the person's
-        neutral faces. Half measures best on people never seen, from 0.4 to 0.6 alike (docs/recipes.md).
-        """
-        assert self.neutral_answer is not None, "it has one where neutral faces are taken"
-        return logits - NEUTRAL_SHARE * (own - self.neutral_answer)
+        return replace(self, state_dict=weights, shares=(1 / len(self.shares),) * len(self.shares))
 
     def anonymous(self) -> "TrainedModel":
         """The same without a word on whom it was trained on: for a model that is given away."""
@@ -163,8 +147,6 @@ def _check(model: TrainedModel) -> None:
         raise ValueError("weights that are not finite")
     if model.neutral is not None and model.neutral.shape != (COORDINATES,):
         raise ValueError("neutral face")
-    if model.neutral_answer is not None and model.neutral_answer.shape != (len(model.classes),):
-        raise ValueError("neutral answer")
     if model.people is not None and (model.people.dtype != torch.uint8 or model.people.shape[1:] != (HASH_BYTES,)):
         raise ValueError("people")
     model.build()
@@ -184,8 +166,7 @@ def _digest(model: TrainedModel) -> str:
         model.salt,
     )
     digest.update(json.dumps(plain, sort_keys=True).encode())
-    tensors = {"neutral": model.neutral, "neutral_answer": model.neutral_answer, "people": model.people}
-    for name, tensor in {**tensors, **model.state_dict}.items():
+    for name, tensor in {"neutral": model.neutral, "people": model.people, **model.state_dict}.items():
         digest.update(f"{name} {None if tensor is None else (tensor.dtype, *tensor.shape)}".encode())
         if tensor is not None:
             digest.update(tensor.detach().numpy().tobytes())

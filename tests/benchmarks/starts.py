@@ -8,14 +8,15 @@ for each of the draws (the same ones for all settings), or on the people of all 
 else: as folder, table or archive names the pictures, and as most raters saw them. A picture counts by the share of the
 networks that did not learn from its person which are right. Differences to the first settings are paired, with 95 %
 intervals over people. --across: other projects with features; their pictures of classes with the same names are judged
-by every network, without the class shares that it learnt; beside it the start itself.
+by every network, without the class shares that it learnt; beside it the start itself. --neutral: every picture is
+judged once more beside the other neutral ones of its person, and that is compared with the same network without.
 """
 
 import argparse
 import contextlib
 import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,10 @@ import yaml
 from scipy.special import log_softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
+from faceemo.emotions import NEUTRAL
 from faceemo.params import Params, load_params
 from faceemo.paths import FEATURES_FOLDER, PARAMS_FILE
+from faceemo.prediction.model import NEUTRAL_SHARE
 from faceemo.training.dataset import Dataset, load_dataset, load_inputs
 from faceemo.training.metrics import Outcome, differences, score
 from faceemo.training.model import TrainedModel, load_model, model_file
@@ -44,6 +47,14 @@ class Runs:
     count: np.ndarray
     right: np.ndarray
     loss: np.ndarray
+
+    def add(self, logits: np.ndarray, faces: np.ndarray, target: np.ndarray) -> None:
+        """Count the answers to these faces, NaN for none, where a face has a class in target [N]."""
+        judged = (target[faces] >= 0) & ~np.isnan(logits[:, 0])
+        faces, wanted, logits = faces[judged], target[faces][judged], logits[judged]
+        self.count[faces] += 1
+        self.right[faces] += logits.argmax(axis=1) == wanted
+        self.loss[faces] -= log_softmax(logits, axis=1)[np.arange(len(faces)), wanted]
 
     def outcome(self, target: np.ndarray) -> Outcome:
         faces = self.count > 0
@@ -102,6 +113,17 @@ def answers(model: TrainedModel, inputs: Inputs, faces: np.ndarray) -> np.ndarra
     return predict_logits(model.build(), columns, torch.arange(len(faces))).numpy()
 
 
+def beside_neutral(logits: np.ndarray, subject: np.ndarray, neutral: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Logits [N, classes] corrected by each person's other neutral pictures as EmotionModel does; NaN without one."""
+    corrected, ideal = np.full_like(logits, np.nan), np.array(classes) == NEUTRAL
+    for index, person in enumerate(subject):
+        own = np.flatnonzero(neutral & (subject == person))
+        own = own[own != index]
+        if len(own):
+            corrected[index] = logits[index] - NEUTRAL_SHARE * (logits[own].mean(axis=0) - ideal)
+    return corrected
+
+
 def across(model: TrainedModel, place: Elsewhere) -> tuple[float, float]:
     """Accuracy and balanced accuracy on another project, by the majority of raters where there are any."""
     names = np.array(place.dataset.classes)[place.dataset.targets.learnt[place.faces]]
@@ -110,6 +132,21 @@ def across(model: TrainedModel, place: Elsewhere) -> tuple[float, float]:
     logits = answers(model.balanced(), place.inputs, place.faces[faces])
     found = score(np.exp(log_softmax(logits, axis=1)), target, np.arange(len(target)).astype(str), model.classes)
     return found["accuracy"], found["balanced_accuracy"]
+
+
+def print_difference(what: str, before: Runs, after: Runs, target: np.ndarray, subject: np.ndarray) -> None:
+    """On the pictures that both judge."""
+    both = (before.count > 0) & (after.count > 0)
+    if not both.any():
+        return
+    first, other = (
+        dataclasses.replace(one, count=np.where(both, one.count, 0)).outcome(target) for one in (before, after)
+    )
+    told = [
+        f"{name} {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        for name, (mean, low, high) in differences(first, other, subject[both]).items()
+    ]
+    print(f"    {what}: {other.right.mean():.3f} of {both.sum()}: {', '.join(told)}", flush=True)
 
 
 def said(place: Elsewhere, values: tuple[float, float]) -> str:
@@ -122,6 +159,7 @@ def main() -> None:
     parser.add_argument("--people", type=int)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--neutral", action="store_true")
     parser.add_argument("--across", nargs="+", type=Path, default=[])
     args = parser.parse_args()
     places = [read_elsewhere(project.resolve()) for project in args.across]
@@ -133,19 +171,19 @@ def main() -> None:
         inputs = load_inputs(FEATURES_FOLDER, dataset, RECIPES[network_of(dataset, params)].columns)
         subject = dataset.column("subject").astype(str)
         targets = {"named": dataset.targets.named, "majority": dataset.targets.majority}
-        found = {truth: Runs(*np.zeros((3, len(subject)))) for truth in TRUTHS}
+        found, beside = ({truth: Runs(*np.zeros((3, len(subject)))) for truth in TRUTHS} for _ in range(2))
         elsewhere = []
         for number, learnt in enumerate(splits(dataset, args.people, args.draws, args.seed)):
             model = learn(dataset, inputs, dataclasses.replace(params, seed=args.seed + number), learnt)
             unseen = np.setdiff1d(np.arange(len(subject)), learnt)
             logits = answers(model, inputs, unseen)
-            log_probability = log_softmax(logits, axis=1)
             for truth, target in targets.items():
-                judged = target[unseen] >= 0
-                faces, wanted = unseen[judged], target[unseen][judged]
-                found[truth].count[faces] += 1
-                found[truth].right[faces] += logits[judged].argmax(axis=1) == wanted
-                found[truth].loss[faces] -= log_probability[judged, wanted]
+                found[truth].add(logits, unseen, target)
+            if args.neutral:
+                neutral = np.array(dataset.classes)[targets["named"][unseen]] == NEUTRAL
+                logits = beside_neutral(logits, subject[unseen], neutral, dataset.classes)
+                for truth, target in targets.items():
+                    beside[truth].add(logits, unseen, target)
             elsewhere.append([across(model, place) for place in places])
         runs[settings] = found
         outcomes = {truth: found[truth].outcome(targets[truth]) for truth in TRUTHS if (targets[truth] >= 0).any()}
@@ -154,14 +192,14 @@ def main() -> None:
             words += map(said, places, np.mean(elsewhere, axis=0))
         print(f"{settings}: {', '.join(words)}", flush=True)
         for truth in TRUTHS:
-            first = runs[args.settings[0]][truth]
-            both = (first.count > 0) & (found[truth].count > 0)
-            if settings == args.settings[0] or not both.any():
-                continue
-            before, after = (one.outcome(targets[truth]) for one in (first, found[truth]))
-            difference = differences(before, after, subject[both])
-            told = [f"{name} {mean:+.3f} [{low:+.3f}, {high:+.3f}]" for name, (mean, low, high) in difference.items()]
-            print(f"    {truth}, minus the first: {', '.join(told)}", flush=True)
+            if settings != args.settings[0]:
+                print_difference(
+                    f"{truth}, minus the first", runs[args.settings[0]][truth], found[truth], targets[truth], subject
+                )
+            if args.neutral:
+                print_difference(
+                    f"{truth}, beside a neutral face", found[truth], beside[truth], targets[truth], subject
+                )
         start = params.train.start
         if start and places:
             given = load_model(model_file(start))

@@ -313,46 +313,30 @@ class TestBaseline:
     def test_a_model_says_whether_it_needs_one(self, model, person_model, pictures):
         with pytest.raises(FaceemoError, match="needs a baseline"):
             person_model.predict(pictures[0])
-        with pytest.raises(FaceemoError, match="takes no neutral face: in its training fewer than 5"):
-            model.predict(pictures[0], np.zeros(1434, np.float32))
-        assert (model.takes_baseline, person_model.takes_baseline) == (False, True)
+        other = EmotionModel(random_model(("happy", "sad")))
+        with pytest.raises(FaceemoError, match="takes no neutral face: neutral is none of its classes"):
+            other.predict(pictures[0], np.zeros(2, np.float32))
+        assert [one.takes_baseline for one in (model, person_model, other)] == [True, True, False]
 
-    def test_a_neutral_face_takes_off_half_of_what_it_is_answered_unlike_others(self, inputs):
-        others = torch.tensor([0.4, -0.2])
-        model = EmotionModel(dataclasses.replace(random_model(), neutral_answer=others))
+    def test_a_neutral_face_takes_off_half_of_what_it_is_answered_otherwise(self, model, inputs):
         own, face = inputs[0].reading, inputs[3].reading
         baseline = model.baseline_from([own])
-        logits = [np.log(answer.probability) for answer in model.answer([own, face])]
-        expected = np.exp(logits[1] - 0.5 * (logits[0] - others.numpy()))
+        known, before = (np.log(answer.probability) for answer in model.answer([own, face]))
+        expected = np.exp(before - 0.5 * (known - [1, 0]))
         corrected, plain = model.answer([face, face], [baseline, None])
         np.testing.assert_allclose(corrected.probability, expected / expected.sum(), atol=1e-5)
-        np.testing.assert_allclose(plain.probability, np.exp(logits[1]), atol=1e-6)
+        np.testing.assert_allclose(plain.probability, np.exp(before), atol=1e-6)
         assert np.abs(corrected.probability - plain.probability).max() > 0.01
         [for_all] = model.answer([face], baseline)
         np.testing.assert_allclose(for_all.probability, corrected.probability, atol=1e-6)
 
-    def test_what_a_neutral_face_takes_off_does_not_hang_on_the_class_shares(self, inputs):
-        trained = dataclasses.replace(random_model(), shares=(0.9, 0.1), neutral_answer=torch.tensor([0.4, -0.2]))
-        given = []
-        for one in (trained, trained.balanced()):
-            model = EmotionModel(one)
-            baseline = model.baseline_from([inputs[0].reading])
-            given.append(np.log(model.answer([inputs[3].reading], baseline)[0].probability))
-        change = given[1] - given[0] + np.log([0.9, 0.1])
-        assert np.ptp(change) < 1e-4
-
-    def test_people_without_a_neutral_face_are_judged_all_the_same(self, inputs):
-        model = EmotionModel(dataclasses.replace(random_model(), neutral_answer=torch.tensor([0.4, -0.2])))
+    def test_people_without_a_neutral_face_are_judged_all_the_same(self, model, inputs):
         baseline_of = read_baselines(model, of_people(inputs, "x", "y"))
         asked = of_people([inputs[3], inputs[4]], "x", "z")
         [[known], [stranger]] = (one.answers for one in predict_inputs(model, asked, baseline_of))
-        [plain] = model.answer([inputs[4].reading])
-        np.testing.assert_allclose(stranger.probability, plain.probability, atol=1e-6)
-        np.testing.assert_allclose(
-            known.probability,
-            model.answer([inputs[3].reading], model.baseline_from([inputs[0].reading]))[0].probability,
-            atol=1e-6,
-        )
+        corrected = model.answer([inputs[3].reading], model.baseline_from([inputs[0].reading]))
+        for found, [expected] in ((known, corrected), (stranger, model.answer([inputs[4].reading]))):
+            np.testing.assert_allclose(found.probability, expected.probability, atol=1e-6)
 
 
 class TestInputs:

@@ -8,7 +8,7 @@ import pytest
 from test_train import params, separable
 
 from faceemo.console import Interrupted
-from faceemo.training.calibrate import mean_neutral_answer, train_calibrated
+from faceemo.training.calibrate import train_calibrated
 from faceemo.training.metrics import fit_temperature
 from faceemo.training.model import load_model
 from faceemo.training.train import train
@@ -50,19 +50,6 @@ def test_of_few_people_the_valid_ones_are_learnt_from_and_judged_by_the_network_
     assert found.model.has_seen(data.column("subject")) == [split != "test" for split in data.split]
     assert "trained again with the valid people, who have calibrated it: 60 people are few\n" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_neutral_faces_of_valid_people_are_what_others_are_compared_with(first, tmp_path):
-    data, _ = separable()
-    found = calibrated(tmp_path / "interrupted.pt", few_people=60).model
-    logits = first.logits / found.temperature
-    faces = data.valid[data.targets.valid[data.valid] == data.classes.index("neutral")]
-    assert len(faces) >= 5
-    np.testing.assert_allclose(found.neutral_answer.numpy(), logits[faces].mean(axis=0), rtol=1e-6)
-    few = np.where(np.isin(np.arange(len(data.split)), data.row_of[faces[4:]]), "test", data.split)
-    assert mean_neutral_answer(dataclasses.replace(data, split=few), logits) is None
-    other = {**data.settings, "normalize": {"baseline": "neutral"}}
-    assert mean_neutral_answer(dataclasses.replace(data, settings=other), logits) is None
 
 
 class Watched(dict):
