@@ -33,8 +33,8 @@ from faceemo.training.model import COMES_ALONG_FILE, TrainedModel, load_model, m
 from faceemo.training.recipe import CROP, MESH
 
 NO_NEUTRAL = "{} takes no neutral face: neutral is none of its classes"
-# What a person's neutral face is answered otherwise than neutral is taken off every answer to that person, by this share:
-# the best on people never seen, from 0.4 to 0.6 about alike (docs/recipes.md).
+# What a person's neutral face is answered otherwise than neutral is taken off every answer to that person, by this
+# share: the best on people never seen, from 0.4 to 0.6 about alike (docs/recipes.md).
 NEUTRAL_SHARE = 0.5
 
 
