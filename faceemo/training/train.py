@@ -137,9 +137,11 @@ def _begin(network: Network, preparation: Preparation, start: TrainedModel | Non
 @torch.no_grad()
 def begin_as(network: Network, classes: Sequence[str], start: TrainedModel) -> None:
     """Give a network for these classes the weights of a trained one: of branches that both have, and in the head of
-    classes with the same name; the rest stays as it is.
+    classes with the same name; the rest stays as it is, all of it where they share no branch.
     """
     other = start.weighted()
+    if not set(other.branches) & set(network.branches):
+        return
     own_rows = [number for number, name in enumerate(classes) if name in start.classes]
     other_rows = [start.classes.index(classes[number]) for number in own_rows]
     places, other_places = network.places(), other.places()
