@@ -232,14 +232,14 @@ def test_a_dropped_picture_is_judged(browsers, url, videos):
         assert element(driver, "still").is_displayed() and shares(driver) is None
 
 
-def test_a_model_of_single_pictures_says_that_it_needs_no_neutral_face(browsers, url, videos):
+def test_a_neutral_face_corrects_a_model_of_single_pictures_and_is_marked(browsers, url, videos):
     with browsers(videos["neutral"]) as driver:
         driver.get(url)
         wait(driver, lambda driver: settled(driver, "neutral"))
         assert not marks(driver)
         element(driver, "neutral").send_keys(Keys.ENTER)
         assert element(driver, "neutral").get_attribute("aria-disabled") == "true"
-        wait(driver, lambda driver: "needs no neutral face" in element(driver, "note").text)
+        wait(driver, lambda driver: "answers are corrected by your neutral face" in element(driver, "note").text)
         assert element(driver, "neutral").get_attribute("aria-disabled") == "false"
         assert driver.switch_to.active_element == element(driver, "neutral")
         assert len(marks(driver)) == 2
