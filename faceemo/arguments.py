@@ -124,6 +124,7 @@ COMMANDS = {
             _option(
                 "--hash", action="store_true", help="own pictures: read all of them, also those that look unchanged"
             ),
+            _option("--json", action="store_true", help="what was found and what to do next, for programs"),
         ],
     ),
     "clean": Command(

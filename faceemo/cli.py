@@ -8,6 +8,7 @@ with importing("faceemo"):
     import argparse
     import contextlib
     import dataclasses
+    import json
     from collections.abc import Callable
     from pathlib import Path
     from typing import TYPE_CHECKING
@@ -83,10 +84,22 @@ def _scan(args: argparse.Namespace) -> None:
     pictures = {key: one.pictures for key, one in result.found.items()}
     sources, unread = count_repaired(result.sources, pictures, earlier)
     write_sources(sources)
-    for line in (*scan_lines(result, options, earlier), *unread):
-        print(line)
-    print(f"wrote {SOURCES_FILE.as_posix()}")
-    print(next_line(params, sources))
+    said, following = [*scan_lines(result, options, earlier), *unread], next_line(params, sources)
+    if args.json:
+        found = {
+            key: {
+                "place": one.path,
+                "pictures": one.images,
+                "classes": dict(result.found[key].classes),
+                "folder": one.folder,
+            }
+            for key, one in sources.items()
+        }
+        print(
+            json.dumps({"sources": found, "said": said, "next": following.splitlines()}, ensure_ascii=False, indent=2)
+        )
+        return
+    print("\n".join([*said, f"wrote {SOURCES_FILE.as_posix()}", following]))
 
 
 def _scan_options(args: argparse.Namespace, read_all: bool = False) -> "ScanOptions":

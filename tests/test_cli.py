@@ -96,6 +96,19 @@ def test_scan_writes_the_sources_and_prints_a_table_and_what_it_passed_over(proj
     assert "wrote data/sources.yaml" in out.splitlines() and out.splitlines()[-1] == "dvc repro"
 
 
+def test_scan_says_the_same_to_programs(project, capsys):
+    assert main(["scan", "내 사진", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["sources"]["neutral-training-01"] == {
+        "place": "내 사진/Training/[원천]EMOIMG_중립_TRAIN_01.zip",
+        "pictures": 4,
+        "classes": {"neutral": 4},
+        "folder": "training",
+    }
+    assert told["next"][-1] == "dvc repro" and any(line.startswith("passed over: ") for line in told["said"])
+    assert len(read_sources(project / "data/sources.yaml")) == len(told["sources"]) == 3
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows allows no control characters in names")
 def test_a_name_in_scans_table_neither_ends_the_line_nor_moves_the_cursor(project, capsys, make_zip):
     make_zip("project/내 사진/\x1b[2J\n[원천]EMOIMG_슬픔_TRAIN_01.zip", ("a.jpg", b"22"))
