@@ -19,6 +19,8 @@ from faceemo.training.recipe import RECIPES, BothWays
 from faceemo.training.seen import HASH_BYTES, hash_person
 
 FORMAT = 3  # of the model file
+# How much of the logarithm of the classes' shares balanced answers are without: all of it overshoots (docs/recipes.md).
+SHARES_TAKEN = 0.75
 COMES_ALONG = "faceemo"  # in place of a path: the model in this package
 COMES_ALONG_FILE = Path(__file__).with_name("faceemo.pt")
 
@@ -35,7 +37,7 @@ class TrainedModel:
     temperature: float
     """Logits are divided by it, so that probabilities are calibrated on the validation people."""
     shares: tuple[float, ...]
-    """Of what was learnt, how much each class was; they are in the probabilities. All equal: in none."""
+    """Of what was learnt, how much each class was; they are in the probabilities. All equal: they are taken out."""
     mirror: bool
     """Whether a face gets the answer of its mirror image too, as in the training."""
     settings: dict
@@ -77,8 +79,12 @@ class TrainedModel:
 
     @property
     def lean(self) -> torch.Tensor:
-        """float32 [classes]: what the shares of what it learnt add to the logits."""
-        return torch.tensor([math.log(share * len(self.shares)) for share in self.shares]) * self.temperature
+        """float32 [classes]: what is taken off the logits for answers without the shares of what it learnt."""
+        return (
+            SHARES_TAKEN
+            * torch.tensor([math.log(share * len(self.shares)) for share in self.shares])
+            * self.temperature
+        )
 
     def balanced(self) -> "TrainedModel":
         """The same without the shares of what it learnt: rare classes are answered as readily as common ones."""
