@@ -100,7 +100,7 @@ class EmotionModel:
 
         path: of a file that `dvc repro` wrote, or "faceemo" for the model that comes along; None: models/emotion.pt
             where it is, else the one that comes along. balanced: answers without the shares that classes had among the
-            faces learnt from, so that rare ones are answered as readily as common ones (docs/use.md says when).
+            faces learnt from, so that rare ones are answered as readily as common ones (docs/recipes.md says when).
         Raises FaceemoError if it is missing, no model, or one of another version of faceemo.
         """
         path = model_file(path) if path is not None else default_model()
