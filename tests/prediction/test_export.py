@@ -32,6 +32,8 @@ from faceemo.prediction.export import export_onnx
 from faceemo.prediction.inputs import read_inputs
 from faceemo.training.model import save_model
 
+pytestmark = pytest.mark.slow
+
 SEVEN = ("neutral", "anxious", "happy", "sad", "angry", "surprised", "hurt")
 NO_BASELINE = np.zeros((1, 1434), np.float32)
 
@@ -168,7 +170,6 @@ PYTHON = re.compile(r"```python\n((?:(?!```).)*?model\.predict\(.*?)```", re.DOT
 EVERY = re.compile(r"```python\n(from faceemo import EmotionModel, VideoFrames\n.*?)```", re.DOTALL)
 
 
-@pytest.mark.slow
 def test_the_python_of_the_docs_runs_as_it_stands_there(tmp_path, exports):
     (tmp_path / "models").mkdir()
     for file in (exports["plain"].path, exports["plain"].out):
@@ -255,7 +256,6 @@ def test_a_missing_model_is_one_clear_line_and_makes_no_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sets a POSIX limit")
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path):
     path, out = model_file(tmp_path), tmp_path / "emotion.onnx"
