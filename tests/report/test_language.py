@@ -129,7 +129,9 @@ def test_every_text_of_the_report_has_its_korean(runs, monkeypatch):
     elsewhere = ("commit <", "not committed yet", "how often a picture of an emotion scores")
     said = set()
     monkeypatch.setattr(Language, "gettext", lambda self, message: said.add(message) or message)
-    for run in runs:
+    most = max(runs, key=lambda run: len(run.evaluation["mistakes"]))
+    shown = {**most.evaluation, "mistakes": most.evaluation["mistakes"][:1]}  # of more that are wrong
+    for run in [*runs, dataclasses.replace(most, evaluation=shown)]:
         render(run, Language("en"))
     assert said == {text for text in read_yaml(KOREAN_TEXTS) if not text.startswith(elsewhere)}
 
