@@ -62,7 +62,10 @@ class PeoplesBaselines:
         return None if mean is None else self._model.neutral_baseline(mean)
 
     def _faces(self, entry: Input) -> Faces:
-        return Faces([entry.subject], self._model.compared([entry.reading]), np.array([entry.path in self._paths]))
+        is_neutral = entry.path in self._paths
+        # Of another face no number is asked: it counts in no mean.
+        compared = self._model.compared([entry.reading]) if is_neutral else np.empty((1, 0), np.float32)
+        return Faces([entry.subject], compared, np.array([is_neutral]))
 
 
 def mean_so_far(model: EmotionModel) -> BaselineOf:

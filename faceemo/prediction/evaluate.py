@@ -106,16 +106,14 @@ def evaluate(options: EvaluateOptions) -> None:
         for note in dict.fromkeys(missing_letters(one.model.trained.classes) for one in judged):
             if note:
                 print(note, file=sys.stderr, flush=True)
-        for number, one in enumerate(judged, 1):
-            stem = "" if len(judged) == 1 else f"{number}-{Path(one.name).stem}-"
-            faces = np.flatnonzero(one.answered & (one.truth("label") >= 0))
-            if len(faces):
-                target, classes = one.truth("label")[faces], one.model.trained.classes
-                written += draw(options.plots, stem, one.probability[faces], target, classes)
-    if options.mistakes:
-        for one in judged:
-            folder = options.mistakes if len(judged) == 1 else options.mistakes / Path(one.name).stem
-            truth = np.where(one.asked, one.truth("label"), -1)
+    for number, one in enumerate(judged, 1):
+        stem = "" if len(judged) == 1 else f"{number}-{Path(one.name).stem}-"
+        truth = one.truth("label")
+        faces = np.flatnonzero(one.answered & (truth >= 0))
+        if options.plots and len(faces):
+            written += draw(options.plots, stem, one.probability[faces], truth[faces], one.model.trained.classes)
+        if options.mistakes:
+            folder = options.mistakes / stem.rstrip("-")
             if draw_mistakes(folder, one.model, pictures, one.probability, truth, options.workers):
                 written.append(folder)
     if written:
@@ -190,7 +188,7 @@ def ask(name: str, model: EmotionModel, pictures: LabelledPictures, with_seen: b
 
 
 GivenBaseline = Callable[[int, Reading], np.ndarray | None]
-"""[1434] for a picture by its index and its reading; None for one of somebody without neutral faces."""
+"""A baseline as of EmotionModel.mean_face for a picture by its index and its reading; None for somebody without."""
 
 
 def answer_all(
@@ -205,6 +203,7 @@ def answer_all(
     if model.judges_change or given is not None:
         needed = np.flatnonzero(one.needed(pictures, given is not None))
         faces = np.array([at for at in needed if readings[at].status == Status.OK], np.int64)
+        baselines = {}
         if given is not None:
             baselines = {at: given(at, readings[at]) for at in faces.tolist()}
         elif len(faces):
@@ -212,9 +211,8 @@ def answer_all(
             features = model.features([readings[at] for at in faces])
             some = Faces(subjects, features, pictures.neutral[faces], pictures.disputed[faces])
             fitted = fit_baselines([some], model.normalize_settings)
-            baselines = {} if fitted is None else dict(zip(faces.tolist(), fitted.of(some), strict=True))
-        else:
-            baselines = {}
+            if fitted is not None:
+                baselines = dict(zip(faces.tolist(), fitted.of(some), strict=True))
     answers = model.answer(
         [readings[at] for at in asked], None if baselines is None else [baselines.get(at) for at in asked.tolist()]
     )

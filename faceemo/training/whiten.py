@@ -4,6 +4,8 @@ Most of that spread is who a face belongs to and how it is held, so a network th
 The map is linear: after training it is folded into the network's first layer.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,13 @@ from threadpoolctl import threadpool_limits
 from faceemo.errors import FaceemoError
 from faceemo.training.mirror import mirror_basis
 from faceemo.training.standardize import BLOCK_ROWS, Standardization
+
+
+@contextlib.contextmanager
+def _sums_in_one_order() -> Iterator[None]:
+    """One thread of the linear algebra, so that the same features give the same numbers on any number of cores."""
+    with threadpool_limits(1, "blas"):
+        yield
 
 
 @dataclass(frozen=True)
@@ -30,13 +39,13 @@ class Whitening:
     """float64 [K], 1 or -1: components * parity are those of the mirrored face; None where it was fitted without mirror
     images, for it is exact among them alone."""
 
+    @_sums_in_one_order()
     def transform(self, features: np.ndarray) -> np.ndarray:
         """Components float32 [N, K] of features [N, 1434]."""
         components = np.empty((len(features), self.directions.shape[1]), np.float32)
-        with threadpool_limits(1, "blas"):
-            for start in range(0, len(features), BLOCK_ROWS):
-                block = self.standardization.apply(features[start : start + BLOCK_ROWS])
-                components[start : start + BLOCK_ROWS] = (block - self.center) @ self.directions
+        for start in range(0, len(features), BLOCK_ROWS):
+            block = self.standardization.apply(features[start : start + BLOCK_ROWS])
+            components[start : start + BLOCK_ROWS] = (block - self.center) @ self.directions
         return components
 
     def fold(self, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,6 +55,7 @@ class Whitening:
         return torch.from_numpy(folded).float(), torch.from_numpy(shifted).float()
 
 
+@_sums_in_one_order()
 def fit_whitening(
     features: np.ndarray,
     standardization: Standardization,
@@ -59,18 +69,7 @@ def fit_whitening(
     target: int64 [N], the class of each row, below 0 for none; rows without a class are left out.
     components: at most so many, fewer than there are features. Raises FaceemoError if faces differ by class alone.
     """
-    with threadpool_limits(1, "blas"):  # sums in one order
-        return _fit(features, standardization, indices[target[indices] >= 0], target, components, mirror)
-
-
-def _fit(
-    features: np.ndarray,
-    standardization: Standardization,
-    indices: np.ndarray,
-    target: np.ndarray,
-    components: int,
-    mirror: bool,
-) -> Whitening:
+    indices = indices[target[indices] >= 0]
     width = features.shape[1]
     basis, parity = mirror_basis() if mirror else (scipy.sparse.csr_array(scipy.sparse.eye(width)), np.ones(width))
     # Of faces and their images together, what changes its sign in the mirror has no mean, nor covariance with the rest.
