@@ -6,10 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from made_archives import heed_ctrl_c
 
 ROOT = Path(__file__).parents[1]
 COPIED = [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml", "faceemo", "stages"]
@@ -77,6 +79,28 @@ class Project:
 
     def dvc(self, *arguments: str, code: int | None = 0, **environment: str) -> str:
         return self.run(sys.executable, "-m", "dvc", *arguments, code=code, **environment)
+
+    def stopped(self, is_time: Callable[[], bool], stop: int, *arguments: str) -> tuple[str, int]:
+        """Run dvc until it is time, then send it and its stage a signal, as a terminal does; what it says, and its exit
+        code. POSIX alone.
+        """
+        with subprocess.Popen(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            start_new_session=True,
+            preexec_fn=heed_ctrl_c,
+        ) as process:
+            deadline = time.monotonic() + 120
+            while not is_time():
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.02)
+            os.killpg(process.pid, stop)
+            output, _ = process.communicate(timeout=60)
+        return output, process.returncode
 
     def faceemo(self, *arguments: str, code: int = 0, **environment: str) -> str:
         return self.run(sys.executable, "-m", "faceemo.cli", *arguments, code=code, **environment)

@@ -9,16 +9,14 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from made_archives import ANXIOUS, HAPPY, NEUTRAL, heed_ctrl_c
+from made_archives import ANXIOUS, HAPPY, NEUTRAL
 from project import Project, stages_run
 
 from faceemo.console import run
@@ -250,23 +248,8 @@ def test_ctrl_c_in_train_is_one_line_and_leaves_the_model_of_the_last_epoch(proj
     project.change_text("params.yaml", "epochs: 3 ", "epochs: 100000 ")
     history = project.folder / "plots/history.csv"
     history.unlink()  # of the training before
-    with subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "train"],
-        cwd=project.folder,
-        env=project.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        start_new_session=True,
-        preexec_fn=heed_ctrl_c,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not history.exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode != 0 and "Traceback" not in output
+    output, code = project.stopped(history.exists, signal.SIGINT, "repro", "train")
+    assert code != 0 and "Traceback" not in output
     said = re.findall(r"^train: interrupted.*$", output, re.MULTILINE)
     assert len(said) == 1 and re.search(r"the model of epoch \d+ is in models/interrupted\.pt$", said[0])
     assert re.search(r"exited with (130|-2)\n", output)

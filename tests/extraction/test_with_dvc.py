@@ -3,18 +3,14 @@
 The tests of this module run in order and share one project.
 """
 
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 import zipfile
 
 import pyarrow.parquet as pq
 import pytest
-from made_archives import ANXIOUS, POSIX, encoded, heed_ctrl_c, make_zip
+from made_archives import ANXIOUS, POSIX, encoded, make_zip
 from project import Project, stages_run
 from skimage.data import astronaut
 
@@ -42,23 +38,7 @@ def stopped_repro(project, stop, *command):
     """Run dvc until a first shard is there, then stop it and its stage; what it says, and its exit code."""
     rows = project.folder / "data/.rows"
     before = set(rows.glob("*/many/*.parquet"))
-    with subprocess.Popen(
-        [sys.executable, "-m", "dvc", *command, EXTRACT],
-        cwd=project.folder,
-        env=project.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        start_new_session=True,
-        preexec_fn=heed_ctrl_c,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while set(rows.glob("*/many/*.parquet")) <= before:
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.02)
-        os.killpg(process.pid, stop)
-        output, _ = process.communicate(timeout=60)
-    return output, process.returncode
+    return project.stopped(lambda: not set(rows.glob("*/many/*.parquet")) <= before, stop, *command, EXTRACT)
 
 
 def shard_bytes(project):
