@@ -63,7 +63,7 @@ def main() -> None:
     inputs = load_inputs(FEATURES_FOLDER, dataset, RECIPES[network_of(dataset, params)].columns)
     after_epoch = functools.partial(write_history, HISTORY_FILE)
     training = train_calibrated(dataset, inputs, params, INTERRUPTED_MODEL_FILE, after_epoch)
-    training = training.balanced() if params.train.class_weights else training
+    training = training.answering(inputs, params.train.class_weights)
     model, logits = training.model, training.logits
     save_model(MODEL_FILE, model)
     named = {

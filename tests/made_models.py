@@ -6,6 +6,7 @@ import functools
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, source_of
 
@@ -16,6 +17,7 @@ from faceemo.params import load_params
 from faceemo.paths import FEATURES_FOLDER, LANDMARKS_FOLDER
 from faceemo.pictures.sources import Source
 from faceemo.training.dataset import load_dataset, load_inputs
+from faceemo.training.domains import fit_domain
 from faceemo.training.model import TrainedModel, save_model
 from faceemo.training.recipe import CROP, MESH, RECIPES
 from faceemo.training.train import train
@@ -27,12 +29,17 @@ NORMALIZE = {"center": "centroid", "scale": "rms", "baseline": "none"}
 
 
 def random_model(
-    classes: tuple[str, ...] = ("neutral", "anxious"), seed: int = 0, network: str = "mlp", **normalize: str
+    classes: tuple[str, ...] = ("neutral", "anxious"),
+    seed: int = 0,
+    network: str = "mlp",
+    start: TrainedModel | None = None,
+    **normalize: str,
 ) -> TrainedModel:
-    """An untrained model whose answers differ from face to face."""
+    """An untrained model whose answers differ from face to face; its start answers for every other crop of noise."""
     torch.manual_seed(seed)
     built = RECIPES[network].build(len(classes)).train()
     made = {MESH: torch.randn(64, 1434), CROP: torch.randint(0, 256, (64, 64, 64), dtype=torch.uint8)}
+    domain = fit_domain(made[CROP].numpy(), np.arange(64)) if CROP in RECIPES[network].columns else None
     built(*(made[column] for column in RECIPES[network].columns))  # sets what batch normalisation remembers
     weights = built.state_dict()
     if MESH in RECIPES[network].columns:
@@ -53,6 +60,9 @@ def random_model(
             "emotions": {name: [name] for name in classes},
         },
         neutral=torch.randn(1434) * 0.05 if normalize.get("baseline") == "person" else None,
+        domain=domain,
+        start=start,
+        margin=0.0,
     )
 
 

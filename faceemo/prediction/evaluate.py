@@ -69,6 +69,8 @@ class Judged:
     """object [N]: what became of those asked, "" for others."""
     probability: np.ndarray
     """float32 [N, classes], NaN for pictures without an answer."""
+    left_to_start: int = 0
+    """How many of them the model leaves to the one that it began as."""
 
     @property
     def answered(self) -> np.ndarray:
@@ -220,6 +222,7 @@ def answer_all(
         one.status[at] = answer.status
         if answer.probability is not None:
             one.probability[at] = answer.probability
+    one.left_to_start = int(model.left_to_start([readings[at] for at in np.flatnonzero(one.answered)]).sum())
 
 
 def given_baselines(
@@ -307,6 +310,7 @@ def scores_of(one: Judged, pictures: LabelledPictures) -> dict:
             "pictures": int(seen.sum()),
             "judged": bool((seen & one.asked).any()),
         },
+        "left_to_start": one.left_to_start,
         "status": {name: int((one.status == name).sum()) for name in Status},
         **{truth: _score_by(one, one.truth(truth), pictures.person) for truth in TRUTHS},
     }

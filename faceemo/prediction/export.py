@@ -85,7 +85,7 @@ class ExportedModel(nn.Module):
         super().__init__()
         self.settings = model.normalize_settings
         self.columns = model.trained.columns
-        self.network = model.trained.build()
+        self.network = model.trained.predictor()
         self.temperature = model.trained.temperature
         neutral = model.trained.neutral
         self.register_buffer("neutral", torch.zeros(COORDINATES) if neutral is None else neutral)

@@ -29,7 +29,7 @@ from faceemo.params import ExtractParams, NormalizeParams, parse_section
 from faceemo.paths import MODEL_FILE
 from faceemo.prediction.readings import PictureLike, PicturesLike, is_one, read
 from faceemo.status import Status
-from faceemo.training.model import COMES_ALONG_FILE, TrainedModel, load_model, model_file
+from faceemo.training.model import COMES_ALONG_FILE, Deferring, TrainedModel, load_model, model_file
 from faceemo.training.recipe import CROP, MESH
 
 NO_NEUTRAL = "{} takes no neutral face: neutral is none of its classes"
@@ -92,7 +92,7 @@ class EmotionModel:
         self.members = trained.members
         self.judges_change = self.normalize_settings.baseline != "none"
         self.takes_baseline = self.judges_change or NEUTRAL in trained.classes
-        self._network = trained.build()
+        self._network = trained.predictor()
 
     @classmethod
     def load(cls, path: str | Path | None = None, balanced: bool = False) -> "EmotionModel":
@@ -207,6 +207,16 @@ class EmotionModel:
         """What the network reads of N faces whose status is ok: arrays [N, ...] by the column of data/features."""
         read = {MESH: self.features, CROP: _crops}
         return {column: read[column](readings) for column in self.trained.columns}
+
+    def left_to_start(self, readings: Sequence[Reading]) -> np.ndarray:
+        """bool [N], of N readings whose status is ok: the faces that look more like those that the model which this one
+        began as has learnt from, which therefore answers for them (docs/recipes.md).
+        """
+        if not readings or not isinstance(self._network, Deferring):
+            return np.zeros(len(readings), bool)
+        inputs = self.inputs(readings)
+        with torch.inference_mode():
+            return self._network.left(*(torch.from_numpy(inputs[column]) for column in self.trained.columns)).numpy()
 
     def features(self, readings: Sequence[Reading]) -> np.ndarray:
         """float32 [N, 1434] of N readings whose status is ok, without a baseline: the pipeline's, bit for bit."""

@@ -55,6 +55,8 @@ def _left_out(found: dict) -> list[str]:
     bad = [f"{count} {name}" for name, count in found["status"].items() if count and name != Status.OK]
     if bad:
         lines.append(f"  not judged: {', '.join(bad)}")
+    if count := found["left_to_start"]:
+        lines.append(f"  {count} faces look more like those of the model that it began as, which answers for them")
     return lines
 
 

@@ -64,7 +64,7 @@ def trainer(inputs: Inputs, params: Params) -> FitPredict:
     def fit_predict(dataset: Dataset) -> np.ndarray:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             training = train(dataset, inputs, params, interrupted_path=None)
-        return training.balanced().logits if params.train.class_weights else training.logits
+        return training.answering(inputs, params.train.class_weights).logits
 
     return fit_predict
 

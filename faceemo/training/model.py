@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from torch import nn
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES
+from faceemo.training.domains import Likelier
 from faceemo.training.networks import Network
-from faceemo.training.recipe import RECIPES, BothWays
+from faceemo.training.recipe import CROP, RECIPES, BothWays
 from faceemo.training.seen import HASH_BYTES, hash_person
 
-FORMAT = 3  # of the model file
+FORMAT = 4  # of the model file
 # How much of the logarithm of the classes' shares balanced answers are without: all of it overshoots (docs/recipes.md).
 SHARES_TAKEN = 0.75
 COMES_ALONG = "faceemo"  # in place of a path: the model in this package
@@ -49,6 +50,12 @@ class TrainedModel:
     salt: str | None = None
     people: torch.Tensor | None = None
     """uint8 [people, 32], who was in training and validation (see seen)."""
+    domain: torch.Tensor | None = None
+    """float32 [17, 16], of the crops learnt from (see domains); None for a network that reads none."""
+    start: "TrainedModel | None" = None
+    """The model that it began as, where that answers in its place (see Deferring)."""
+    margin: float = -math.inf
+    """Of Likelier, between the domains of the model and of its start; below it the start answers."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -74,8 +81,12 @@ class TrainedModel:
         return network.eval()
 
     def build(self) -> nn.Module:
-        """What predicts, on the CPU: columns [N, ...] to logits [N, classes]."""
+        """What it has learnt itself, on the CPU: columns [N, ...] to logits [N, classes]."""
         return (BothWays(self.weighted()) if self.mirror else self.weighted()).eval()
+
+    def predictor(self) -> nn.Module:
+        """What predicts: as build, but for the faces that are left to the start."""
+        return self.build() if self.start is None else Deferring(self, self.start).eval()
 
     @property
     def lean(self) -> torch.Tensor:
@@ -89,11 +100,64 @@ class TrainedModel:
     def balanced(self) -> "TrainedModel":
         """The same without the shares of what it learnt: rare classes are answered as readily as common ones."""
         weights = {**self.state_dict, "head.bias": self.state_dict["head.bias"] - self.lean}
-        return replace(self, state_dict=weights, shares=(1 / len(self.shares),) * len(self.shares))
+        start = None if self.start is None else self.start.balanced()
+        return replace(self, state_dict=weights, shares=(1 / len(self.shares),) * len(self.shares), start=start)
 
     def anonymous(self) -> "TrainedModel":
         """The same without a word on whom it was trained on: for a model that is given away."""
         return replace(self, salt=None, people=None)
+
+
+class Deferring(nn.Module):
+    """A model's network, and that of its start for crops that look more like what that one learnt from.
+
+    The start's answer stands for the classes that both know; how probable these are together, and all others, remains
+    what the model itself says.
+    """
+
+    is_known: torch.Tensor
+    place: torch.Tensor
+
+    def __init__(self, model: TrainedModel, start: TrainedModel) -> None:
+        """Raises ValueError if they have no domains."""
+        super().__init__()
+        if model.domain is None or start.domain is None:
+            raise ValueError("a model without a domain")
+        self.own, self.start = model.build(), start.build()
+        self.likelier, self.margin = Likelier(model.domain, start.domain), model.margin
+        self.temperature, self.scale = model.temperature, model.temperature / start.temperature
+        self.crop, self.read = model.columns.index(CROP), [model.columns.index(one) for one in start.columns]
+        places = [start.classes.index(name) if name in start.classes else -1 for name in model.classes]
+        self.register_buffer("is_known", torch.tensor(places) >= 0, persistent=False)
+        self.register_buffer("place", torch.tensor(places).clamp(min=0), persistent=False)
+
+    def forward(self, *columns: torch.Tensor) -> torch.Tensor:
+        """As what build gives."""
+        logits = self.own(*columns)
+        if torch.onnx.is_in_onnx_export():  # where all faces take the same way
+            return torch.where(self.left(*columns)[:, None], self._merged(logits, columns), logits)
+        return self.settle(logits, *columns)
+
+    @torch.no_grad()
+    def settle(self, logits: torch.Tensor, *columns: torch.Tensor) -> torch.Tensor:
+        """Put the start's answers into the model's own logits [N, classes], which are returned, where they are due."""
+        left = self.left(*columns)
+        if left.any():
+            logits[left] = self._merged(logits[left], [column[left] for column in columns])
+        return logits
+
+    def left(self, *columns: torch.Tensor) -> torch.Tensor:
+        """bool [N]: which faces are left to the start, by the model's columns [N, ...]."""
+        return self.likelier(columns[self.crop]) < self.margin
+
+    def _merged(self, logits: torch.Tensor, columns: Sequence[torch.Tensor]) -> torch.Tensor:
+        start = self.start(*(columns[one] for one in self.read))[:, self.place] * self.scale
+        return torch.where(self.is_known, start - self._together(start) + self._together(logits), logits)
+
+    def _together(self, logits: torch.Tensor) -> torch.Tensor:
+        """[N, 1], the logit of all known classes together."""
+        known = (logits / self.temperature).masked_fill(~self.is_known, -math.inf)
+        return known.logsumexp(dim=1, keepdim=True) * self.temperature
 
 
 def model_file(name: str | Path) -> Path:
@@ -104,7 +168,8 @@ def model_file(name: str | Path) -> Path:
 def save_model(path: Path, model: TrainedModel) -> None:
     """Write a model file, whole or not at all."""
     buffer = io.BytesIO()  # torch.save to a path reports a full disk as a RuntimeError of its native code
-    torch.save({"faceemo": FORMAT, "digest": _digest(model), **vars(model)}, buffer)
+    start = None if model.start is None else vars(model.start)
+    torch.save({"faceemo": FORMAT, "digest": _digest(model), **vars(model), "start": start}, buffer)
     with written_whole(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
@@ -119,7 +184,8 @@ def load_model(path: Path) -> TrainedModel:
         raise _other_version(path)
     digest = values.pop("digest", None)
     try:
-        model = TrainedModel(**values)
+        start = values.pop("start")
+        model = TrainedModel(**values, start=None if start is None else TrainedModel(**start))
         is_whole = digest == _digest(model)
         if is_whole:
             _check(model)
@@ -155,8 +221,12 @@ def _check(model: TrainedModel) -> None:
         raise ValueError("neutral face")
     if model.people is not None and (model.people.dtype != torch.uint8 or model.people.shape[1:] != (HASH_BYTES,)):
         raise ValueError("people")
-    model.build()
+    if model.domain is not None and not model.domain.isfinite().all():
+        raise ValueError("domain")
     assert set(model.members) == set(model.classes)
+    if model.start is not None:
+        _check(model.start)
+    model.predictor()
 
 
 def _digest(model: TrainedModel) -> str:
@@ -170,9 +240,12 @@ def _digest(model: TrainedModel) -> str:
         model.mirror,
         model.settings,
         model.salt,
+        model.margin,
+        None if model.start is None else _digest(model.start),
     )
     digest.update(json.dumps(plain, sort_keys=True).encode())
-    for name, tensor in {"neutral": model.neutral, "people": model.people, **model.state_dict}.items():
+    tensors = {"neutral": model.neutral, "people": model.people, "domain": model.domain, **model.state_dict}
+    for name, tensor in tensors.items():
         digest.update(f"{name} {None if tensor is None else (tensor.dtype, *tensor.shape)}".encode())
         if tensor is not None:
             digest.update(tensor.detach().numpy().tobytes())

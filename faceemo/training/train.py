@@ -19,9 +19,10 @@ from faceemo.errors import FaceemoError
 from faceemo.params import Params
 from faceemo.training.dataset import Dataset
 from faceemo.training.devices import batch_sizes, find_devices, has_bfloat16, threads_kept
-from faceemo.training.model import TrainedModel, load_model, model_file, save_model
+from faceemo.training.domains import fit_domain, fit_margin
+from faceemo.training.model import Deferring, TrainedModel, load_model, model_file, save_model
 from faceemo.training.networks import Network
-from faceemo.training.recipe import MESH, RECIPES, Inputs, choose_network
+from faceemo.training.recipe import CROP, MESH, RECIPES, Inputs, choose_network
 from faceemo.training.seen import hash_people, salt_of
 from faceemo.training.standardize import mean_of_rows
 from faceemo.training.tensors import Preparation, TrainingTensors, class_shares, make_tensors, prepare
@@ -54,9 +55,19 @@ class Training:
     learnt_valid: bool = False
     """Whether the model has learnt from the valid people too, after history and their logits (see calibrate)."""
 
-    def balanced(self) -> "Training":
-        """The same without the shares of what it learnt, in model and logits."""
-        return replace(self, model=self.model.balanced(), logits=self.logits - self.model.lean.numpy())
+    def answering(self, inputs: Inputs, balanced: bool) -> "Training":
+        """The same with the logits that the model answers with: some faces are left to its start.
+
+        inputs: what it was trained on. balanced: without the shares of what it learnt, in model and logits.
+        """
+        model = self.model.balanced() if balanced else self.model
+        logits = self.logits - self.model.lean.numpy() if balanced else self.logits.copy()
+        predictor = model.predictor()
+        if isinstance(predictor, Deferring):
+            rows = map(torch.from_numpy, (logits, *(inputs[column] for column in model.columns)))
+            for block in zip(*(one.split(EVALUATION_ROWS) for one in rows), strict=True):
+                predictor.settle(*block)
+        return replace(self, model=model, logits=logits)
 
 
 def train(
@@ -93,6 +104,7 @@ def train(
             where = interrupted_path.as_posix()
             raise Interrupted(f"the model of epoch {len(so_far.history)} is in {where}") from None
         model = _trained_model(name, so_far.weights, preparation, dataset, inputs, params)
+        model = model if start is None else leave_to(start, model, dataset, inputs)
         columns = [torch.from_numpy(inputs[column]) for column in recipe.columns]
         faces = torch.arange(len(dataset.row_of))
         logits = predict_logits(model.build().to(devices[0]), columns, faces).cpu().numpy()
@@ -181,6 +193,7 @@ def _trained_model(
 ) -> TrainedModel:
     weights = _folded({key: value.cpu() for key, value in weights.items()}, preparation)
     seen = set(dataset.column("subject")[np.union1d(dataset.train, dataset.valid)]) - {None}
+    domain = fit_domain(inputs[CROP], dataset.train) if CROP in RECIPES[name].columns else None
     return TrainedModel(
         name,
         dataset.classes,
@@ -192,7 +205,27 @@ def _trained_model(
         neutral=mean_neutral_face(dataset, inputs),
         salt=salt_of(weights),
         people=hash_people(seen, salt_of(weights)),
+        domain=domain,
     )
+
+
+def leave_to(start: TrainedModel, model: TrainedModel, dataset: Dataset, inputs: Inputs) -> TrainedModel:
+    """The model with the one that it began as, to which it leaves the faces that look more like that one's.
+
+    As it is where the start cannot answer: both must read crops and judge single pictures, the start may read nothing
+    that the model does not, and two classes at least must have the same names.
+    """
+    normalize = model.settings["normalize"]
+    reads_alike = set(start.columns) <= set(model.columns) and (
+        MESH not in start.columns or start.settings["normalize"] == normalize
+    )
+    if model.domain is None or start.domain is None or not reads_alike or normalize["baseline"] != "none":
+        return model
+    if len(set(model.classes) & set(start.classes)) < 2:
+        return model
+    subject = dataset.column("subject")[dataset.train]
+    margin = fit_margin(inputs[CROP], dataset.train, subject, start.domain)
+    return replace(model, start=replace(start.anonymous(), start=None), margin=margin)
 
 
 @dataclass

@@ -110,7 +110,7 @@ def learn(dataset: Dataset, inputs: Inputs, params: Params, learnt: np.ndarray) 
 
 def answers(model: TrainedModel, inputs: Inputs, faces: np.ndarray) -> np.ndarray:
     columns = [torch.from_numpy(np.ascontiguousarray(inputs[name][faces])) for name in model.columns]
-    return predict_logits(model.build(), columns, torch.arange(len(faces))).numpy()
+    return predict_logits(model.predictor(), columns, torch.arange(len(faces))).numpy()
 
 
 def beside_neutral(logits: np.ndarray, subject: np.ndarray, neutral: np.ndarray, classes: Sequence[str]) -> np.ndarray:

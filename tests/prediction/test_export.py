@@ -30,6 +30,7 @@ from faceemo import EmotionModel
 from faceemo.errors import FaceemoError
 from faceemo.prediction.export import export_onnx
 from faceemo.prediction.inputs import read_inputs
+from faceemo.training.domains import Likelier
 from faceemo.training.model import save_model
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ class Export(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory):
+def exports(tmp_path_factory, readings):
     """Random models, sharp enough to tell faces apart, by what is special about each, and their exports."""
     options = {
         "plain": {},
@@ -55,12 +56,19 @@ def exports(tmp_path_factory):
         "person": {"baseline": "person"},
         "both": {"network": "both"},
         "cnn": {"network": "cnn"},
+        "start": {"network": "both", "start": random_model(SEVEN[::-1], seed=1, network="cnn")},
     }
     found = {}
     for name, chosen in options.items():
         path = tmp_path_factory.mktemp(name) / "emotion.pt"
+        model = dataclasses.replace(random_model(**chosen), temperature=0.1)
+        if model.start is not None:  # half of the faces
+            crops = torch.from_numpy(np.stack([one.crop for one in readings]))
+            model = dataclasses.replace(
+                model, margin=Likelier(model.domain, model.start.domain)(crops).median().item() + 1e-3
+            )
         out = path.parent / "deep" / "er" / "emotion.onnx"
-        save_model(path, dataclasses.replace(random_model(**chosen), temperature=0.1))
+        save_model(path, model)
         with contextlib.redirect_stdout(io.StringIO()) as said:
             export_onnx(path, out)
         session = onnxruntime.InferenceSession(out)
@@ -107,6 +115,7 @@ INPUTS = {
         ("seven", ("landmarks", "size")),
         ("cnn", ("crop",)),
         ("both", ("landmarks", "size", "crop")),
+        ("start", ("landmarks", "size", "crop")),
     ],
 )
 def test_onnx_runtime_gives_the_probabilities_of_pytorch_for_any_number_of_faces(
@@ -118,6 +127,7 @@ def test_onnx_runtime_gives_the_probabilities_of_pytorch_for_any_number_of_faces
     classes = len(model.classes_)
     assert [(value.name, value.shape) for value in session.get_outputs()] == [("probabilities", ["N", classes])]
     expected = model.probabilities(model.inputs(readings))
+    assert model.left_to_start(readings).sum() == (4 if name == "start" else 0)
     for count in (1, 8, 100):
         indices = np.arange(count) % len(readings)
         (probabilities,) = session.run(None, {name: faces[name][indices] for name in inputs})

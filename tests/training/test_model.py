@@ -77,6 +77,20 @@ def test_a_saved_model_gives_the_same_logits_when_loaded(tmp_path, network):
     assert loaded.members == {name: (name,) for name in CLASSES}
 
 
+def test_a_model_keeps_its_start_in_its_file(tmp_path):
+    start = dataclasses.replace(trained("cnn"), domain=torch.cat([torch.zeros(1, 16), torch.eye(16)]))
+    model = dataclasses.replace(trained("both"), domain=start.domain, start=start, margin=-1.5)
+    save_model(tmp_path / "emotion.pt", model)
+    loaded, faces = load_model(tmp_path / "emotion.pt"), columns("both", 6)
+    assert loaded.margin == -1.5 and loaded.start.shares == SHARES
+    with torch.no_grad():
+        assert torch.equal(loaded.predictor()(*faces), model.predictor()(*faces))
+    assert len(set(loaded.balanced().start.shares)) == 1
+    damaged = dataclasses.replace(start, temperature=0.0)
+    save_model(tmp_path / "emotion.pt", dataclasses.replace(model, start=damaged))
+    assert "not a model of this version of faceemo" in error_of(tmp_path / "emotion.pt")
+
+
 def test_a_balanced_model_answers_without_the_shares_of_what_it_learnt():
     faces, model = columns("mlp", 5), trained()
     with torch.no_grad():
@@ -205,6 +219,7 @@ def test_a_model_that_was_changed_after_it_was_saved_is_one_clear_line(saved, ch
         {"state_dict": {}},
         {"state_dict": {**trained().state_dict, "head.bias": torch.full((3,), float("nan"))}},
         {"settings": {}},
+        {"start": trained("cnn")},
     ],
     ids=lambda changes: next(iter(changes)),
 )

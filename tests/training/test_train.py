@@ -491,6 +491,7 @@ def test_a_training_begins_as_the_model_that_it_starts_from(tmp_path):
     head = begun.model.state_dict["head.weight"]
     np.testing.assert_array_equal(head[[2, 1]], first.state_dict["head.weight"])
     assert expected.shape == (12, 2) and not torch.equal(head[0], head[1])
+    assert begun.model.start is None
 
 
 @pytest.mark.slow
