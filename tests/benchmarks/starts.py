@@ -8,7 +8,8 @@ for each of the draws (the same ones for all settings), or on the people of all 
 else: as folder, table or archive names the pictures, and as most raters saw them. A picture counts by the share of the
 networks that did not learn from its person which are right. Differences to the first settings are paired, with 95 %
 intervals over people. --across: other projects with features; their pictures of classes with the same names are judged
-by every network, without the class shares that it learnt; beside it the start itself. --neutral: every picture is
+by every model, without the class shares that it learnt; beside it the network alone, without the start that it keeps,
+and the start itself. --neutral: every picture is
 judged once more beside the other neutral ones of its person, and that is compared with the same network without.
 """
 
@@ -172,7 +173,7 @@ def main() -> None:
         subject = dataset.column("subject").astype(str)
         targets = {"named": dataset.targets.named, "majority": dataset.targets.majority}
         found, beside = ({truth: Runs(*np.zeros((3, len(subject)))) for truth in TRUTHS} for _ in range(2))
-        elsewhere = []
+        elsewhere, alone = [], []
         for number, learnt in enumerate(splits(dataset, args.people, args.draws, args.seed)):
             model = learn(dataset, inputs, dataclasses.replace(params, seed=args.seed + number), learnt)
             unseen = np.setdiff1d(np.arange(len(subject)), learnt)
@@ -185,6 +186,7 @@ def main() -> None:
                 for truth, target in targets.items():
                     beside[truth].add(logits, unseen, target)
             elsewhere.append([across(model, place) for place in places])
+            alone.append([across(dataclasses.replace(model, start=None), place) for place in places])
         runs[settings] = found
         outcomes = {truth: found[truth].outcome(targets[truth]) for truth in TRUTHS if (targets[truth] >= 0).any()}
         words = [f"{truth} {one.right.mean():.3f}" for truth, one in outcomes.items()]
@@ -202,6 +204,7 @@ def main() -> None:
                 )
         start = params.train.start
         if start and places:
+            print(f"    alone: {', '.join(map(said, places, np.mean(alone, axis=0)))}", flush=True)
             given = load_model(model_file(start))
             print(f"    its start: {', '.join(said(place, across(given, place)) for place in places)}", flush=True)
 
