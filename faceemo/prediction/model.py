@@ -141,7 +141,8 @@ class EmotionModel:
     def mean_face(self, pictures: PicturesLike) -> np.ndarray:
         """The baseline of one person from pictures of their neutral face.
 
-        pictures: as for `predict`. Returns float32 [1434] for a model that judges change, [classes] for others.
+        pictures: as for `predict`. Returns float32 [1434] for a model that judges change; for others [classes], twice
+        if it may leave faces to the model that it began as.
         Raises FaceemoError if no face is found in any of them.
         """
         return self.baseline_from(self._read(pictures))
@@ -212,11 +213,7 @@ class EmotionModel:
         """bool [N], of N readings whose status is ok: the faces that look more like those that the model which this one
         began as has learnt from, which therefore answers for them (docs/recipes.md).
         """
-        if not readings or not isinstance(self._network, Deferring):
-            return np.zeros(len(readings), bool)
-        inputs = self.inputs(readings)
-        with torch.inference_mode():
-            return self._network.left(*(torch.from_numpy(inputs[column]) for column in self.trained.columns)).numpy()
+        return self._left(self.inputs(readings)).numpy() if readings else np.zeros(0, bool)
 
     def features(self, readings: Sequence[Reading]) -> np.ndarray:
         """float32 [N, 1434] of N readings whose status is ok, without a baseline: the pipeline's, bit for bit."""
@@ -235,7 +232,9 @@ class EmotionModel:
             inputs = {**inputs, MESH: (inputs[MESH] - baseline).astype(np.float32)}
         logits = self._logits(inputs)
         if baseline is not None and not self.judges_change:
-            logits = logits - NEUTRAL_SHARE * (torch.from_numpy(baseline) - torch.from_numpy(self._ideal))
+            changes = torch.from_numpy(baseline - self._ideal).unflatten(-1, (-1, len(self.classes_)))
+            left = self._left(inputs)[:, None]  # they are set right by what the start says of the neutral face
+            logits = logits - NEUTRAL_SHARE * torch.where(left, changes[..., -1, :], changes[..., 0, :])
         probability = logits.softmax(dim=1).numpy()
         if not np.isfinite(probability).all():  # NaN in predict_proba stands for "no face"
             raise FaceemoError("the model's probabilities are not finite numbers; train it again with 'dvc repro'")
@@ -244,9 +243,16 @@ class EmotionModel:
     def compared(self, readings: Sequence[Reading]) -> np.ndarray:
         """What of N readings whose status is ok a baseline is a mean of.
 
-        float32 [N, 1434], features, for a model that judges change; for others [N, classes], logits over temperature.
+        float32 [N, 1434], features, for a model that judges change; for others [N, classes], logits over temperature,
+        or twice as many: its own, and with the answers of the model that it began as.
         """
-        return self.features(readings) if self.judges_change else self._logits(self.inputs(readings)).numpy()
+        if self.judges_change:
+            return self.features(readings)
+        inputs = self.inputs(readings)
+        if not isinstance(self._network, Deferring):
+            return self._logits(inputs).numpy()
+        with torch.inference_mode():
+            return (self._network.each(*self._columns(inputs)) / self.trained.temperature).flatten(1).numpy()
 
     def baseline_from(self, readings: Iterable[Reading]) -> np.ndarray:
         """As `mean_face`, of readings of the pictures."""
@@ -281,13 +287,24 @@ class EmotionModel:
     def _logits(self, inputs: Mapping[str, np.ndarray]) -> torch.Tensor:
         """float32 [N, classes], divided by the temperature."""
         with torch.inference_mode():
-            logits = self._network(*(torch.from_numpy(inputs[column]) for column in self.trained.columns))
-            return logits / self.trained.temperature
+            return self._network(*self._columns(inputs)) / self.trained.temperature
+
+    def _left(self, inputs: Mapping[str, np.ndarray]) -> torch.Tensor:
+        """bool [N], as left_to_start."""
+        columns, network = self._columns(inputs), self._network
+        if not isinstance(network, Deferring):
+            return torch.zeros(len(columns[0]), dtype=torch.bool)
+        with torch.inference_mode():
+            return network.left(*columns)
+
+    def _columns(self, inputs: Mapping[str, np.ndarray]) -> list[torch.Tensor]:
+        return [torch.from_numpy(inputs[column]) for column in self.trained.columns]
 
     @property
     def _ideal(self) -> np.ndarray:
-        """float32 [classes], the baseline of a model of single pictures that changes nothing."""
-        return (self.classes_ == NEUTRAL).astype(np.float32)
+        """float32, the baseline of a model of single pictures that changes nothing."""
+        ideal = (self.classes_ == NEUTRAL).astype(np.float32)
+        return np.tile(ideal, 1 if self.trained.start is None else 2)
 
     def _check_baseline(self, baseline: np.ndarray | None) -> None:
         if baseline is None and self.judges_change:

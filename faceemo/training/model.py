@@ -146,6 +146,11 @@ class Deferring(nn.Module):
             logits[left] = self._merged(logits[left], [column[left] for column in columns])
         return logits
 
+    def each(self, *columns: torch.Tensor) -> torch.Tensor:
+        """[N, 2, classes]: the model's own logits, and those with the start's answers, of every face."""
+        own = self.own(*columns)
+        return torch.stack([own, self._merged(own, columns)], dim=1)
+
     def left(self, *columns: torch.Tensor) -> torch.Tensor:
         """bool [N]: which faces are left to the start, by the model's columns [N, ...]."""
         return self.likelier(columns[self.crop]) < self.margin

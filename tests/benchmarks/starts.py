@@ -17,7 +17,7 @@ import argparse
 import contextlib
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from faceemo.paths import FEATURES_FOLDER, PARAMS_FILE
 from faceemo.prediction.model import NEUTRAL_SHARE
 from faceemo.training.dataset import Dataset, load_dataset, load_inputs
 from faceemo.training.metrics import Outcome, differences, score
-from faceemo.training.model import TrainedModel, load_model, model_file
+from faceemo.training.model import Deferring, TrainedModel, load_model, model_file
 from faceemo.training.recipe import RECIPES, Inputs
 from faceemo.training.train import network_of, predict_logits, train
 
@@ -114,21 +114,35 @@ def answers(model: TrainedModel, inputs: Inputs, faces: np.ndarray) -> np.ndarra
     return predict_logits(model.predictor(), columns, torch.arange(len(faces))).numpy()
 
 
-def beside_neutral(logits: np.ndarray, subject: np.ndarray, neutral: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Logits [N, classes] corrected by each person's other neutral pictures as EmotionModel does; NaN without one."""
-    corrected, ideal = np.full_like(logits, np.nan), np.array(classes) == NEUTRAL
+@torch.no_grad()
+def beside_neutral(
+    model: TrainedModel, inputs: Inputs, faces: np.ndarray, subject: np.ndarray, neutral: np.ndarray
+) -> np.ndarray:
+    """Logits [N, classes] of faces, corrected by their person's other neutral pictures as EmotionModel does; NaN
+    without one. subject, neutral: [N], of these faces.
+    """
+    each = [answers(dataclasses.replace(model, start=None), inputs, faces)] * 2
+    left = np.zeros(len(faces), bool)
+    predictor = model.predictor()
+    if isinstance(predictor, Deferring):
+        columns = [torch.from_numpy(np.ascontiguousarray(inputs[name][faces])) for name in model.columns]
+        each = list(predictor.each(*columns).unbind(1))
+        left = predictor.left(*columns).numpy()
+    corrected, ideal = np.full(each[0].shape, np.nan, np.float32), np.array(model.classes) == NEUTRAL
     for index, person in enumerate(subject):
         own = np.flatnonzero(neutral & (subject == person))
         own = own[own != index]
         if len(own):
+            logits = np.asarray(each[int(left[index])])
             corrected[index] = logits[index] - NEUTRAL_SHARE * (logits[own].mean(axis=0) - ideal)
     return corrected
 
 
 def across(model: TrainedModel, place: Elsewhere) -> tuple[float, float]:
     """Accuracy and balanced accuracy on another project, by the majority of raters where there are any."""
-    names = np.array(place.dataset.classes)[place.dataset.targets.learnt[place.faces]]
-    faces = np.isin(names, model.classes)
+    learnt = place.dataset.targets.learnt[place.faces]
+    names = np.array(place.dataset.classes)[learnt]
+    faces = np.isin(names, model.classes) & (learnt >= 0)
     target = np.array([model.classes.index(name) for name in names[faces]])
     logits = answers(model.balanced(), place.inputs, place.faces[faces])
     found = score(np.exp(log_softmax(logits, axis=1)), target, np.arange(len(target)).astype(str), model.classes)
@@ -182,7 +196,7 @@ def main() -> None:
                 found[truth].add(logits, unseen, target)
             if args.neutral:
                 neutral = np.array(dataset.classes)[targets["named"][unseen]] == NEUTRAL
-                logits = beside_neutral(logits, subject[unseen], neutral, dataset.classes)
+                logits = beside_neutral(model, inputs, unseen, subject[unseen], neutral)
                 for truth, target in targets.items():
                     beside[truth].add(logits, unseen, target)
             elsewhere.append([across(model, place) for place in places])

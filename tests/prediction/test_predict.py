@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import subprocess
 import sys
 import threading
@@ -329,6 +330,22 @@ class TestBaseline:
         assert np.abs(corrected.probability - plain.probability).max() > 0.01
         [for_all] = model.answer([face], baseline)
         np.testing.assert_allclose(for_all.probability, corrected.probability, atol=1e-6)
+
+    @pytest.mark.parametrize("margin", [math.inf, -math.inf])
+    def test_faces_and_neutral_faces_are_answered_by_the_same_of_two_networks(self, inputs, margin):
+        """By that of the start for all faces, and by the model's own."""
+        start, own = random_model(seed=1, network="cnn"), random_model(network="both")
+        both = EmotionModel(dataclasses.replace(own, start=start, margin=margin))
+        alone = EmotionModel(start if margin > 0 else own)
+        neutral, face = ([inputs[at].reading] for at in (0, 3))
+        assert both.left_to_start(face).all() == (margin > 0)
+        (found,), (plain,) = both.answer(face, both.baseline_from(neutral)), both.answer(face, [None])
+        (expected,) = alone.answer(face, alone.baseline_from(neutral))
+        np.testing.assert_allclose(found.probability, expected.probability, atol=1e-5)
+        assert np.abs(found.probability - plain.probability).max() > 1e-3
+        several = both.answer([*face, *face], [both.baseline_from(neutral), None])
+        np.testing.assert_allclose(several[0].probability, found.probability, atol=1e-6)
+        np.testing.assert_allclose(several[1].probability, plain.probability, atol=1e-6)
 
     def test_people_without_a_neutral_face_are_judged_all_the_same(self, model, inputs):
         baseline_of = read_baselines(model, of_people(inputs, "x", "y"))
