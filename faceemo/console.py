@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from faceemo.errors import FaceemoError, FileError
-from faceemo.interrupts import INTERRUPTED, say_interrupted
+from faceemo.interrupts import INTERRUPTED, missing_library, say_interrupted
 
 # Unicode categories of what could move a terminal's cursor, write from right to left or end a line.
 UNSAFE = ("Cc", "Cf", "Zl", "Zp")
@@ -46,6 +46,11 @@ def run(name: str, main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as interrupt:
         say_interrupted(name, printable(interrupt))
         return INTERRUPTED
+    except ImportError as error:
+        if missing := missing_library(error):
+            say_error(name, missing)
+            return 1
+        raise
     except OSError as error:  # a full disk, a missing permission
         if _is_closed_pipe(error):  # the reader of our output went away, as `head` does
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives until the process ends

@@ -8,6 +8,7 @@ import pytest
 from faceemo import console
 from faceemo.console import Interrupted, progress, run
 from faceemo.errors import FaceemoError
+from faceemo.interrupts import importing
 
 
 def raising(error):
@@ -98,6 +99,44 @@ def test_a_closed_pipe_is_silent_also_as_windows_reports_it(capsys, monkeypatch)
 def test_a_fault_of_our_own_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         run("train", lambda: 1 // 0)
+
+
+NOT_THERE = "cannot open shared object file: No such file or directory"
+LACKING = {
+    f"libGL.so.1: {NOT_THERE}": "the system lacks libGL.so.1, which OpenCV needs: apt-get install libgl1 ",
+    f"libgthread-2.0.so.0: {NOT_THERE}": "the system lacks libgthread-2.0.so.0, which OpenCV needs: apt-get install ",
+    "/usr/lib/libGL.so.1: file too short": "the system lacks libGL.so.1, which OpenCV needs: ",
+    f"libgomp.so.1: {NOT_THERE}": "the system lacks libgomp.so.1: 'apt-file search libgomp.so.1' or 'dnf provides */",
+    "DLL load failed while importing cv2: 지정된 모듈을 찾을 수 없습니다.": "DLL load failed while importing cv2: 지정",
+}
+
+
+@pytest.mark.parametrize(("said", "line"), LACKING.items())
+def test_a_library_of_the_system_that_is_missing_is_one_line(capsys, said, line):
+    def lacking():
+        raise ImportError(said, name="cv2")
+
+    assert run("train", lacking) == 1
+    assert capsys.readouterr().err.startswith(f"train: error: {line}")
+    with pytest.raises(SystemExit) as ended, importing("train"):  # as at the head of a stage
+        lacking()
+    error = capsys.readouterr().err
+    assert ended.value.code == 1 and error.startswith(f"train: error: {line}") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("cannot import name 'a' from 'b'"),
+        ImportError("/venv/torch/lib/libtorch.so: undefined symbol: a"),
+        ModuleNotFoundError("No module named 'cv2'", name="cv2"),
+    ],
+)
+def test_another_failed_import_is_not_hidden(error):
+    with pytest.raises(ImportError):
+        run("train", raising(error))
+    with pytest.raises(ImportError), importing("train"):
+        raise error
 
 
 @pytest.mark.parametrize("encoding", ["cp949", "cp1252", "ascii"])
