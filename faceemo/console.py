@@ -99,16 +99,16 @@ def progress(
             yield advance_bar
         return
 
-    start = said = time.monotonic()
+    start = said = time.perf_counter()  # time.monotonic may stand still for 16 ms on Windows
     position = done
 
     def advance(count: int, **postfix: object) -> None:
         nonlocal said, position
         position += count
-        now = time.monotonic()
+        now = time.perf_counter()
         if now - said >= PLAIN_SECONDS:
             said = now
-            rate = (position - done) / (now - start)
+            rate = (position - done) / max(now - start, 1e-6)
             extra = "".join(f", {key} {value}" for key, value in postfix.items())
             reached = position if total is None else f"{position} of {total}"
             print(f"{description}: {reached} {unit}, {rate:.1f} {unit}/s{extra}", file=to, flush=True)

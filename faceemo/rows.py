@@ -85,6 +85,17 @@ class RowsFile:
             raise FaceemoError(f"{self.path.as_posix()} cannot be read ({reason}); run 'dvc repro'") from None
 
 
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """These columns, or all, of a Parquet file that is checked, and closed at the end.
+
+    pq.read_table leaves closing to a thread, and Windows neither removes nor replaces a file while it is open.
+    Raises ArrowException, OSError or ValueError for a broken file, KeyError for a column that is not there.
+    """
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        table = file.read(columns)
+    return table if columns is None else table.select(columns)
+
+
 def rows_or_null(vectors: Sequence[np.ndarray | None]) -> pa.ListArray:
     """list<float32> with a row for each vector [width], null for None."""
     present = [vector for vector in vectors if vector is not None]

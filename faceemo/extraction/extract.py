@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from faceemo.console import Interrupted, progress
 from faceemo.errors import FaceemoError
@@ -30,7 +29,7 @@ from faceemo.paths import LANDMARKS_FOLDER
 from faceemo.pictures.opening import pictures_of, root_of
 from faceemo.pictures.reader import Picture, digest_of, first_by_hash
 from faceemo.pictures.sources import Source
-from faceemo.rows import rows_or_null
+from faceemo.rows import read_parquet, rows_or_null
 from faceemo.status import Status
 
 SHARD_ROWS = 1000
@@ -67,7 +66,7 @@ def extract(
     if len(unread) < total:
         print(f"{key}: {total - len(unread)} of {total} pictures were read before", flush=True)
 
-    started = time.monotonic()
+    started = time.perf_counter()
     tasks = [Task(batch, settings, root_of(source)) for batch in batches(unread, task_pictures)]
     try:
         with (
@@ -90,7 +89,7 @@ def extract(
     folder = LANDMARKS_FOLDER / key
     store.publish(shards, folder)
     store.drop_unused(shards, pictures)
-    print(_summary(key, folder, len(unread), time.monotonic() - started), flush=True)
+    print(_summary(key, folder, len(unread), time.perf_counter() - started), flush=True)
     return folder
 
 
@@ -127,7 +126,7 @@ def _summary(key: str, folder: Path, pictures: int, seconds: float) -> str:
     counts: Counter[str] = Counter()
     turned = 0
     for shard in sorted(folder.glob("part-*.parquet")):
-        rows = pq.read_table(shard, columns=["status", "turned"])
+        rows = read_parquet(shard, ["status", "turned"])
         counts.update(rows["status"].to_pylist())
         turned += np.count_nonzero(rows["turned"])
     found = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status] or status == Status.OK)

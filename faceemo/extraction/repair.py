@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from faceemo.paths import LANDMARKS_FOLDER
 from faceemo.pictures.archive import ReadError
 from faceemo.pictures.opening import root_of
 from faceemo.pictures.reader import Picture, PictureReader
 from faceemo.pictures.sources import Source
+from faceemo.rows import read_parquet
 from faceemo.status import Status
 
 
@@ -51,7 +51,7 @@ def _unread(key: str) -> Counter[tuple]:
     found: Counter[tuple] = Counter()
     for path in sorted((LANDMARKS_FOLDER / key).glob("part-*.parquet")):
         try:
-            rows = pq.read_table(path, columns=["image", "size", "crc32", "status"])
+            rows = read_parquet(path, ["image", "size", "crc32", "status"])
             rows = rows.filter(pc.equal(rows["status"], Status.READ_ERROR))
         except (pa.ArrowException, OSError, ValueError, KeyError):  # broken, or of an older version: extract comes by
             continue

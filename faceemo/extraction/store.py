@@ -26,6 +26,7 @@ from faceemo.extraction.rescue import DIED
 from faceemo.extraction.schema import SCHEMA
 from faceemo.paths import ROWS_FOLDER
 from faceemo.pictures.reader import JPEG_SUFFIXES, SMALL, Picture, are_bytes_known, digest_of
+from faceemo.rows import read_parquet
 from faceemo.status import Status
 
 DIGEST_LENGTH = 32
@@ -132,7 +133,7 @@ class Store:
     def _read(self, path: Path) -> pa.Table | None:
         """All of a file, checked; None if it is broken or its rows are made in another way."""
         try:
-            rows = pq.read_table(path, page_checksum_verification=True)
+            rows = read_parquet(path)
         except (pa.ArrowException, OSError, ValueError):
             return None
         made = (rows.schema.metadata or {}).get(EXTRACT_METADATA)
@@ -164,7 +165,7 @@ class KnownRows:
         if self._open is None or self._open[0] != number:
             path = self._files[number]
             try:
-                self._open = number, pq.read_table(path, page_checksum_verification=True)
+                self._open = number, read_parquet(path)
             except (pa.ArrowException, OSError, ValueError):
                 raise FaceemoError(f"{path}: changed or removed meanwhile; run 'dvc repro' again") from None
         return self._open[1]
@@ -199,7 +200,7 @@ def lasting_keys(path: Path) -> tuple[pa.StringArray, np.ndarray]:
     """Of a file of rows the keys of the lasting ones, and which rows these are; none of a broken file."""
     try:
         columns = ["image", "size", "crc32", "status", "error"]
-        rows = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        rows = read_parquet(path, columns)
         kept = np.flatnonzero(is_lasting(rows))
     except (pa.ArrowException, OSError, ValueError, KeyError):
         return pa.array([], pa.string()), np.zeros(0, np.int64)
