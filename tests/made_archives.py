@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from made_set import made_set
 from PIL import Image
 
@@ -17,6 +18,7 @@ from faceemo.params import ExtractParams
 from faceemo.pictures.reader import Picture, digest_of
 from faceemo.pictures.sources import Source
 from faceemo.pictures.trees import files_at, is_picture_name
+from faceemo.rows import read_parquet
 
 SAMPLE = made_set()
 ANXIOUS = SAMPLE / "Training" / "[원천]EMOIMG_불안_TRAIN_01.zip"
@@ -96,6 +98,11 @@ def shard_bytes(folder: Path, key: str = "a-training-01") -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "data/landmarks" / key).iterdir())}
 
 
+def shard_rows(folder: Path) -> pa.Table:
+    """All rows of a folder of shards, whose files are closed then: Windows removes no open ones."""
+    return pa.concat_tables(map(read_parquet, sorted(folder.glob("part-*.parquet"))))
+
+
 def alive(pid: int) -> bool:
     """Whether a process still runs (and is no zombie)."""
     try:
@@ -126,9 +133,6 @@ def children_of(pid: int) -> list[int]:
 def end_process(*_: object) -> None:
     """In place of a function that runs in a process of its own."""
     os.abort()
-
-
-POSIX = os.name == "posix"
 
 
 def heed_ctrl_c() -> None:

@@ -18,6 +18,7 @@ from made_archives import ANXIOUS, heed_ctrl_c
 from made_models import model_file
 from made_sources import label_json, rating, record
 from PIL import Image
+from systems import needs_posix
 
 from faceemo.cli import main
 from faceemo.pictures.sources import read_sources
@@ -109,7 +110,7 @@ def test_scan_says_the_same_to_programs(project, capsys):
     assert len(read_sources(project / "data/sources.yaml")) == len(told["sources"]) == 3
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows allows no control characters in names")
+@needs_posix("Windows allows no control characters in names")
 def test_a_name_in_scans_table_neither_ends_the_line_nor_moves_the_cursor(project, capsys, make_zip):
     make_zip("project/내 사진/\x1b[2J\n[원천]EMOIMG_슬픔_TRAIN_01.zip", ("a.jpg", b"22"))
     make_zip("project/내 사진/\x1b[1A휴가.zip", ("b.jpg", b"3"))
@@ -258,7 +259,7 @@ def test_a_scan_that_fails_is_one_line_and_leaves_the_old_sources(project, capsy
 
 
 def test_a_data_folder_that_cannot_be_made_is_one_line(project, capsys):
-    (project / "data").write_text("a file where the folder should be")
+    (project / "data").write_text("a file where the folder should be", encoding="utf-8")
     assert main(["scan", "내 사진"]) == 1
     assert "data" in error_line(capsys)
 
@@ -320,7 +321,9 @@ def test_a_reader_that_went_away_is_no_traceback(project, unbuffered):
 
 def test_the_command_imports_nothing_heavy_before_it_knows_what_to_do():
     code = "import sys, faceemo.cli; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, encoding="utf-8"
+    )
     assert not {"torch", "mediapipe", "cv2", "matplotlib", "dvc", "pyarrow"} & set(done.stdout.split())
 
 
@@ -493,7 +496,7 @@ class TestPredict:
         assert process.returncode == 1 and errors == b""
 
     @pytest.mark.slow
-    @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+    @needs_posix("sends signals")
     def test_ctrl_c_is_one_line_and_leaves_no_half_file(self, folder):
         shutil.copytree(folder / "사진", folder / "더")
         for number in range(2000):

@@ -1,5 +1,6 @@
 import errno
 import io
+import re
 import sys
 import time
 
@@ -59,22 +60,21 @@ def test_ctrl_c_says_when_dvcs_lock_is_broken_and_what_to_do(capsys, tmp_path, m
     monkeypatch.chdir(tmp_path)
     lock = tmp_path / ".dvc/tmp/rwlock"
     lock.parent.mkdir(parents=True)
-    lock.write_text(content)
+    lock.write_text(content, encoding="utf-8")
     advice = ".dvc/tmp/rwlock is broken: delete it, or dvc will not run"
     assert run("train", raising(KeyboardInterrupt())) == 130
     assert run("train", raising(Interrupted("2 shards kept"))) == 130
     assert capsys.readouterr().err == f"train: interrupted; {advice}\ntrain: interrupted; 2 shards kept; {advice}\n"
-    lock.write_text('{"write": {}, "read": {}}')
+    lock.write_text('{"write": {}, "read": {}}', encoding="utf-8")
     assert run("train", raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "train: interrupted\n"
 
 
 def test_a_missing_permission_is_one_line_with_the_files_name(capsys, tmp_path):
     folder = tmp_path / "결과 폴더"
-    assert run("train", lambda: folder.read_text()) == 1
+    assert run("train", lambda: folder.read_text(encoding="utf-8")) == 1
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1
-    assert err.startswith("train: error: ") and str(folder) in err and "No such file" in err
+    assert out == "" and re.fullmatch(rf"train: error: .+: {re.escape(str(folder))}\n", err)  # in the system's words
 
 
 def test_an_os_error_without_a_file_is_one_line(capsys):
@@ -85,6 +85,7 @@ def test_an_os_error_without_a_file_is_one_line(capsys):
 
 def test_a_closed_pipe_is_silent_also_as_windows_reports_it(capsys, monkeypatch):
     closed = OSError(errno.EINVAL, "Invalid argument")
+    monkeypatch.setattr(console.sys, "platform", "linux")
     assert run("scan", raising(closed)) == 1
     assert capsys.readouterr().err == "scan: error: Invalid argument\n"  # anywhere else it is no closed pipe
     monkeypatch.setattr(console.sys, "platform", "win32")

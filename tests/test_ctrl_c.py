@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from made_archives import heed_ctrl_c
+from systems import needs_posix
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
 
 slow = pytest.mark.slow
-needs_posix = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+needs_signals = needs_posix("sends signals")
 
 # A command and a module in the midst of what it imports.
 COMMANDS = [
@@ -69,7 +70,7 @@ def interrupted(folder: Path, command: list[str], module: str) -> tuple[int, str
 
 
 @slow
-@needs_posix
+@needs_signals
 @pytest.mark.parametrize(("command", "module"), COMMANDS)
 def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, command, module):
     shutil.copy(PARAMS, tmp_path)
@@ -114,35 +115,35 @@ sys.exit(run("train", main))
 
 
 @slow
-@needs_posix
+@needs_signals
 def test_ctrl_c_within_exec_as_of_a_dataclass_does_not_kill_by_the_signal(stage):
     """Python ends as if killed once a KeyboardInterrupt has passed through exec, whoever caught it."""
     assert stage("with importing('train'): exec('press()')") == (130, "train: interrupted\n")
 
 
 @slow
-@needs_posix
+@needs_signals
 def test_ctrl_c_that_an_import_would_swallow_ends_it(stage):
     code = "with importing('train'):\n    try: press()\n    except BaseException: print('went on')"
     assert stage(code) == (130, "train: interrupted\n")
 
 
 @slow
-@needs_posix
+@needs_signals
 def test_after_the_imports_ctrl_c_is_an_exception_again(stage):
     code = "with importing('train'): import json\ntry: press()\nfinally: print('cleaned up', flush=True)"
     assert stage(code) == (130, "cleaned up\ntrain: interrupted\n")
 
 
 @slow
-@needs_posix
+@needs_signals
 def test_ctrl_c_that_is_ignored_stays_ignored(stage):
     code = "signal.signal(signal.SIGINT, signal.SIG_IGN)\nwith importing('train'): press()\npress()\nprint('done')"
     assert stage(code) == (0, "done\n")
 
 
 @slow
-@needs_posix
+@needs_signals
 def test_ctrl_c_while_python_ends_changes_nothing(stage):
     last = "class Last:\n    def __del__(self, press=press): press()\n"
     assert stage(last + "globals()['last'] = Last()\nprint('done')") == (0, "done\n")

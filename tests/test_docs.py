@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from made_archives import ANXIOUS, HAPPY, NEUTRAL, SAMPLE, pictures_in
 from project import Project
+from systems import needs_posix
 from video import camera_frames, jpeg, video_file
 
 from faceemo.pictures.archive import parse_picture_name
@@ -104,7 +105,7 @@ def write_table(path: Path, folder: str) -> None:
     path.write_text("\n".join(["path,emotion,subject", *lines]), encoding="utf-8")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="D:/ is a folder of the project here")
+@needs_posix("D:/ is a folder of the project here")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_says_runs(project, page):
     project.restore()

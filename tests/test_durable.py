@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from systems import needs_posix
 
 from faceemo import durable
 from faceemo.durable import link, remove, rename, sync_folder, write_text_whole, written_whole
@@ -13,11 +14,11 @@ from faceemo.durable import link, remove, rename, sync_folder, write_text_whole,
 @pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_exception_leaves_the_old_file_and_no_temporary(tmp_path, exception):
     path = tmp_path / "metrics.json"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     with pytest.raises(exception), written_whole(path) as temporary:
-        temporary.write_text("half of the n")
+        temporary.write_text("half of the n", encoding="utf-8")
         raise exception
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -33,27 +34,27 @@ def test_an_os_error_without_a_name_gets_that_of_the_file(tmp_path):
         raise full
     assert error.value.filename == str(tmp_path / "metrics.json")
     with pytest.raises(FileNotFoundError) as error, written_whole(tmp_path / "metrics.json"):
-        (tmp_path / "other.json").read_text()
+        (tmp_path / "other.json").read_text(encoding="utf-8")
     assert error.value.filename == str(tmp_path / "other.json")
 
 
 def test_the_file_is_not_there_before_it_is_whole(tmp_path):
     path = tmp_path / "new/folder/metrics.json"
     with written_whole(path) as temporary:
-        temporary.write_text("new")
+        temporary.write_text("new", encoding="utf-8")
         assert temporary.parent == path.parent  # a rename across drives would copy
         assert not path.exists()
-    assert path.read_text() == "new"
+    assert path.read_text(encoding="utf-8") == "new"
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_leftover_of_a_killed_run_does_not_mix_in(tmp_path):
     path = tmp_path / "a.txt"
     with written_whole(path) as temporary:
-        temporary.write_text("x")
-    temporary.write_text("a much longer leftover")
+        temporary.write_text("x", encoding="utf-8")
+    temporary.write_text("a much longer leftover", encoding="utf-8")
     write_text_whole(path, "new")
-    assert path.read_text() == "new"
+    assert path.read_text(encoding="utf-8") == "new"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -94,21 +95,21 @@ def refuse(times, monkeypatch):
 
 def test_a_rename_is_tried_again_while_another_program_holds_the_file(tmp_path, monkeypatch):
     calls = refuse(3, monkeypatch)
-    (tmp_path / "a").write_text("text")
+    (tmp_path / "a").write_text("text", encoding="utf-8")
     rename(tmp_path / "a", tmp_path / "b")
     assert len(calls) == 4
-    assert (tmp_path / "b").read_text() == "text" and not (tmp_path / "a").exists()
+    assert (tmp_path / "b").read_text(encoding="utf-8") == "text" and not (tmp_path / "a").exists()
 
 
 def test_a_rename_that_is_never_allowed_fails_in_the_end_and_keeps_the_old_file(tmp_path, monkeypatch):
     calls = refuse(10**6, monkeypatch)
     monkeypatch.setattr(durable, "RENAME_SECONDS", 0.1)
     path = tmp_path / "b"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     with pytest.raises(PermissionError) as error:
         write_text_whole(path, "new")
     assert len(calls) > 1 and error.value.filename == str(path)
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -185,7 +186,7 @@ def test_read_only_files_are_removed_and_replaced_where_windows_refuses_it(tmp_p
     assert (tmp_path / "metrics.json").read_text(encoding="utf-8") == "new"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a file's own mode does not matter for POSIX")
+@needs_posix("Windows makes a file writable before it removes it")
 def test_removing_a_link_leaves_the_mode_of_what_dvc_has_stored(tmp_path):
     stored = read_only(tmp_path / "cache")
     link(stored, tmp_path / "part-00000.parquet")

@@ -147,6 +147,33 @@ def test_a_wheel_holds_every_package_page_and_template(tmp_path):
     assert files <= held
 
 
+def leaves_encoding_to_the_system(call: ast.Call) -> bool:
+    """Whether a call reads or writes text as the system has it: in CP949 on a Korean Windows."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    options = {option.arg for option in call.keywords}
+    if "encoding" in options:
+        return False
+    if name in ("read_text", "write_text"):
+        return len(call.args) < (1 if name == "read_text" else 2)
+    if name in ("open", "fdopen"):
+        modes = [one.value for one in call.args[-1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        return any(set(mode) <= set("rwxat+") and mode != "r" for mode in modes)  # archives are opened by "r" too
+    return name in ("run", "Popen") and "text" in options
+
+
+def test_whatever_reads_or_writes_text_says_its_encoding():
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for folder in ("faceemo", "stages", "tests", ".ci")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and leaves_encoding_to_the_system(node)
+    ]
+    assert found == []
+    for code in ("path.read_text()", "path.write_text('중립')", "open(path, 'w')", "run(one, text=True)"):
+        assert leaves_encoding_to_the_system(ast.parse(code, mode="eval").body), code
+
+
 @pytest.mark.slow
 def test_tests_can_be_collected_where_posix_has_nothing_to_give():
     """Windows has no SIGKILL, no process groups and no fork; what needs them says so test by test."""

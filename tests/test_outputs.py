@@ -5,11 +5,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from systems import needs_posix
 
 from faceemo.errors import FaceemoError
 from faceemo.outputs import check_out, is_stream, said_to, written_to
 
-needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFO, and links only for administrators")
 WRITE = """
 import sys
 from pathlib import Path
@@ -23,10 +23,10 @@ print("said", file=said_to(out))
 
 def write(out, text="new"):
     with written_to(out) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
-@needs_posix
+@needs_posix("links need rights on Windows")
 @pytest.mark.parametrize("target", ["real.csv", "elsewhere/real.csv"])
 def test_a_link_stays_and_the_file_that_it_leads_to_is_replaced(tmp_path, target):
     (tmp_path / "elsewhere").mkdir()
@@ -34,16 +34,16 @@ def test_a_link_stays_and_the_file_that_it_leads_to_is_replaced(tmp_path, target
     link.symlink_to(target)
     for text in ("first", "second"):  # the first time it leads to nothing
         write(link, text)
-        assert link.is_symlink() and (tmp_path / target).read_text() == text
+        assert link.is_symlink() and (tmp_path / target).read_text(encoding="utf-8") == text
     assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "link.csv", Path(target).parts[0]}
 
 
-@needs_posix
+@needs_posix("Windows has no FIFO")
 def test_a_fifo_gets_the_bytes_and_stays_one(tmp_path):
     fifo = tmp_path / "fifo.csv"
     os.mkfifo(fifo)
     got = []
-    reader = threading.Thread(target=lambda: got.append(fifo.read_text()))
+    reader = threading.Thread(target=lambda: got.append(fifo.read_text(encoding="utf-8")))
     reader.start()
     assert is_stream(fifo)
     write(fifo)
@@ -51,13 +51,13 @@ def test_a_fifo_gets_the_bytes_and_stays_one(tmp_path):
     assert got == ["new"] and fifo.is_fifo() and list(tmp_path.iterdir()) == [fifo]
 
 
-@needs_posix
+@needs_posix("Windows has no devices among files")
 def test_a_device_stays_one():
     write(Path(os.devnull))
     assert Path(os.devnull).is_char_device()
 
 
-@pytest.mark.parametrize("out", ["-", pytest.param("/dev/stdout", marks=needs_posix)])
+@pytest.mark.parametrize("out", ["-", pytest.param("/dev/stdout", marks=needs_posix("Windows has no /dev"))])
 def test_what_is_written_to_stdout_is_alone_there(out, tmp_path):
     done = subprocess.run([sys.executable, "-c", WRITE, out], cwd=tmp_path, capture_output=True, timeout=60)
     assert (done.stdout, done.stderr.strip()) == (b"\xffbytes\n", b"said")
@@ -72,11 +72,11 @@ def test_what_is_written_to_stdout_is_alone_there(out, tmp_path):
 def test_a_file_is_whole_or_not_there_and_its_command_speaks_on_stdout(tmp_path):
     path = tmp_path / "new" / "a.csv"
     with pytest.raises(ValueError, match="mine"), written_to(path) as temporary:
-        temporary.write_text("half")
+        temporary.write_text("half", encoding="utf-8")
         raise ValueError("mine")
     assert not path.exists()
     write(path)
-    assert path.read_text() == "new" and list(path.parent.iterdir()) == [path]
+    assert path.read_text(encoding="utf-8") == "new" and list(path.parent.iterdir()) == [path]
     assert said_to(path) is sys.stdout and said_to(Path("-")) is sys.stderr
 
 
@@ -88,7 +88,7 @@ def test_a_folder_is_named(tmp_path):
 def test_a_table_that_another_program_holds_is_told_before_the_work(tmp_path, monkeypatch):
     """As Windows answers where Excel shows the table: no right to write, though the file is not read-only."""
     out = tmp_path / "결과.csv"
-    out.write_text("old")
+    out.write_text("old", encoding="utf-8")
     check_out(out)
     monkeypatch.setattr(Path, "open", held(out, Path.open))
     with pytest.raises(FaceemoError) as error:
@@ -98,15 +98,15 @@ def test_a_table_that_another_program_holds_is_told_before_the_work(tmp_path, mo
 
 def test_rows_for_a_table_that_another_program_holds_at_the_end_are_beside_it(tmp_path, monkeypatch):
     out, beside = tmp_path / "결과.csv", tmp_path / "결과-3.csv"
-    out.write_text("old")
-    (tmp_path / "결과-2.csv").write_text("another")
+    out.write_text("old", encoding="utf-8")
+    (tmp_path / "결과-2.csv").write_text("another", encoding="utf-8")
     monkeypatch.setattr("faceemo.durable.RENAME_SECONDS", 0.1)
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda old, new: held(out, replace)(new) if new == out else replace(old, new))
     with pytest.raises(FaceemoError) as error:
         write(out)
     assert str(error.value) == f"--out {out}: another program holds this file open; what was to be there is in {beside}"
-    assert (out.read_text(), beside.read_text()) == ("old", "new")
+    assert (out.read_text(encoding="utf-8"), beside.read_text(encoding="utf-8")) == ("old", "new")
     assert len(list(tmp_path.iterdir())) == 3
 
 

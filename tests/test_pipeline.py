@@ -5,7 +5,6 @@ extract do with rows that are there (kills, Ctrl-C, --force, --temp, repaired ar
 """
 
 import importlib
-import os
 import re
 import shutil
 import signal
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from made_archives import ANXIOUS, HAPPY, NEUTRAL
 from project import Project, stages_run
+from systems import needs_posix
 
 from faceemo.console import run
 from faceemo.training.model import load_model
@@ -239,7 +239,7 @@ def test_the_docs_know_what_dvc_says_of_its_broken_lock(project):
     lock.unlink()  # which mends it, as the next test shows
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+@needs_posix("sends signals")
 def test_ctrl_c_in_train_is_one_line_and_leaves_the_model_of_the_last_epoch(project):
     """Exit 130, through dvc, which starts the stage in a shell: bash passes the 130 on, dash dies of the same Ctrl-C
     after the stage (-2).

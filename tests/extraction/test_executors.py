@@ -10,7 +10,8 @@ from concurrent.futures import BrokenExecutor
 from types import SimpleNamespace
 
 import pytest
-from made_archives import ANXIOUS, POSIX, alive, pictures_in, run_driver, shard_bytes
+from made_archives import ANXIOUS, alive, pictures_in, run_driver, shard_bytes
+from systems import needs_posix
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction import executors
@@ -129,7 +130,7 @@ def cluster(folder, count, **settings):
             process.wait()
 
 
-@pytest.mark.skipif(not POSIX, reason="kills processes with POSIX signals")
+@needs_posix("kills processes by signals")
 def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed_half_way(tmp_path):
     with cluster(tmp_path, 2) as (address, workers):
         hook = (

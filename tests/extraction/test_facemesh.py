@@ -30,7 +30,7 @@ def mesh(request):
 
 
 def in_fresh_python(code: str) -> str:
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, encoding="utf-8")
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -220,5 +220,5 @@ def test_native_log_is_silenced_and_pythons_own_words_are_not_however_often():
         "import os, sys; from faceemo.extraction.facemesh import silence_native_log;"
         "silence_native_log(); silence_native_log(); os.write(2, b'native'); print('ours', file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
     assert done.stderr == "ours\n"

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_archives import POSIX, SETTINGS, encoded, make_zip, on_a_full_disk, source_of
+from made_archives import SETTINGS, encoded, make_zip, on_a_full_disk, shard_rows, source_of
 from PIL import Image
 from skimage.data import astronaut
+from systems import needs_posix
 
 import faceemo.extraction.extract as extraction
 from faceemo.cli import main
@@ -26,6 +27,7 @@ from faceemo.extraction.store import Store
 from faceemo.extraction.tidy import find_unused
 from faceemo.pictures.reader import SMALL, Picture
 from faceemo.pictures.sources import read_sources
+from faceemo.rows import read_parquet
 
 ROOT = Path(__file__).parents[2]
 KEY = "faces"
@@ -117,7 +119,7 @@ def shard_bytes(key=KEY):
 
 
 def statuses():
-    return pq.read_table(SHARDS, columns=["status"])["status"].to_pylist()
+    return shard_rows(SHARDS)["status"].to_pylist()
 
 
 def afresh(work, **options):
@@ -159,7 +161,7 @@ def test_pictures_in_another_order_are_not_read_nor_are_photos_with_other_names(
     scanned.scan()
     assert scanned.extract() == set()
     kept = shard_bytes()
-    assert set(pq.read_table(SHARDS, columns=["image"])["image"].to_pylist()) == {*PICTURES, *renamed}
+    assert set(shard_rows(SHARDS)["image"].to_pylist()) == {*PICTURES, *renamed}
     assert kept == afresh(scanned)
 
 
@@ -240,9 +242,9 @@ def test_a_picture_that_could_not_be_read_is_tried_again_alone(scanned):
 @in_a_tree
 def test_rows_of_other_settings_are_not_taken(scanned):
     assert scanned.extract(crops=False) == set(PICTURES)
-    assert pq.read_table(SHARDS)["crop"].null_count == len(PICTURES)
+    assert shard_rows(SHARDS)["crop"].null_count == len(PICTURES)
     assert scanned.extract() == set()
-    assert pq.read_table(SHARDS)["crop"].null_count == len(PICTURES) - 1
+    assert shard_rows(SHARDS)["crop"].null_count == len(PICTURES) - 1
 
 
 # Broken files
@@ -250,12 +252,12 @@ def test_rows_of_other_settings_are_not_taken(scanned):
 
 def flip_a_bit(path):
     """Where only the checksum of its page tells: the file can be read, with wrong landmarks."""
-    content, before = path.read_bytes(), pq.read_table(path)
+    content, before = path.read_bytes(), read_parquet(path)
     path.unlink()  # it has other names
     for place in range(len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         try:
-            if pq.read_table(path, columns=["landmarks"])["landmarks"] != before["landmarks"]:
+            if read_parquet(path, ["landmarks"])["landmarks"] != before["landmarks"]:
                 return
         except (OSError, ValueError):
             continue
@@ -263,7 +265,7 @@ def flip_a_bit(path):
 
 
 def file_with_a_face():
-    (path,) = (one for one in ROWS.glob("*/*/*") if one.suffix and pq.read_table(one)["crop"].null_count < 4)
+    (path,) = (one for one in ROWS.glob("*/*/*") if one.suffix and read_parquet(one)["crop"].null_count < 4)
     return path
 
 
@@ -272,7 +274,7 @@ def file_with_a_face():
 @pytest.mark.parametrize("pictures", [PICTURES, CHANGED])
 def test_rows_with_a_wrong_bit_are_read_from_their_pictures(scanned, pictures):
     path = file_with_a_face()
-    lost = set(pq.read_table(path)["image"].to_pylist())
+    lost = set(read_parquet(path)["image"].to_pylist())
     flip_a_bit(path)
     scanned.write(pictures)
     scanned.scan()
@@ -287,7 +289,7 @@ def test_rows_with_a_wrong_bit_are_read_from_their_pictures(scanned, pictures):
 def test_a_file_that_holds_no_rows_of_ours_stops_nothing(scanned, content):
     everything = shard_bytes()
     path = file_with_a_face()
-    table = pq.read_table(path)
+    table = read_parquet(path)
     path.unlink()
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -316,7 +318,7 @@ def test_rows_that_vanish_while_they_are_used_are_one_line(scanned, monkeypatch)
         scanned.extract()
 
 
-@pytest.mark.skipif(not POSIX, reason="bounds the size of files")
+@needs_posix("bounds the size of files")
 def test_a_full_disk_is_one_line_that_names_the_file(work):
     code = (
         "import os; import pyarrow as pa; from faceemo.extraction.schema import SCHEMA;"
@@ -458,7 +460,7 @@ def test_clean_lists_and_removes_what_no_source_uses(scanned, monkeypatch, capsy
     assert main(["clean", "--remove"]) == 0
     assert capsys.readouterr().out.endswith("removed 3\n")
     assert not Path("data/.partial").exists()
-    assert sum(len(pq.read_table(path)) for path in ROWS.glob("*/*/*.parquet")) == 5
+    assert sum(len(read_parquet(path)) for path in ROWS.glob("*/*/*.parquet")) == 5
     assert main(["clean"]) == 0
     assert capsys.readouterr().out == "no rows that are not in use\n"
     assert len(scanned.extract()) == len(PICTURES) - 5
@@ -475,7 +477,7 @@ def test_a_file_is_named_after_its_pictures_and_says_how_its_rows_were_made(work
     metadata = pq.read_schema(path).metadata
     assert metadata[b"faceemo.pictures"].decode() == path.stem
     assert json.loads(metadata[b"faceemo.extract"]) == json.loads(how_made(SETTINGS))
-    rows = pq.read_table(path, columns=["size", "crc32"]).to_pylist()
+    rows = read_parquet(path, ["size", "crc32"]).to_pylist()
     assert [(row["size"], row["crc32"]) for row in rows] == [(1, 2212294583), (2, 1685985038)]
 
 

@@ -10,9 +10,10 @@ import zipfile
 
 import pyarrow.parquet as pq
 import pytest
-from made_archives import ANXIOUS, POSIX, encoded, make_zip
+from made_archives import ANXIOUS, encoded, make_zip
 from project import Project, stages_run
 from skimage.data import astronaut
+from systems import needs_posix
 
 from faceemo.extraction.engines.choice import choose_engine
 
@@ -45,7 +46,7 @@ def shard_bytes(project):
     return [path.read_bytes() for path in sorted((project.folder / "data/landmarks/many").iterdir())]
 
 
-@pytest.mark.skipif(not POSIX, reason="kills processes with POSIX signals")
+@needs_posix("kills processes by signals")
 @pytest.mark.parametrize("command", [("repro",), ("exp", "run")])
 def test_rows_survive_kill_9_of_dvc_and_its_stage(project, command):
     shutil.rmtree(project.folder / "data/.rows", ignore_errors=True)
@@ -58,7 +59,7 @@ def test_rows_survive_kill_9_of_dvc_and_its_stage(project, command):
     project.run("git", "checkout", "--quiet", "params.yaml")
 
 
-@pytest.mark.skipif(not POSIX, reason="sends POSIX signals")
+@needs_posix("sends signals")
 def test_ctrl_c_is_one_line_and_keeps_finished_shards(project):
     project.change_text("params.yaml", "engine: auto ", f"engine: {choose_engine('auto')} ")
     shutil.rmtree(project.folder / "data/.rows")

@@ -24,7 +24,7 @@ from faceemo.pictures.reader import digest_of
 from faceemo.pictures.scan import scan
 from faceemo.pictures.sources import LabelFiles, Source
 from faceemo.pictures.trees import files_at
-from faceemo.rows import RowsFile
+from faceemo.rows import RowsFile, read_parquet
 
 ANN, BEN, EVE = "a" * 64, "b" * 64, "e" * 64
 KEY = "neutral-training-01"
@@ -50,7 +50,7 @@ def source(emotion: str = "neutral", folder: str = "training", labels: LabelFile
 
 def run_normalize(project: Path, sources: dict[str, Source], **changes) -> dict[str, pa.Table]:
     normalize_sources(sources, project / "data" / "landmarks", settings(**changes))
-    return {path.stem: pq.read_table(path) for path in (project / "data" / "features").glob("*")}
+    return {path.stem: read_parquet(path) for path in (project / "data" / "features").glob("*")}
 
 
 def features_of(project: Path, key: str) -> RowsFile:
@@ -163,7 +163,7 @@ def change_shard(project: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
     """Write a source's last shard anew as another version of faceemo would have."""
     write_shards(project, KEY, [row(i, ANN) for i in range(4)], 2)
     path = project / f"data/landmarks/{KEY}/part-00001.parquet"
-    pq.write_table(change(pq.read_table(path)), path)
+    pq.write_table(change(read_parquet(path)), path)
     return path
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_sources import label_json, of_set, rating, record
+from systems import WINDOWS
 
 from faceemo.errors import FaceemoError
 from faceemo.pictures.labels import read_labels
@@ -33,8 +34,8 @@ FOLDERS = (
     "..",
     "1",
     "라벨",
-    "\x1b[2J",
     "x" * 60,
+    *([] if WINDOWS else ["\x1b[2J"]),
 )
 FILES = (
     "1.jpg",

@@ -110,7 +110,7 @@ def test_classes_are_those_that_pictures_are_named_after_and_raters_may_have_see
 )
 def test_a_file_that_scan_did_not_write_is_one_line(tmp_path, text):
     path = tmp_path / "sources.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(FaceemoError, match=r"; this is not what 'faceemo scan' writes; run it again") as error:
         read_sources(path)
     assert "\n" not in str(error.value)

@@ -23,6 +23,7 @@ import torch
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, on_a_full_disk
 from made_models import ROOT, model_file, random_model
 from PIL import Image
+from systems import needs_posix
 from video import video_file
 
 import faceemo
@@ -266,7 +267,7 @@ def test_a_missing_model_is_one_clear_line_and_makes_no_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sets a POSIX limit")
+@needs_posix("bounds the size of files")
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path):
     path, out = model_file(tmp_path), tmp_path / "emotion.onnx"
     out.write_bytes(b"old")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from systems import needs_posix
 
 from faceemo.emotions import TAKEN
 from faceemo.errors import FaceemoError
@@ -179,7 +180,7 @@ def test_a_file_for_excel_tells_that_it_is_utf_8_and_a_stream_does_not(name, del
     assert [row["path"] for row in rows] == ["사진 1.jpg", "a.mp4", "b,c.jpg"] and list(rows[0]) == COLUMNS
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFO")
+@needs_posix("Windows has no FIFO")
 def test_rows_reach_a_fifo_as_they_come(tmp_path):
     fifo = tmp_path / "rows.jsonl"
     os.mkfifo(fifo)

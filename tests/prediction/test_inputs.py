@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, encoded
+from systems import needs_posix
 from video import video_file
 
 from faceemo.errors import FaceemoError
@@ -87,7 +88,7 @@ class TestFindInputs:
         assert find_inputs([tmp_path], notes.append) == [tmp_path / "a.jpg"]
         assert notes == [f"note: passed over in {tmp_path}: 2 (a hidden or system folder)"]
 
-    @pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFO")
+    @needs_posix("Windows has no FIFO")
     def test_a_pipe_is_never_waited_for(self, tmp_path):
         os.mkfifo(tmp_path / "p.jpg")
         with pytest.raises(FaceemoError, match=r"p\.jpg: neither a file nor a folder"):
@@ -183,7 +184,7 @@ def test_a_bad_picture_is_an_input_with_a_status(tmp_path, face_file, make_zip):
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(face_file.read_bytes()[:5000])
     text = tmp_path / "text.txt"
-    text.write_text("no picture")
+    text.write_text("no picture", encoding="utf-8")
     blank = tmp_path / "blank.png"
     blank.write_bytes(encoded(np.zeros((300, 300, 3), np.uint8), "PNG"))
     found = read(cut, text, blank, make_zip("bad.zip", ("a.jpg", b"")))

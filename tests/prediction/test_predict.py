@@ -130,7 +130,10 @@ class TestLoading:
     @pytest.mark.slow
     def test_the_package_exports_the_model_without_importing_torch_before_it_is_asked_for(self):
         code = "import sys, faceemo; before = 'torch' in sys.modules; faceemo.EmotionModel; print(before)"
-        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+        assert (
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8").stdout
+            == "False\n"
+        )
         assert {faceemo.EmotionModel.__name__, faceemo.VideoFrames.__name__} == set(faceemo.__all__)
         with pytest.raises(AttributeError, match="no attribute 'Emotion'"):
             faceemo.Emotion  # noqa: B018

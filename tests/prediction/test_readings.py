@@ -164,5 +164,7 @@ os.write(2, b"after\\n")
 subprocess.run([sys.executable, "-c", "import os; os.write(2, b'child')"])
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, encoding="utf-8"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "before\nafter\nchild")

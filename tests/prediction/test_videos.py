@@ -1,4 +1,3 @@
-import os
 import sys
 
 import cv2
@@ -6,6 +5,7 @@ import numpy as np
 import pytest
 from browser import browser, missing_browser
 from made_archives import on_a_full_disk
+from systems import needs_posix
 from video import camera_frames, video_file
 
 from faceemo.errors import FaceemoError
@@ -43,7 +43,7 @@ def test_a_video_plays_in_a_browser(tmp_path):
     drawn = tmp_path / f"drawn{video_codec()[1]}"
     path = written(drawn, [frame[:, :-1] for frame in camera_frames("anxious")[:30]], frames_per_second(source))
     page = tmp_path / "page.html"
-    page.write_text("<!doctype html><body></body>")
+    page.write_text("<!doctype html><body></body>", encoding="utf-8")
     with browser(None) as driver:
         driver.set_script_timeout(60)
         driver.get(page.as_uri())
@@ -85,7 +85,7 @@ def test_where_opencv_has_no_encoder_the_next_codec_is_taken_and_at_last_none(mo
         video_codec.cache_clear()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sets a POSIX limit")
+@needs_posix("bounds the size of files")
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     path = tmp_path / f"a{video_codec()[1]}"
     code = f"""

@@ -13,6 +13,7 @@ from made_run import LANDMARKS, OUT, change_params, evaluation_of_run, refusal, 
 
 from faceemo.cli import main
 from faceemo.errors import FaceemoError
+from faceemo.rows import read_parquet
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +46,9 @@ def test_a_broken_file_is_one_line(project):
             path.write_text(content, encoding="utf-8")
             assert refusal() == f"{path.as_posix()} is not what training writes; run 'dvc repro' again"
         path.write_bytes(whole)
-    EVALUATION.write_text(re.sub(r'"accuracy": [\d.]+', '"accuracy": NaN', EVALUATION.read_text()), encoding="utf-8")
+    EVALUATION.write_text(
+        re.sub(r'"accuracy": [\d.]+', '"accuracy": NaN', EVALUATION.read_text(encoding="utf-8")), encoding="utf-8"
+    )
     assert refusal() == NOT_WRITTEN
 
 
@@ -114,7 +117,9 @@ def test_files_of_different_runs_are_not_mixed(project):
     assert refusal() == "plots/history.csv is not of evaluation.json as it is now; run 'dvc repro'"
     HISTORY.write_text("".join(rows), encoding="utf-8")
     sources = Path("data/sources.yaml")
-    sources.write_text(sources.read_text(encoding="utf-8").replace("  happy-training-01:", "  happy-training-02:"))
+    sources.write_text(
+        sources.read_text(encoding="utf-8").replace("  happy-training-01:", "  happy-training-02:"), encoding="utf-8"
+    )
     assert refusal() == "evaluation.json is not of data/sources.yaml as it is now; run 'dvc repro'"
 
 
@@ -128,7 +133,7 @@ def test_landmarks_that_were_not_judged_are_not_drawn(project):
         shard.write_bytes(content)
         assert re.fullmatch(rf"{shard.as_posix()} cannot be read \(.+\); run 'dvc repro'", refusal())
     shard.write_bytes(whole)
-    table = pq.read_table(shard)
+    table = read_parquet(shard)
     column = table.schema.get_field_index("image")
     pq.write_table(table.set_column(column, "image", pa.array(table["image"].to_pylist()[::-1])), shard)
     assert refusal() == wanted
@@ -151,5 +156,7 @@ def test_what_the_report_does_not_read_changes_nothing(project):
 def test_the_report_judges_nothing():
     """It imports neither torch nor what trains, so it could not."""
     code = "import sys, faceemo.report.page; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, encoding="utf-8"
+    ).stdout.split()
     assert not [name for name in loaded if name == "torch" or re.match(r"faceemo\.(training|prediction)\b", name)]

@@ -129,7 +129,7 @@ def test_the_page_speaks_korean_where_the_browser_does_and_english_at_a_click(br
 
 def test_a_picture_is_judged_without_a_camera_and_by_keyboard_alone(browsers, url, folder, pictures):
     text = folder / "notes.jpg"
-    text.write_text("no picture")
+    text.write_text("no picture", encoding="utf-8")
     with browsers(None) as driver:
         driver.get(url)
         wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)

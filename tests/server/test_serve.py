@@ -24,6 +24,7 @@ from browser import ROOT
 from made_archives import encoded, end_process, heed_ctrl_c, png
 from made_models import random_model
 from PIL import Image
+from systems import WINDOWS, needs_posix
 from video import camera_frames, jpeg
 
 from faceemo.errors import FaceemoError
@@ -666,10 +667,10 @@ class TestCommand:
             text=True,
             encoding="utf-8",
             start_new_session=True,
-            preexec_fn=None if os.name == "nt" else heed_ctrl_c,
+            preexec_fn=None if WINDOWS else heed_ctrl_c,
         )
 
-    @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+    @needs_posix("sends signals")
     def test_ctrl_c_ends_it_in_one_line_with_a_page_open(self, model, face):
         with self.start(model, "--port", "0") as process:
             line = process.stdout.readline()

@@ -10,6 +10,7 @@ from faceemo.errors import FaceemoError
 from faceemo.extraction.crop import SIDE
 from faceemo.params import LabelParams, SplitParams
 from faceemo.pictures.labels import VOTED
+from faceemo.rows import read_parquet
 from faceemo.training.counts import count_coverage, count_subjects
 from faceemo.training.dataset import Dataset, load_dataset, load_inputs
 from faceemo.training.split import share_of, split_of_rows
@@ -343,7 +344,7 @@ def test_features_of_another_version_are_one_clear_line(tmp_path):
     write_features(tmp_path, "neutral-training-01", everybody("neutral"))
     write_features(tmp_path, "anxious-training-01", everybody("anxious"))
     path = tmp_path / "anxious-training-01.parquet"
-    table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
+    table, metadata = read_parquet(path), pq.read_metadata(path).metadata
     changes = {
         **{f"no column {name} of": table.drop_columns([name]) for name in ("agreement", "features", "emotion")},
         "features of other lengths than 1434": table.set_column(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from made_archives import on_a_full_disk
+from systems import needs_posix
 from torch import nn
 
 from faceemo.errors import FaceemoError
@@ -115,7 +116,7 @@ def test_a_model_knows_whom_it_has_seen_and_its_file_tells_no_name(saved):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="sets a POSIX limit")
+@needs_posix("bounds the size of files")
 def test_a_full_disk_is_one_line_and_leaves_the_old_model(saved):
     before = saved.read_bytes()
     code = f"""
