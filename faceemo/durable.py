@@ -1,5 +1,6 @@
 """Files that are whole or not there, also after a power cut: written aside, synced, renamed."""
 
+import itertools
 import json
 import os
 import shutil
@@ -60,6 +61,28 @@ def rename(old: Path, new: Path) -> None:
             if time.monotonic() > deadline:
                 raise PermissionError(error.errno, error.strerror, str(new)) from None
             time.sleep(0.05)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another program holds a file, so that it cannot be replaced, as on Windows Excel does with a table.
+
+    Tried by what replacing needs: it opens a file to rename it, and a program that shares no writing (Excel) or no
+    removing (all that open by C's fopen, as Python) does not let it.
+    """
+    if not path.is_file() or not os.access(path, os.W_OK):  # what is read-only is replaced (see rename)
+        return False
+    try:
+        path.open("rb+").close()
+        path.rename(path)
+    except PermissionError:
+        return True
+    return False
+
+
+def free_name(path: Path) -> Path:
+    """The path, or the first of name-2, name-3 and so on beside it that is not there."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
+    return path if not path.exists() else next(name for name in names if not name.exists())
 
 
 def remove(path: Path) -> None:

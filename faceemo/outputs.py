@@ -1,16 +1,17 @@
 """What a user names with --out: a file, which is replaced whole, or a stream, which is written into."""
 
-import itertools
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from faceemo.durable import rename, sync_folder, written_whole
+from faceemo.console import printable
+from faceemo.durable import free_name, is_held, rename, sync_folder, written_whole
 from faceemo.errors import FaceemoError
 
 HELD = "another program holds this file open"
@@ -30,19 +31,60 @@ def is_stream(out: Path) -> bool:
 def check_out(out: Path, read: Iterable[Path] = ()) -> None:
     """Try before the work what would fail after it.
 
-    Raises FaceemoError if `out` is a folder, one of the files that a command reads, which would be replaced, or a file
-    that another program holds, as Excel does on Windows with a table that it shows.
+    Raises FaceemoError if `out` is a folder, one of the files that a command reads, which would be replaced, a file
+    that another program holds, or in a place where nothing can be written.
     """
-    if is_stream(out) or not out.exists():
+    if is_stream(out):
         return
-    if os.access(out, os.W_OK):  # else it is read-only, and is replaced
-        try:
-            out.open("rb+").close()
-        except PermissionError:
-            raise FaceemoError(f"--out {out}: {HELD}; close it there, or name another") from None
+    target = Path(os.path.realpath(out))
     for path in read:
-        if path.exists() and path.samefile(out):
+        if out.exists() and path.exists() and path.samefile(out):
             raise FaceemoError(f"--out {out}: this is an input and would be replaced; name another")
+    if is_held(target):
+        raise FaceemoError(f"--out {out}: {HELD}; close it there, or name another")
+    _try_to_write("--out", out, free_name(target))
+
+
+def check_folder(option: str, folder: Path, suffixes: tuple[str, ...]) -> None:
+    """Try before the work whether files with these suffixes can be written into a folder that an option names.
+
+    Raises FaceemoError if it is a file, if nothing can be written there, or if another program holds one of its files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FaceemoError(f"{option} {folder}: this is not a folder; name a new folder")
+    for path in folder.rglob("*.*"):
+        if path.suffix.lower() in suffixes and is_held(path):
+            raise FaceemoError(f"{option} {path}: {HELD}; close it there, or name a new folder")
+    _try_to_write(option, folder, folder / "tried")
+
+
+def _try_to_write(option: str, named: Path, path: Path) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")  # the name that it will be written under
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.open("ab").close()
+        temporary.unlink()
+    except OSError as error:
+        raise FaceemoError(
+            f"{option} {named}: cannot be written ({error.strerror or error}); name another place"
+        ) from None
+
+
+def await_release(path: Path) -> None:
+    """Wait while another program holds a file, and say so: hours of work are not lost for a table in Excel."""
+    if is_held(path):
+        print(f"{printable(path)}: {HELD}; close it there, and this goes on", file=sys.stderr, flush=True)
+    while is_held(path):
+        time.sleep(0.2)
+
+
+def unheld(path: Path) -> Path:
+    """The path to write to: the same, or where another program holds the file a free name beside it, which is said."""
+    if not is_held(path):
+        return path
+    beside = free_name(path)
+    print(f"note: {printable(path)}: {HELD}; written to {printable(beside)} instead", file=sys.stderr, flush=True)
+    return beside
 
 
 def said_to(out: Path) -> TextIO:
@@ -60,7 +102,7 @@ def written_to(out: Path) -> Iterator[Path]:
     """
     if not is_stream(out):
         target = Path(os.path.realpath(out))
-        beside = _free_name(target)
+        beside = free_name(target)
         try:
             with written_whole(beside) as temporary:
                 yield temporary
@@ -84,9 +126,3 @@ def written_to(out: Path) -> Iterator[Path]:
             else:
                 with out.open("wb") as stream:
                     shutil.copyfileobj(file, stream)
-
-
-def _free_name(path: Path) -> Path:
-    """The first of name-2, name-3 and so on beside a file that is not there."""
-    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
-    return next(name for name in names if not name.exists())

@@ -8,7 +8,7 @@ import pytest
 from systems import needs_posix
 
 from faceemo.errors import FaceemoError
-from faceemo.outputs import check_out, is_stream, said_to, written_to
+from faceemo.outputs import await_release, check_folder, check_out, is_stream, said_to, unheld, written_to
 
 WRITE = """
 import sys
@@ -94,6 +94,58 @@ def test_a_table_that_another_program_holds_is_told_before_the_work(tmp_path, mo
     with pytest.raises(FaceemoError) as error:
         check_out(out)
     assert str(error.value) == f"--out {out}: another program holds this file open; close it there, or name another"
+
+
+@pytest.mark.parametrize("call", ["open", "rename"])  # what Excel does not let, what a player of videos does not let
+def test_a_picture_that_another_program_holds_is_told_before_the_work_and_else_drawn_beside_it(
+    tmp_path, monkeypatch, capsys, call
+):
+    folder, picture = tmp_path / "그림", tmp_path / "그림" / "가.jpg"
+    check_folder("--annotate", folder, (".jpg",))
+    (folder / "notes.txt").write_text("held too, and not drawn anew", encoding="utf-8")
+    picture.write_bytes(b"old")
+    assert unheld(picture) == picture
+    monkeypatch.setattr(Path, call, held(picture, getattr(Path, call)))
+    with pytest.raises(FaceemoError) as error:
+        check_folder("--annotate", folder, (".jpg",))
+    assert str(error.value) == (
+        f"--annotate {picture}: another program holds this file open; close it there, or name a new folder"
+    )
+    assert unheld(picture) == folder / "가-2.jpg" and unheld(folder / "나.jpg") == folder / "나.jpg"
+    assert capsys.readouterr().err == (
+        f"note: {picture}: another program holds this file open; written to {folder / '가-2.jpg'} instead\n"
+    )
+    assert {path.name for path in folder.iterdir()} == {"notes.txt", "가.jpg"}
+
+
+@pytest.mark.parametrize("place", ["a file/a.csv", "a file/deep/a.csv"])
+def test_a_place_where_nothing_can_be_written_is_told_before_the_work(tmp_path, place):
+    (tmp_path / "a file").touch()
+    with pytest.raises(FaceemoError, match=r"^--out .*: cannot be written \(.+\); name another place$"):
+        check_out(tmp_path / place)
+    with pytest.raises(FaceemoError, match=r"^--plots .*: cannot be written \(.+\); name another place$"):
+        check_folder("--plots", tmp_path / place, (".png",))
+    assert [path.name for path in tmp_path.iterdir()] == ["a file"]
+
+
+def test_a_read_only_table_is_replaced(tmp_path):
+    out = tmp_path / "a.csv"
+    out.write_text("old", encoding="utf-8")
+    out.chmod(0o444)
+    check_out(out)
+    write(out)
+    assert out.read_text(encoding="utf-8") == "new" and list(tmp_path.iterdir()) == [out]
+
+
+def test_what_another_program_holds_is_waited_for_where_work_would_be_lost(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "history.csv"
+    await_release(path)
+    answers = iter([True, True, True, False])
+    monkeypatch.setattr("faceemo.outputs.is_held", lambda _: next(answers))
+    await_release(path)
+    assert (
+        capsys.readouterr().err == f"{path}: another program holds this file open; close it there, and this goes on\n"
+    )
 
 
 def test_rows_for_a_table_that_another_program_holds_at_the_end_are_beside_it(tmp_path, monkeypatch):

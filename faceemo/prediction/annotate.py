@@ -12,13 +12,15 @@ from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import contour_edges, mesh_edges, within
 from faceemo.fonts import drawn_names, font_with
+from faceemo.outputs import check_folder, unheld
 from faceemo.prediction.frames import frames_per_second
 from faceemo.prediction.inputs import DRAWN_MARK, is_readable
 from faceemo.prediction.model import Answer
 from faceemo.prediction.predict import Prediction
-from faceemo.prediction.videos import Video, video_codec
+from faceemo.prediction.videos import CODECS, Video, video_codec
 from faceemo.status import Status
 
+DRAWN_SUFFIXES = (".jpg", *(suffix for _, suffix in CODECS))
 MARK_TEXT = "faceemo draws into this folder, and passes over it in a folder that it is to judge.\n"
 JPEG_QUALITY = 90
 JPEG_MAX_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
@@ -34,12 +36,9 @@ MESH, INK, PAPER, BAR, OTHER_BAR = (120, 220, 255), (255, 255, 255), (20, 24, 31
 
 def check_drawing_folder(option: str, folder: Path, files: Iterable[Path]) -> None:
     """Raises FaceemoError if drawing into `folder`, given by an option, would replace one of the files to judge, or
-    others like them.
+    others like them, and as check_folder does.
     """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise FaceemoError(f"{option} {folder}: this is not a folder; name a new folder")
+    check_folder(option, folder, DRAWN_SUFFIXES)
     if any(file.parent.resolve() == folder.resolve() for file in files):
         raise FaceemoError(f"{option} {folder}: pictures to judge lie there and would be replaced; name a new folder")
     if not (folder / DRAWN_MARK).exists() and any(map(is_readable, folder.iterdir())):
@@ -200,5 +199,5 @@ class _Names:
 
 
 def _write_picture(path: Path, rgb: np.ndarray) -> None:
-    with written_whole(path) as temporary:
+    with written_whole(unheld(path)) as temporary:
         Image.fromarray(within(rgb, JPEG_MAX_SIDE, rgb.size)).save(temporary, format="JPEG", quality=JPEG_QUALITY)

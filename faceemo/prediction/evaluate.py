@@ -19,7 +19,7 @@ from faceemo.extraction.facemesh import silence_native_log
 from faceemo.extraction.worker import Reading
 from faceemo.features.baselines import Faces, fit_baselines
 from faceemo.fonts import missing_letters
-from faceemo.outputs import check_out, said_to, written_to
+from faceemo.outputs import check_folder, check_out, said_to, written_to
 from faceemo.pictures.people import EACH, subject_reader
 from faceemo.pictures.scan_source import ScanOptions
 from faceemo.prediction.annotate import check_drawing_folder
@@ -131,8 +131,8 @@ def _check_places(options: EvaluateOptions) -> None:
             raise FaceemoError(f"--model {path} is given twice")
     if options.out:
         check_out(options.out, [*options.paths, *options.models, *(options.neutral or [])])
-    if options.plots and options.plots.exists() and not options.plots.is_dir():
-        raise FaceemoError(f"--plots {options.plots} is a file; name a folder")
+    if options.plots:
+        check_folder("--plots", options.plots, (".png",))
 
 
 def _answers(options: EvaluateOptions) -> tuple[LabelledPictures, list[Judged]]:

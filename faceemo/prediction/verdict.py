@@ -7,6 +7,7 @@ import numpy as np
 
 from faceemo.console import printable
 from faceemo.emotions import class_text
+from faceemo.outputs import unheld
 from faceemo.prediction.labelled import LabelledPictures
 from faceemo.status import Status
 from faceemo.training.lines import confusion_lines
@@ -114,7 +115,7 @@ def draw(folder: Path, stem: str, probability: np.ndarray, target: np.ndarray, c
     """Confusion and calibration as PNG of probabilities [N, classes] and classes int64 [N]; returns their paths."""
     from faceemo.training.plots import plot_confusion, plot_reliability  # they need matplotlib
 
-    confusion, reliability = (folder / f"{stem}{what}.png" for what in ("confusion", "reliability"))
+    confusion, reliability = (unheld(folder / f"{stem}{what}.png") for what in ("confusion", "reliability"))
     plot_confusion(confusion, target, probability.argmax(axis=1), classes)
     plot_reliability(reliability, probability, target)
     return [confusion, reliability]

@@ -9,6 +9,7 @@ import numpy as np
 
 from faceemo.durable import rename
 from faceemo.errors import FaceemoError
+from faceemo.outputs import unheld
 from faceemo.prediction.frames import FRAMES_PER_SECOND
 
 # OpenCV writes H.264 with what Windows (which calls it H264) and macOS have, or where it was built with an encoder, as
@@ -72,7 +73,7 @@ class Video:
         if not _holds_frames(self._temporary, self._frames):
             self._temporary.unlink(missing_ok=True)
             raise FaceemoError(f"{self._path}: this video cannot be written; is the disk full?")
-        rename(self._temporary, self._path)
+        rename(self._temporary, unheld(self._path))
 
     def discard(self) -> None:
         """Remove what has been written so far."""

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from faceemo.durable import written_whole
+from faceemo.durable import is_held, written_whole
 from faceemo.extraction.facemesh import mesh_edges
 from faceemo.fonts import drawn_names, font_with
+from faceemo.outputs import await_release
 from faceemo.training.dataset import Dataset
 from faceemo.training.evaluate import crop_importance, landmark_importance, main_truth
 from faceemo.training.metrics import auroc, calibration_bins, confusion, roc_curve
@@ -33,6 +34,8 @@ def write_run(folder: Path, dataset: Dataset, training: Training, inputs: Inputs
 
     inputs: of the dataset's N faces; probability: [N, classes].
     """
+    await_release(folder / "history.csv")
+    write_history(folder / "history.csv", training.history)
     truth = main_truth(dataset)
     test = dataset.indices("test", truth)
     target, predicted = truth[test], probability[test].argmax(axis=1)
@@ -60,7 +63,9 @@ def some_of(indices: np.ndarray, at_most: int) -> np.ndarray:
 
 
 def write_history(path: Path, history: list[Epoch]) -> None:
-    """A CSV row an epoch."""
+    """A CSV row an epoch; not while another program shows the file, as Excel does: the next epoch comes by."""
+    if is_held(path):
+        return
     rows = [asdict(epoch) for epoch in history]
     _write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
 

@@ -169,6 +169,14 @@ def test_an_older_runs_tables_are_replaced(tmp_path):
     assert path.read_bytes().count(b"\r") == 0
 
 
+def test_an_epoch_is_learnt_while_excel_shows_the_last_ones(tmp_path, monkeypatch):
+    path, history = tmp_path / "history.csv", run_of(("neutral", "anxious"), 3)[1].history
+    write_history(path, history[:1])
+    monkeypatch.setattr("faceemo.training.plots.is_held", lambda held: held == path)
+    write_history(path, history)
+    assert [row[0] for row in table_of(path)] == ["epoch", "1"]
+
+
 def test_a_class_that_is_never_predicted_or_seen_is_drawn_too(tmp_path):
     plot_confusion(tmp_path / "confusion.png", np.array([0, 0, 1]), np.array([0, 0, 0]), ("a", "b", "c"))
     assert_picture(tmp_path / "confusion.png")
