@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from faceemo.errors import FaceemoError
+from faceemo.errors import FaceemoError, cannot_open
 
 
 class RowsFile:
@@ -80,6 +80,8 @@ class RowsFile:
     def _named(self) -> Iterator[None]:
         try:
             yield
+        except PermissionError as error:
+            raise cannot_open(self.path.as_posix(), error) from None
         except (pa.ArrowException, OSError) as error:
             reason = "".join(filter(str.isprintable, " ".join(str(error).split()).partition(". ")[0]))
             raise FaceemoError(f"{self.path.as_posix()} cannot be read ({reason}); run 'dvc repro'") from None
@@ -89,10 +91,14 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """These columns, or all, of a Parquet file that is checked, and closed at the end.
 
     pq.read_table leaves closing to a thread, and Windows neither removes nor replaces a file while it is open.
-    Raises ArrowException, OSError or ValueError for a broken file, KeyError for a column that is not there.
+    Raises ArrowException, OSError or ValueError for a broken file, KeyError for a column that is not there, and
+    FaceemoError for a file that may not be opened: it is not broken.
     """
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        table = file.read(columns)
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read(columns)
+    except PermissionError as error:
+        raise cannot_open(path, error) from None
     return table if columns is None else table.select(columns)
 
 

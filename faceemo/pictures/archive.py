@@ -1,5 +1,6 @@
 """Members of a ZIP archive: their names as people wrote them, and their bytes."""
 
+import errno
 import lzma
 import re
 import struct
@@ -10,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from faceemo.emotions import ENGLISH
-from faceemo.errors import FaceemoError
+from faceemo.errors import FaceemoError, cannot_open
 from faceemo.pictures.names import member_names, unsure_names
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp")
@@ -81,12 +82,9 @@ class Archive:
             recorded = _recorded_count(self._zip.fp)
         except FileNotFoundError:
             raise FaceemoError(f"{path}: no such archive") from None
-        except PermissionError as error:  # on Windows also while another program writes it
-            raise FaceemoError(
-                f"{path}: cannot be opened ({error.strerror}); close the program that holds it, or give yourself the "
-                "right to read it"
-            ) from None
         except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that of a seek to where a directory says
+                raise cannot_open(path, error) from None
             raise FaceemoError(f"{path}: not a readable ZIP archive ({error}); download or copy it again") from None
         listed = len(self._zip.infolist())
         if not _agree(listed, recorded):

@@ -60,12 +60,21 @@ class VideoFrames:
                     yield seconds, cv2.cvtColor(_stretched(bgr, stretch), cv2.COLOR_BGR2RGB)
             number += 1
         if not number:
-            self.error = "no video in a known format"
+            self.error = _why_none(self._path)
             return
         shown = seconds + 1 / rate
         promised = mp4_seconds(self._path) or claimed / rate
         if number < SHORT_OF_CLAIMED * claimed and shown < SHORT_OF_CLAIMED * promised:  # one alone may be an estimate
             self.error = f"ended after {shown:.1f} of {promised:.1f} seconds"
+
+
+def _why_none(path: Path) -> str:
+    """Why a file has no frames: OpenCV does not say."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return f"cannot be opened ({error.strerror or error})"
+    return "no video in a known format"
 
 
 def frames_per_second(path: str | os.PathLike) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from faceemo.durable import written_whole
-from faceemo.errors import FaceemoError
+from faceemo.errors import FaceemoError, cannot_open
 from faceemo.extraction.facemesh import COORDINATES
 from faceemo.training.domains import Likelier
 from faceemo.training.networks import Network
@@ -206,6 +206,8 @@ def _read(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FaceemoError(f"{path}: no such model; train one with 'dvc repro', or name one with --model") from None
+    except OSError as error:
+        raise cannot_open(path, error) from None
     except Exception as error:  # torch.load raises errors of many kinds for what is not its own
         reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
         raise FaceemoError(f"{path}: not a faceemo model ({reason})") from None

@@ -20,7 +20,7 @@ from systems import needs_posix
 import faceemo.extraction.extract as extraction
 from faceemo.cli import main
 from faceemo.errors import FaceemoError
-from faceemo.extraction import store, tidy
+from faceemo.extraction import store, tidy, worker
 from faceemo.extraction.fingerprint import how_made
 from faceemo.extraction.schema import SCHEMA
 from faceemo.extraction.store import Store
@@ -85,6 +85,7 @@ class Work:
         self.read.clear()
         settings = replace(SETTINGS, **settings)
         extraction.extract(key, source or read_sources()[key], settings, limit, 1, shard_rows=4, task_pictures=1000)
+        worker._worker.reader.close()  # as when the stage ends: Windows renames nothing that is open
         return set(self.read)
 
     def extract_and_stop(self, monkeypatch, **options):
