@@ -2,12 +2,16 @@
 
 import argparse
 import importlib.metadata
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faceemo.errors import FaceemoError
 from faceemo.paths import FOLDS_FILE, MODEL_FILE, ONNX_FILE, REPORT_FILE
+
+QUOTED = 'a quotation mark in a path: cmd takes \\" at the end of "D:\\folder\\" for one; leave the last \\ out'
 
 Option = tuple[tuple[str, ...], dict[str, Any]]  # what argparse's add_argument takes
 
@@ -27,7 +31,8 @@ class Command:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The arguments of the command `name`.
 
-    Paths may stand before, between and behind the options: argparse alone takes only the first run of them.
+    Paths may stand before, between and behind the options: argparse alone takes only the first run of them. Raises
+    FaceemoError for a path that cmd has run together with what stands behind it.
     """
     parser = argparse.ArgumentParser(
         prog="faceemo", description="Emotion from faces: archives of photos to a model, and the model in use."
@@ -44,8 +49,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if rest and (not paths or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if paths:
-        paths += map(Path, rest)
+        paths += map(_path, rest)
     return args
+
+
+def _path(text: str) -> Path:
+    """Raises FaceemoError where cmd has taken the end of a folder in quotation marks for a part of its name."""
+    if ('" ' in text or text.endswith('"')) and not os.path.lexists(text):
+        raise FaceemoError(f"{text}: {QUOTED}")
+    return Path(text)
 
 
 def _option(*names: str, **settings: Any) -> Option:
@@ -53,17 +65,17 @@ def _option(*names: str, **settings: Any) -> Option:
 
 
 def _paths(metavar: str, help: str) -> Option:
-    return _option("paths", nargs="+", type=Path, metavar=metavar, help=help)
+    return _option("paths", nargs="+", type=_path, metavar=metavar, help=help)
 
 
 def _out(default: Path) -> Option:
     where = f"default: {default.as_posix()}; -: stdout"
-    return _option("--out", type=Path, default=default, metavar="FILE", help=where)
+    return _option("--out", type=_path, default=default, metavar="FILE", help=where)
 
 
 def _neutral(whose: str) -> Option:
     help = f"neutral faces, which set answers right and which a model with a normalize.baseline needs: {whose}"
-    return _option("--neutral", action="append", type=Path, metavar="PATH", help=help)
+    return _option("--neutral", action="append", type=_path, metavar="PATH", help=help)
 
 
 def _own(to_scan: bool) -> list[Option]:
@@ -96,7 +108,7 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 DEFAULT_MODEL = f"faceemo: the model that comes along; default: {MODEL_FILE.as_posix()}, and where that is not, faceemo"
-MODEL = _option("--model", type=Path, metavar="FILE", help=DEFAULT_MODEL)
+MODEL = _option("--model", type=_path, metavar="FILE", help=DEFAULT_MODEL)
 BALANCED = _option(
     "--balanced",
     action="store_true",
@@ -148,10 +160,8 @@ COMMANDS = {
                 choices=("table", "csv", "tsv", "json", "jsonl", "parquet"),
                 help="default: that of --out's suffix, else table",
             ),
-            _option("--out", type=Path, metavar="FILE", help="write there, not to the terminal; -: stdout"),
-            _option(
-                "--annotate", type=Path, metavar="DIR", help="write pictures and videos with mesh, label and bars there"
-            ),
+            _option("--out", type=_path, metavar="FILE", help="write there, not to the terminal; -: stdout"),
+            _option("--annotate", type=_path, metavar="DIR", help="draw pictures and videos there, with mesh and bars"),
             _neutral(
                 "a picture or a folder of one person, or pictures whose names say who is in them, each for the faces "
                 "of the same person; again for more"
@@ -181,7 +191,7 @@ COMMANDS = {
                 "--model",
                 dest="models",
                 action="append",
-                type=Path,
+                type=_path,
                 metavar="FILE",
                 help=f"{DEFAULT_MODEL}; again for more, which are compared with the first",
             ),
@@ -191,11 +201,11 @@ COMMANDS = {
                 "own pictures in PATH serve"
             ),
             _option("--seen", action="store_true", help="also judge people that the model was trained on"),
-            _option("--out", type=Path, metavar="FILE", help="write all numbers there, as JSON; -: stdout"),
-            _option("--plots", type=Path, metavar="DIR", help="write confusion and calibration there, as PNG"),
+            _option("--out", type=_path, metavar="FILE", help="write all numbers there, as JSON; -: stdout"),
+            _option("--plots", type=_path, metavar="DIR", help="write confusion and calibration there, as PNG"),
             _option(
                 "--mistakes",
-                type=Path,
+                type=_path,
                 metavar="DIR",
                 help="draw the 50 pictures there on which it was surest of a wrong class; they show faces",
             ),

@@ -301,6 +301,43 @@ def test_a_command_line_that_is_none_exits_2_with_the_usage(capsys, arguments):
     assert "usage: faceemo" in capsys.readouterr().err
 
 
+QUOTED = 'D:\\한글 폴더 (1)\\런던"'  # what cmd makes of "D:\\한글 폴더 (1)\\런던\\"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scan", f"{QUOTED} --emotions 중립 기쁨"],
+        ["scan", "내 사진", QUOTED],
+        ["scan", "--emotions", "중립", "--hash", f"{QUOTED} D:\\b"],
+        ["predict", "내 사진", "--annotate", QUOTED],
+        ["predict", "내 사진", "--out", f"{QUOTED} --every 2"],
+        ["predict", f"{QUOTED} --model faceemo"],
+        ["predict", "내 사진", "--model", QUOTED],
+        ["evaluate", "내 사진", "--neutral", QUOTED],
+        ["evaluate", "내 사진", "--plots", QUOTED],
+        ["evaluate", "내 사진", "--mistakes", QUOTED],
+        ["export", "--out", QUOTED],
+        ["report", "--out", QUOTED],
+        ["folds", "--out", QUOTED],
+        ["serve", "--model", QUOTED],
+    ],
+)
+def test_a_path_that_cmd_runs_together_with_what_follows_is_told_how_to_be_written(project, capsys, arguments):
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == (
+        f"faceemo: error: {next(one for one in arguments if QUOTED in one)}: a quotation mark in a path: cmd takes "
+        '\\" at the end of "D:\\folder\\" for one; leave the last \\ out\n'
+    )
+    assert sorted(path.name for path in project.iterdir()) == ["params.yaml", "내 사진"]
+
+
+@needs_posix("Windows allows no quotation marks in names")
+def test_a_folder_with_a_quotation_mark_in_its_name_is_one_elsewhere(project, capsys):
+    (project / "내 사진").rename(project / '"내 사진"')
+    assert main(["scan", '"내 사진"']) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_went_away_is_no_traceback(project, unbuffered):

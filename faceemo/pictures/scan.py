@@ -138,8 +138,6 @@ def _look_at(place: Path, emotions: tuple[str, ...] | None, there: _Places) -> N
 
 
 def _why_missing(place: Path) -> str:
-    if '"' in str(place):
-        return 'a quotation mark in a path: cmd takes \\" at the end of "D:\\folder\\" for one; leave the last \\ out'
     return "no such folder, archive or table" if not os.path.lexists(place) else "neither a folder nor a regular file"
 
 

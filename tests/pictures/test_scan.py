@@ -318,8 +318,6 @@ def test_a_place_that_is_no_source_is_one_line(add, project):
     add("a.txt")
     assert "a.txt: neither a folder, a ZIP archive nor a table" in refusal("a.txt")
     assert f"{project / '없음'}: no such folder, archive or table" in refusal(project / "없음")
-    message = refusal('D:/한글 폴더 (1)/런던" --emotions 중립 기쁨')
-    assert 'a quotation mark in a path: cmd takes \\" at the end of "D:\\folder\\" for one' in message
 
 
 @needs_posix("Windows has no FIFO")
