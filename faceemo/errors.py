@@ -1,6 +1,10 @@
 """The errors that a user is meant to read."""
 
+import errno
+import sys
 from pathlib import Path
+
+WINDOWS_PATH = 248  # characters of a path that may be too many there: of a folder 248, of a file 260
 
 
 class FaceemoError(Exception):
@@ -17,6 +21,23 @@ def cannot_open(path: str | Path, error: OSError) -> FaceemoError:
     if isinstance(error, PermissionError):
         what += "; close the program that holds it, or give yourself the right to read it"
     return FaceemoError(f"{path}: {what}")
+
+
+def too_long(path: str | Path, error: OSError | None = None) -> str | None:
+    """That a path is too long for the system, and what to do; None where that is not why it cannot be read.
+
+    Windows says of such a file that it is not there:
+    https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation
+    """
+    length, remedy = len(str(Path(path).absolute())), "move it nearer to the top of the drive"
+    if error is not None and error.errno == errno.ENAMETOOLONG:
+        return f"its path has {length} characters; {remedy}"
+    if sys.platform == "win32" and length >= WINDOWS_PATH and (error is None or isinstance(error, FileNotFoundError)):
+        return (
+            f"its path has {length} characters, and Windows takes 259 where long paths are off; {remedy}, or switch "
+            "them on (docs/windows.md)"
+        )
+    return None
 
 
 class FileError(FaceemoError):

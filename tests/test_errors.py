@@ -1,20 +1,23 @@
-"""A file that may not be opened is not called damaged, whatever reads it."""
+"""A file that may not be opened, or lies too deep, is not called damaged or missing, whatever reads it."""
 
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from systems import needs_linux
+from systems import needs_linux, needs_posix
 
 from faceemo.console import run
 from faceemo.errors import FaceemoError
 from faceemo.pictures.archive import Archive
 from faceemo.pictures.labels import read_labels
+from faceemo.pictures.scan import scan
 from faceemo.pictures.tables import read_table
 from faceemo.plainyaml import read_yaml
 from faceemo.prediction.frames import VideoFrames
+from faceemo.prediction.inputs import find_inputs
 from faceemo.rows import RowsFile, read_parquet
 from faceemo.training.model import load_model
 
@@ -57,6 +60,41 @@ def test_a_file_that_may_not_be_opened_is_not_called_damaged(closed, capsys, rea
 def test_a_video_that_may_not_be_opened_is_not_of_an_unknown_format(closed):
     frames = VideoFrames(Path(closed))
     assert list(frames) == [] and frames.error == "cannot be opened (Permission denied)"
+
+
+@needs_posix("on Windows itself such a path has to be made")
+def test_what_lies_too_deep_for_windows_is_said_with_the_remedy(tmp_path, monkeypatch):
+    """Where long paths are off, Windows lists a file in a folder and then says that it is not there."""
+    monkeypatch.chdir(tmp_path)
+    deep, scandir = Path("faces/sad/" + "/".join(["깊은 폴더"] * 50)), os.scandir
+    (deep / "deeper").mkdir(parents=True)
+    for path in (Path("faces/happy/1.jpg"), Path("faces/sad/2.jpg")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"1")
+    lines = [f"{path},happy" for path in ("faces/happy/1.jpg", deep / "3.jpg", "faces/gone.jpg")]
+    Path("faces.csv").write_text("\n".join(["path,emotion", *lines]), encoding="utf-8")
+
+    def off(folder):
+        if len(str(Path(folder).absolute())) > 259:
+            raise FileNotFoundError(2, "지정된 경로를 찾을 수 없습니다", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", off)
+    monkeypatch.setattr("faceemo.errors.sys.platform", "win32")
+    remedy = (
+        r"its path has \d{3} characters, and Windows takes 259 where long paths are off; move it nearer .*, or switch"
+    )
+    tree, table = scan([Path("faces")]).found["faces"], scan([Path("faces.csv")]).found["faces"]
+    ((_, reason),) = tree.passed_over
+    assert tree.source.images == 2 and re.match(f"cannot be read: {remedy}", reason)
+    assert [bool(re.match(remedy, one.error)) for one in table.unread] == [False, True]
+    for path in (deep, deep / "a.zip", deep / "a.jpg"):
+        with pytest.raises(FaceemoError, match=remedy):
+            scan([path / "none"])
+        with pytest.raises(FaceemoError, match=remedy):
+            find_inputs([path / "none"])
+    with pytest.raises(FaceemoError, match=remedy):
+        Archive(deep / "a.zip")
 
 
 @pytest.mark.parametrize("number", [5, 19, 116])  # a bad sector, a drive or share that has gone

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from faceemo.emotions import ENGLISH
-from faceemo.errors import FaceemoError, cannot_open
+from faceemo.errors import FaceemoError, cannot_open, too_long
 from faceemo.pictures.names import member_names, unsure_names
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp")
@@ -80,8 +80,8 @@ class Archive:
             self._zip = zipfile.ZipFile(path)
             assert self._zip.fp is not None, "it is open"
             recorded = _recorded_count(self._zip.fp)
-        except FileNotFoundError:
-            raise FaceemoError(f"{path}: no such archive") from None
+        except FileNotFoundError as error:
+            raise FaceemoError(f"{path}: {too_long(path, error) or 'no such archive'}") from None
         except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError, EOFError) as error:
             if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that of a seek to where a directory says
                 raise cannot_open(path, error) from None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from faceemo.durable import write_text_whole
-from faceemo.errors import FaceemoError
+from faceemo.errors import FaceemoError, too_long
 from faceemo.paths import SEEN_FOLDER
 from faceemo.pictures.archive import Archive, Member, ReadError, file_state
 
@@ -65,7 +65,7 @@ def look_at(picture: Picture, seen: Seen) -> Picture:
     except ReadError as error:
         return replace(picture, error=str(error))
     except OSError as error:
-        return replace(picture, error=error.strerror or str(error))
+        return replace(picture, error=_why_unread(picture.path, error))
     return replace(picture, size=found.st_size, crc=crc, time=found.st_mtime_ns)
 
 
@@ -142,7 +142,7 @@ class PictureReader:
         except OSError as error:
             if self._root is not None and not self._root.exists():
                 raise FaceemoError(f"{self._root}: not there any more; connect it again and run again") from None
-            raise ReadError(error.strerror or str(error)) from None
+            raise ReadError(_why_unread(picture.path, error)) from None
         if picture.crc is not None and (len(data), zlib.crc32(data)) != (picture.size, picture.crc):
             raise ReadError(CHANGED)
         return data
@@ -195,6 +195,10 @@ def readable_name(name: str) -> str:
         except UnicodeDecodeError:
             name = raw.decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", name)
+
+
+def _why_unread(path: str, error: OSError) -> str:
+    return too_long(path, error) or error.strerror or str(error)
 
 
 def _stat(path: str) -> os.stat_result:

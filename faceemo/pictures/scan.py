@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from faceemo.emotions import KOREAN
-from faceemo.errors import FaceemoError
+from faceemo.errors import FaceemoError, too_long
 from faceemo.pictures.archive_names import ArchiveName, folder_in_name, read_archive_name
 from faceemo.pictures.labels import holds_labels
 from faceemo.pictures.reader import Picture, digest_of
@@ -138,6 +138,8 @@ def _look_at(place: Path, emotions: tuple[str, ...] | None, there: _Places) -> N
 
 
 def _why_missing(place: Path) -> str:
+    if long := too_long(place):
+        return long
     return "no such folder, archive or table" if not os.path.lexists(place) else "neither a folder nor a regular file"
 
 

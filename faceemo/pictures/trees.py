@@ -5,7 +5,6 @@ level 2. Level 0 means that the pictures' own names say it, as those of the AI-H
 or archive itself is named after the class of all its pictures.
 """
 
-import errno
 import functools
 import os
 import re
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faceemo.emotions import ENGLISH, KOREAN, class_name
-from faceemo.errors import FaceemoError
+from faceemo.errors import FaceemoError, too_long
 from faceemo.pictures.archive import (
     ENCRYPTED_FLAG,
     MACOS_FOLDER,
@@ -40,7 +39,6 @@ LABELS = re.compile(r"라벨|(?<![a-z])label(s|l?ing)?(?![a-z])|(?<![a-z])[tv]l(
 _TEST = re.compile(r"(?<![a-z])test(ing)?(?![a-z])|테스트|시험")
 _SET_FILE = "emoimg"  # in the names of the set's archives and label files
 _SEPARATORS = re.compile(r"[\[\]()（）_\-.\s]+")
-_WINDOWS_PATH = 248  # characters of a folder's path that Windows takes where long paths are off
 
 # How a ZIP archive may be packed and still be read, and names of other ways: APPNOTE.TXT of PKWARE, 4.4.5.
 _READ_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -155,9 +153,8 @@ def _why_unread(info: zipfile.ZipInfo) -> str | None:
 
 def _why_closed(folder: Path, error: OSError) -> str:
     """Why a folder cannot be read, and what to do."""
-    length = len(str(folder.absolute()))
-    if error.errno == errno.ENAMETOOLONG or (os.name == "nt" and length >= _WINDOWS_PATH):
-        return f"cannot be read: its path has {length} characters; move it nearer to the top of the drive"
+    if long := too_long(folder, error):
+        return f"cannot be read: {long}"
     remedy = "; give yourself the right to read it" if isinstance(error, PermissionError) else ""
     return f"cannot be read: {error.strerror or error}{remedy}"
 

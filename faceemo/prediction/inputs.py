@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from faceemo.errors import FaceemoError
+from faceemo.errors import FaceemoError, too_long
 from faceemo.extraction.decode import EncodedPicture, turned_over
 from faceemo.extraction.executors import Workers, default_workers, in_order, open_workers
 from faceemo.extraction.rescue import read_in_order
@@ -86,6 +86,8 @@ def _missing(path: Path) -> str:
         return f"{text.replace(':/', '://', 1)}: {advice}"
     if set("*?[") & set(text):
         return f"{path}: no file matches this"
+    if long := too_long(path):
+        return f"{path}: {long}"
     return f"{path}: no such file or folder{f'; {CAMERA}' if text.isdigit() else ''}"
 
 
