@@ -17,7 +17,7 @@ def cannot_open(path: str | Path, error: OSError) -> FaceemoError:
     It must not be taken for damage, which is mended by downloading or making the file again.
     """
     why = str(error.strerror or error).rpartition("Detail: ")[2]  # Arrow names the file once more
-    what = f"cannot be opened ({why})"
+    what = f"cannot be opened ({too_long(path, error) or why})"
     if isinstance(error, PermissionError):
         what += "; close the program that holds it, or give yourself the right to read it"
     return FaceemoError(f"{path}: {what}")
@@ -32,7 +32,7 @@ def too_long(path: str | Path, error: OSError | None = None) -> str | None:
     length, remedy = len(str(Path(path).absolute())), "move it nearer to the top of the drive"
     if error is not None and error.errno == errno.ENAMETOOLONG:
         return f"its path has {length} characters; {remedy}"
-    if sys.platform == "win32" and length >= WINDOWS_PATH and (error is None or isinstance(error, FileNotFoundError)):
+    if sys.platform == "win32" and length >= WINDOWS_PATH and not isinstance(error, PermissionError):
         return (
             f"its path has {length} characters, and Windows takes 259 where long paths are off; {remedy}, or switch "
             "them on (docs/windows.md)"
