@@ -631,7 +631,7 @@ class TestEvaluate:
             (["사진/불안", "--model", "models/emotion.pt", "--model", "models/emotion.pt"], "is given twice"),
             (["사진/불안", "--out", "empty"], "--out empty: this is a folder; name a file in it"),
             (["사진/불안", "--out", "models/emotion.pt"], "this is an input and would be replaced"),
-            (["사진/불안", "--plots", "models/emotion.pt"], "is a file; name a folder"),
+            (["사진/불안", "--plots", "models/emotion.pt"], "this is not a folder; name a new folder"),
         ]
         assert_each_is_one_line(commands, "evaluate", mistakes)
 

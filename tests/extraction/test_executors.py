@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from made_archives import ANXIOUS, alive, pictures_in, run_driver, shard_bytes
-from systems import needs_posix
+from systems import needs_linux, needs_posix
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction import executors
@@ -64,6 +64,7 @@ def test_a_process_that_dies_takes_no_other_task_with_it_and_is_replaced():
         slow.result()
 
 
+@needs_linux("looks for processes in /proc")
 def test_processes_have_ended_when_their_executor_has():
     with ProcessesExecutor(2) as executor:
         pids = {executor.submit(os.getpid).result() for _ in range(2)}
