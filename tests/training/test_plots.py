@@ -83,7 +83,7 @@ def test_a_run_leaves_every_picture_and_table(tmp_path, classes, epochs, network
     dataset, training, inputs, probability = run_of(classes, epochs, network)
     folder = tmp_path / "plots"
     write_run(folder, dataset, training, inputs, probability)
-    expected = {*(f"{name}.png" for name in PICTURES), "predictions.csv"}
+    expected = {*(f"{name}.png" for name in PICTURES), "history.csv", "predictions.csv"}
     assert {path.name for path in folder.iterdir()} == expected
     for name in PICTURES:
         assert_picture(folder / f"{name}.png")
