@@ -85,8 +85,8 @@ def _own(to_scan: bool) -> list[Option]:
         _option(
             "--subject",
             metavar="REGEX",
-            help="own pictures: the group of REGEX in a picture's name, with its folders, is the person: '([^/_]+)_'; "
-            f"each: every picture is a person of its own{forget}",
+            help="own pictures: the group of REGEX in a picture's name, with its folders, is the person: "
+            f'"/([^/_]+)_"; each: every picture is a person of its own{forget}',
         ),
         _option(
             "--rename",
@@ -184,7 +184,7 @@ COMMANDS = {
         "accuracy, balanced accuracy, macro F1, log loss and calibration with intervals over people, each class and "
         "the confusion. Pictures of classes that a model does not know, and of people that it was trained on, are "
         "counted and left out. Several models are compared on the pictures that all judge.",
-        "labelled/ --subject '([^/_]+)_'",
+        'labelled/ --subject "/([^/_]+)_"',
         [
             _paths("PATH", "a folder, archive or table, as faceemo scan takes it"),
             _option(

@@ -213,7 +213,10 @@ def _folds(args: argparse.Namespace) -> None:
         except FileError as error:  # the file itself has passed
             raise FaceemoError(f"-S {said}: {error.what}") from None
         if settings[said] == settings[PARAMS_FILE.name]:
-            raise FaceemoError(f"-S {said}: nothing differs from {PARAMS_FILE}; give other values")
+            raise FaceemoError(
+                f"-S {said}: nothing differs from {PARAMS_FILE}, where 'dvc exp run -S' writes what it is given; 'git "
+                f"checkout {PARAMS_FILE}' takes back the last commit's, or give other values"
+            )
     check_out(args.out)
     with contextlib.redirect_stdout(said_to(args.out)):  # its progress too
         result = compare_over_folds(FEATURES_FOLDER, settings, args.folds, args.seeds)

@@ -3,6 +3,7 @@ import importlib.metadata
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from made_sources import label_json, rating, record
 from PIL import Image
 from systems import needs_posix
 
+from faceemo.arguments import COMMANDS, parse
 from faceemo.cli import main
 from faceemo.pictures.sources import read_sources
 from faceemo.prediction.model import EmotionModel
@@ -283,6 +285,16 @@ def test_an_error_in_a_process_of_its_own_is_one_line_without_a_traceback(projec
     assert (done.returncode, done.stdout) == (1, b"")
     assert message.startswith("faceemo: error: ") and message.count("\n") == 1
     assert "[원천]EMOIMG_중립_TRAIN_02.zip" in message
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example_that_every_shell_passes_on_as_it_stands(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    example = " ".join(capsys.readouterr().out.partition("example: ")[2].split())
+    assert example == f"faceemo {name} {COMMANDS[name].example}"
+    assert "'" not in example  # no quotation mark to cmd.exe
+    assert parse(shlex.split(example)[1:]).name == name
 
 
 @pytest.mark.parametrize("encoding", ["cp949", "cp1252"])

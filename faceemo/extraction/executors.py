@@ -1,6 +1,7 @@
 """Where tasks run: in this process, in a process a core, or on a Dask cluster. All are concurrent.futures executors."""
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import queue
@@ -144,9 +145,20 @@ class ProcessesExecutor(Executor):
 
 
 def _start_process() -> ProcessPoolExecutor:
-    process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    with _starting, _kept_buffers(), _interrupts_blocked():  # both are inherited by what is started now
-        process.submit(os.getpid)
+    """Raises FaceemoError where the system has no room for the semaphores of processes: on Linux these are files."""
+    try:
+        process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start_worker)
+        with _starting, _kept_buffers(), _interrupts_blocked():  # both are inherited by what is started now
+            process.submit(os.getpid)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = (
+            "/dev/shm is full; remove what fills it, or give a container more with 'docker run --shm-size=64m'"
+            if sys.platform == "linux"
+            else "the system has no semaphore left; end other programs and run again"
+        )
+        raise FaceemoError(f"no worker can be started: {where}") from None
     return process
 
 

@@ -10,11 +10,11 @@ from faceemo.emotions import class_text
 from faceemo.outputs import unheld
 from faceemo.prediction.labelled import LabelledPictures
 from faceemo.status import Status
-from faceemo.training.lines import confusion_lines
+from faceemo.training.lines import confusion_lines, words_of
 
 AGAINST = {"label": "folder, table or archive", "majority": "the majority of raters"}
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error")
-WORDS = {metric: metric.replace("_", " ").replace("f1", "F1") for metric in METRICS}
+WORDS = {metric: words_of(metric) for metric in METRICS}
 
 
 def pictures_line(pictures: LabelledPictures) -> str:

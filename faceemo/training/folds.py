@@ -16,6 +16,7 @@ from faceemo.console import progress
 from faceemo.errors import FaceemoError
 from faceemo.params import Params
 from faceemo.training.dataset import Dataset, load_dataset, load_inputs
+from faceemo.training.lines import TRUTHS, words_of
 from faceemo.training.metrics import Outcome, differences, log_losses, plain, score
 from faceemo.training.recipe import RECIPES, Inputs
 from faceemo.training.train import network_of, train
@@ -151,20 +152,17 @@ def compare_over_folds(features_folder: Path, settings: dict[str, Params], folds
 
 def fold_lines(result: dict) -> list[str]:
     """What compare_over_folds found, as lines for the terminal."""
-    against = {"archive": "the name of archive, folder or table", "majority": "the majority of raters"}
     lines = []
     for truth, entry in result["truths"].items():
         width = max(map(len, entry["settings"]))
         size = f"{entry['people']} people, {entry['images']} pictures, {result['seeds']} seeds"
-        lines.append(f"{result['folds']} folds of {size}: mean and std over seeds, against {against[truth]}")
+        lines.append(f"{result['folds']} folds of {size}: mean and std over seeds, against {TRUTHS[truth]}")
         for name, found in entry["settings"].items():
-            words = [
-                f"{metric.replace('_', ' ')} {found[metric]:.3f} ({found[f'{metric}_std']:.3f})" for metric in METRICS
-            ]
+            words = [f"{words_of(metric)} {found[metric]:.3f} ({found[f'{metric}_std']:.3f})" for metric in METRICS]
             lines.append(f"  {name:{width}}  {'  '.join(words)}")
         for name, found in entry["differences"].items():
             words = [
-                f"{metric.replace('_', ' ')} {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+                f"{words_of(metric)} {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
                 for metric, (mean, low, high) in found.items()
             ]
             lines.append(f"  {name} minus {next(iter(entry['settings']))}, 95 % over people: {'  '.join(words)}")

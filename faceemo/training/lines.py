@@ -50,6 +50,11 @@ def confusion_lines(counts: list[list[int]], classes: list[str]) -> list[str]:
     return lines
 
 
+def words_of(metric: str) -> str:
+    """The name of a metric as every output of the terminal has it."""
+    return metric.replace("_", " ").replace("f1", "F1")
+
+
 def _balanced(result: dict, counted: str) -> str:
     """A balanced accuracy with its interval over what is counted: people, or pictures where each is taken for one."""
     low, high = result["balanced_accuracy_interval"]

@@ -1,5 +1,6 @@
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -81,6 +82,23 @@ def test_workers_inherit_on_windows_that_ctrl_c_is_ignored_while_they_start(monk
     with executors._interrupts_blocked():
         assert asked == [(None, True)]
     assert asked == [(None, True), (None, False)]
+
+
+@pytest.mark.parametrize(("system", "named"), [("linux", "/dev/shm is full"), ("darwin", "no semaphore left")])
+def test_no_room_for_the_semaphores_of_processes_is_one_line_that_says_where(monkeypatch, system, named):
+    """As with a /dev/shm of 1 kB: the system's "No space left on device" names nothing."""
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(executors.multiprocessing.get_context("spawn"), "Lock", full)
+    monkeypatch.setattr(executors.sys, "platform", system)
+    with (
+        pytest.raises(FaceemoError, match=named) as error,
+        open_workers(None, 2, 3) as workers,
+    ):
+        list(in_order(workers.executor, abs, [-1, -2, -3], workers.window))
+    assert "\n" not in str(error.value)
 
 
 def test_all_cores_by_default():

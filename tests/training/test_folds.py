@@ -156,7 +156,8 @@ class TestCommand:
     def test_changes_that_params_yaml_has_already_are_one_line(self, project, capsys):
         assert main(["folds", "-S", "train.mirror=true", "-S", "epochs=1"]) == 1
         assert capsys.readouterr().err == (
-            "faceemo: error: -S train.mirror=true epochs=1: nothing differs from params.yaml; give other values\n"
+            "faceemo: error: -S train.mirror=true epochs=1: nothing differs from params.yaml, where 'dvc exp run -S' "
+            "writes what it is given; 'git checkout params.yaml' takes back the last commit's, or give other values\n"
         )
 
     @pytest.mark.parametrize(
