@@ -24,7 +24,7 @@ def check_pattern(pattern: str) -> None:
         raise FaceemoError(f"--subject {pattern!r} is not a regular expression ({error})") from None
     if not groups:
         raise FaceemoError(
-            f"--subject {pattern!r} has no group; put what names the person in parentheses, like '([^/_]+)_'"
+            f'--subject {pattern!r} has no group; put what names the person in parentheses, like "/([^/_]+)_"'
         )
 
 

@@ -12,6 +12,7 @@ from faceemo.emotions import KOREAN
 from faceemo.errors import FaceemoError, too_long
 from faceemo.pictures.archive_names import ArchiveName, folder_in_name, read_archive_name
 from faceemo.pictures.labels import holds_labels
+from faceemo.pictures.places import expand_places
 from faceemo.pictures.reader import Picture, digest_of
 from faceemo.pictures.scan_source import (
     Found,
@@ -24,7 +25,7 @@ from faceemo.pictures.scan_source import (
     what_else,
 )
 from faceemo.pictures.sources import LabelFiles, Source, locate, written_path
-from faceemo.pictures.tables import TABLE_SUFFIXES
+from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
 from faceemo.pictures.trees import Listing, archive_emotion, files_below, is_picture_name, members_below
 
 # What browsers and downloaders name a file that is not whole yet: `….zip.part`, `….zip.crdownload`, `….zip.irx603`.
@@ -91,6 +92,7 @@ def scan(
     two sources have the same id or the same pictures. An archive in a folder that cannot be read is passed over.
     """
     there = _Places()
+    places = expand_places(places)
     for place in places:
         _look_at(place, emotions, there)
     found = _take_archives(there, root, options)
@@ -130,6 +132,8 @@ def _look_at(place: Path, emotions: tuple[str, ...] | None, there: _Places) -> N
         raise FaceemoError(f"{place}: {_why_missing(place)}")
     elif place.suffix.lower() in TABLE_SUFFIXES:
         there.own[place.resolve()] = _Place(place)
+    elif place.suffix.lower() in SPREADSHEET_SUFFIXES:
+        raise FaceemoError(f"{place}: a spreadsheet; save it as CSV (in Excel: CSV UTF-8) and name that")
     elif place.suffix.lower() != ".zip":
         raise FaceemoError(f"{place}: neither a folder, a ZIP archive nor a table ({', '.join(TABLE_SUFFIXES)})")
     else:

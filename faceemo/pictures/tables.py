@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import difflib
 import hashlib
 import io
 import os
@@ -22,6 +23,7 @@ from faceemo.pictures.reader import Picture
 from faceemo.pictures.trees import members_of
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")  # not read
 REQUIRED = ("path", "emotion")
 OPTIONAL = ("subject", "sex", "age")
 OFTEN = {  # what others call these columns
@@ -34,12 +36,25 @@ OFTEN = {  # what others call these columns
         "image",
         "img",
         "picture",
+        "photo",
         "파일",
         "경로",
         "이미지",
+        "사진",
     ),
-    "emotion": ("label", "class", "expression", "category", "target", "감정", "라벨", "표정"),
-    "subject": ("person", "identity", "participant", "subject_id", "person_id", "사람", "피험자", "인물"),
+    "emotion": ("label", "class", "expression", "category", "target", "feeling", "감정", "라벨", "표정"),
+    "subject": (
+        "person",
+        "identity",
+        "participant",
+        "user",
+        "who",
+        "subject_id",
+        "person_id",
+        "사람",
+        "피험자",
+        "인물",
+    ),
     "sex": ("gender", "성별"),
     "age": ("나이", "연령"),
 }
@@ -51,7 +66,9 @@ MAX_AGE = 150
 MAX_VOTES = 127  # of one class for one picture: features hold them as int8
 LEAST_VOTED = 2  # columns of votes named after emotions, beside which other columns of whole numbers are votes too
 NOTHING = ("", "nan", "none", "null")  # in lower case: a value that is not there, as pandas and databases write it
-INDEX_COLUMN = re.compile(r"(unnamed: \d+|__index_level_\d+__)?")  # what pandas writes beside the columns
+# What pandas writes beside the columns, and calls an index that reset_index makes a column
+INDEX_COLUMN = re.compile(r"(unnamed: [\d.]+|__index_level_\d+__|index|level_\d+)?")
+NEAR = 0.75  # how alike two names are at least, of one that is taken for a misspelt other (difflib's ratio)
 DELIMITERS = ",;\t"
 LINE_BREAK = "a value with a line break; take it out, or close the quotation mark before it"
 
@@ -225,41 +242,60 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
-    renamed = _renamed(columns)
-    for name in REQUIRED:
-        if name not in columns:
-            what = f"its columns are {', '.join(filter(None, columns)) or 'none'}"
-            if name in renamed:
-                what = "rename " + ", ".join(f"{other!r} to {own!r}" for own, other in renamed.items())
-            raise FaceemoError(f"{path}: line 1: no column {name!r}; {what}")
     for name in columns:
         if columns.count(name) > 1:
             raise FaceemoError(f"{path}: line 1: two columns {name!r}")
+    if missing := [name for name in REQUIRED if name not in columns]:
+        nearest = _nearest(columns)
+        renaming = [_renaming(nearest)] * (not nearest.keys().isdisjoint(missing))
+        there = [f"its columns are {', '.join(columns) or 'none'}"] * (not nearest.keys() >= set(missing))
+        what = "; ".join([f"no column {' and no '.join(map(repr, missing))}", *there, *renaming])
+        raise FaceemoError(f"{path}: line 1: {what}")
 
 
-def _renamed(columns: list[str]) -> dict[str, str]:
-    """By our name of a column that is not there, the one that goes by another name of OFTEN, if it is one."""
-    found = {own: [one for one in often if one in columns] for own, often in OFTEN.items() if own not in columns}
-    return {own: others[0] for own, others in found.items() if len(others) == 1}
+def _nearest(columns: list[str]) -> dict[str, list[str]]:
+    """By our name of a column that is not there, those that may be it: by a name of OFTEN, with one among their words,
+    or misspelt.
+    """
+    free = [name for name in columns if name not in REQUIRED + OPTIONAL and set(DELIMITERS).isdisjoint(name)]
+    found = {}
+    for own, often in OFTEN.items():
+        names = (own, *often)
+        near = (
+            [one for one in free if one in names]
+            or [one for one in free if not set(re.split(r"[\W_]+", one)).isdisjoint(names)]
+            or [one for one in free if difflib.get_close_matches(one, names, 1, NEAR)]
+        )
+        if near and own not in columns:
+            found[own] = near
+            free = [one for one in free if one not in near]
+    return found
+
+
+def _renaming(nearest: dict[str, list[str]]) -> str:
+    return "rename " + ", ".join(f"{' or '.join(map(repr, near))} to {own!r}" for own, near in nearest.items())
 
 
 def _voted(path: Path, columns: list[str], lines: Lines) -> tuple[str, ...]:
-    """The columns of votes. Raises FaceemoError for a column that is none and not known."""
+    """The columns of votes. Raises FaceemoError for those that are none and not known."""
     emotion = columns.index("emotion")
     words = {plain_word(row[emotion]) for _, row in lines} | set(KOREAN)
     others = [(number, name) for number, name in enumerate(columns) if name not in REQUIRED + OPTIONAL]
     named = sum(plain_word(name) in words for _, name in others)
-    for number, name in others:
-        if plain_word(name) in words:
-            continue
-        counts = named >= LEAST_VOTED and class_name(name) and all(_is_count(row[number]) for _, row in lines)
-        if not counts:
-            known = ", ".join(REQUIRED + OPTIONAL)
-            what = "".join(f"rename it to {own!r}; " for own, other in _renamed(columns).items() if other == name)
-            raise FaceemoError(
-                f"{path}: line 1: unknown column {name!r}; {what}known are {known} and, for votes, columns named after "
-                "its emotions"
-            )
+
+    def counts(number: int, name: str) -> bool:
+        is_class = named >= LEAST_VOTED and class_name(name) is not None
+        return plain_word(name) in words or (is_class and all(_is_count(row[number]) for _, row in lines))
+
+    if unknown := [name for number, name in others if not counts(number, name)]:
+        nearest = _nearest([*unknown, *REQUIRED, *(name for name in OPTIONAL if name in columns)])
+        rest = [name for name in unknown if not any(name in near for near in nearest.values())]
+        advice = [_renaming(nearest)] * bool(nearest) + [f"take {', '.join(map(repr, rest))} out"] * bool(rest)
+        raise FaceemoError(
+            f"{path}: line 1: unknown column{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; "
+            f"{' and '.join(advice)}; known are {', '.join(REQUIRED + OPTIONAL)} and, for votes, columns named after "
+            "its emotions"
+        )
     return tuple(name for _, name in others)
 
 

@@ -21,8 +21,10 @@ from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.worker import TASK_PICTURES, Reading, Task, batches, measure_pixels, read_task
 from faceemo.params import ExtractParams
 from faceemo.pictures.archive import PICTURE_SUFFIXES, is_extra, parse_picture_name
+from faceemo.pictures.places import CAMERA, expand_places
 from faceemo.pictures.reader import Picture, PictureReader
 from faceemo.pictures.scan_source import UNREAD_SUFFIXES
+from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
 from faceemo.pictures.trees import files_below, members_below
 from faceemo.prediction.frames import VIDEO_SUFFIXES, VideoFrames
 from faceemo.status import Status
@@ -31,13 +33,6 @@ HEIC_SUFFIXES = (".heic", ".heif", ".hif", ".avif")  # not read, but each is a r
 READ_SUFFIXES = (*PICTURE_SUFFIXES, *HEIC_SUFFIXES, *VIDEO_SUFFIXES, ".zip")
 DRAWN_MARK = ".faceemo-drawn"  # a file in every folder that faceemo draws into
 FRAMES_AHEAD = 2  # decoded and not yet looked at: a frame of 4K has 25 MB
-CAMERA = "faceemo serve judges the picture of a camera"
-ADDRESSES = {
-    "http:": "pictures and videos are read from files; download it first",
-    "https:": "pictures and videos are read from files; download it first",
-    "rtsp:": f"pictures and videos are read from files; {CAMERA}",
-    "rtmp:": f"pictures and videos are read from files; {CAMERA}",
-}
 
 
 @dataclass(frozen=True)
@@ -63,32 +58,25 @@ def find_inputs(paths: list[Path], note: Callable[[str], None] = lambda text: No
     A pattern like *.jpg, which the shells of Windows leave to programs, becomes the files that match.
     note: called with a line about what is passed over: folders that faceemo has drawn into, hidden ones and those of
         systems, and kinds of pictures that are not read.
-    Raises FaceemoError for a path that is not there and for a folder without any of these.
+    Raises FaceemoError for a path that is not there, for a table and for a folder without any of these.
     """
     files: list[Path] = []
-    for path in paths:
+    for path in expand_places(paths):
         if path.is_dir():
             files += _files_below(path, note)
+        elif path.is_file() and path.suffix.lower() in (*TABLE_SUFFIXES, *SPREADSHEET_SUFFIXES):
+            raise FaceemoError(
+                f"{path}: a table, not a picture; name the pictures or their folder, or judge what the table labels "
+                "with 'faceemo evaluate'"
+            )
         elif path.is_file():
             files.append(path)
         elif path.exists():
             raise FaceemoError(f"{path}: neither a file nor a folder")
-        elif matching := sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))):
-            files += find_inputs(matching, note)
         else:
-            raise FaceemoError(_missing(path))
+            missing = f"no such file or folder{f'; {CAMERA}' if path.name.isdigit() else ''}"
+            raise FaceemoError(f"{path}: {too_long(path) or missing}")
     return files
-
-
-def _missing(path: Path) -> str:
-    text = path.as_posix()
-    if advice := ADDRESSES.get(text.partition("/")[0].lower()):
-        return f"{text.replace(':/', '://', 1)}: {advice}"
-    if set("*?[") & set(text):
-        return f"{path}: no file matches this"
-    if long := too_long(path):
-        return f"{path}: {long}"
-    return f"{path}: no such file or folder{f'; {CAMERA}' if text.isdigit() else ''}"
 
 
 def _files_below(folder: Path, note: Callable[[str], None]) -> list[Path]:

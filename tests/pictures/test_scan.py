@@ -314,7 +314,21 @@ def test_a_scan_that_finds_no_pictures_is_one_line_that_says_why(
     assert re.search(words.format(folder=re.escape(project.as_posix())), refusal(project).replace("\\", "/"))
 
 
+def test_a_pattern_that_the_shell_left_becomes_the_places_that_match(add, make_zip, project):
+    """As cmd.exe and PowerShell leave it."""
+    for folder in ("a", "b"):
+        add(f"set {folder}/happy/{folder}.jpg", f"set {folder}/sad/{folder}2.jpg")
+    add("set.txt")
+    assert sorted(scan([Path("set ?")]).sources) == ["set-a", "set-b"]
+    assert "set*.zip: no file matches this" in refusal("set*.zip")
+    assert (
+        refusal("https://a.b/c.zip") == "https://a.b/c.zip: pictures and videos are read from files; download it first"
+    )
+
+
 def test_a_place_that_is_no_source_is_one_line(add, project):
+    add("faces.xlsx")
+    assert refusal("faces.xlsx") == "faces.xlsx: a spreadsheet; save it as CSV (in Excel: CSV UTF-8) and name that"
     add("a.txt")
     assert "a.txt: neither a folder, a ZIP archive nor a table" in refusal("a.txt")
     assert f"{project / '없음'}: no such folder, archive or table" in refusal(project / "없음")

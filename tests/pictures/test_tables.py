@@ -57,7 +57,8 @@ def test_is_read_in_every_encoding_with_every_delimiter_and_as_excel_writes_it(t
 
 def test_what_pandas_and_databases_write_for_nothing_is_nothing(table):
     text = (
-        ",Unnamed: 0,path,emotion,subject,sex,age,happy\n0,0,1.jpg,happy,NaN,nan,,\n1,1,2.jpg,sad,None,NULL,30.0,2.0\n"
+        ",Unnamed: 0.1,Unnamed: 0,index,path,emotion,subject,sex,age,happy,,\n"
+        "0,0,0,7,1.jpg,happy,NaN,nan,,,,\n1,1,1,9,2.jpg,sad,None,NULL,30.0,2.0,,\n"  # two empty columns of Excel's last
     )
     nothing = {"subject": None, "sex": None}
     assert rows(table(text)) == [
@@ -181,16 +182,30 @@ def test_a_picture_that_is_missing_is_kept_with_its_reason(table, make_zip):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "line 1: no column 'path'; its columns are none"),
+        ("", "line 1: no column 'path' and no 'emotion'; its columns are none"),
         ("file,emotion\n1.jpg,happy\n", "line 1: no column 'path'; rename 'file' to 'path'"),
         (
             "file,label,person\n1.jpg,happy,p\n",
-            "line 1: no column 'path'; rename 'file' to 'path', 'label' to 'emotion', 'person' to 'subject'",
+            "line 1: no column 'path' and no 'emotion'; rename 'file' to 'path', 'label' to 'emotion', 'person' to "
+            "'subject'",
         ),
-        ("file,image,emotion\n1.jpg,1,happy\n", "line 1: no column 'path'; its columns are file, image, emotion"),
+        (
+            "pth,emotion_label,user_id\n1.jpg,happy,p\n",  # misspelt, and a known name among its words
+            "no column 'path' and no 'emotion'; rename 'pth' to 'path', 'emotion_label' to 'emotion', 'user_id' to "
+            "'subject'",
+        ),
+        ("file,image,emotion\n1.jpg,1,happy\n", "line 1: no column 'path'; rename 'file' or 'image' to 'path'"),
+        ("a,label\n1.jpg,happy\n", "; its columns are a, label; rename 'label' to 'emotion'"),
+        (
+            "path,emotion,user,width,note\n1.jpg,happy,p,3,x\n",
+            "rename 'user' to 'subject' and take 'width', 'note' out;",
+        ),
         ("path,label\n1.jpg,happy\n", "line 1: no column 'emotion'; rename 'label' to 'emotion'"),
-        ("path,emotion,person\n1.jpg,happy,p\n", "line 1: unknown column 'person'; rename it to 'subject'"),
-        ("sep=;\npath,emotion\n1.jpg,happy\n", "line 1: no column 'path'; its columns are path,emotion"),
+        ("path,emotion,person\n1.jpg,happy,p\n", "unknown column 'person'; rename 'person' to 'subject'; known are"),
+        (
+            "sep=;\npath,emotion\n1.jpg,happy\n",
+            "line 1: no column 'path' and no 'emotion'; its columns are path,emotion",
+        ),
         ("path,emotion\n", "names no pictures"),
         ("path,emotion", "names no pictures"),
         ("path,emotion,mood\n1.jpg,happy,3\n", "line 1: unknown column 'mood'"),

@@ -106,6 +106,12 @@ class TestFindInputs:
         with pytest.raises(FaceemoError, match=r"none\.jpg: no such file or folder$"):
             find_inputs([tmp_path / "none.jpg"])
 
+    @pytest.mark.parametrize("name", ["faces.csv", "faces.parquet", "faces.xlsx"])
+    def test_a_table_is_no_picture(self, tmp_path, name):
+        (tmp_path / name).touch()
+        with pytest.raises(FaceemoError, match=r"a table, not a picture; .* with 'faceemo evaluate'"):
+            find_inputs([tmp_path / name])
+
     def test_a_pattern_that_the_shell_left_becomes_the_files_that_match(self, tmp_path, monkeypatch):
         for name in ("b.jpg", "a.jpg", "notes.txt", "c/d.jpg", "[x].jpg"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
