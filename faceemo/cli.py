@@ -29,6 +29,7 @@ with importing("faceemo"):
     from faceemo.pictures.people import check_pattern
     from faceemo.pictures.sources import last_sources, write_sources
     from faceemo.plainyaml import parse_yaml
+    from faceemo.running import is_training
 
 if TYPE_CHECKING:  # else within the commands that need it: it takes time
     from faceemo.pictures.scan_source import ScanOptions
@@ -163,7 +164,8 @@ def _model(name: Path | None) -> Path:
         return model_file(name)
     path = default_model()
     if path == COMES_ALONG_FILE:
-        print(f"note: {MODEL_FILE.as_posix()} is not here: the model that comes along judges", file=sys.stderr)
+        why = "is not here" if not is_training() else "is not here while dvc trains it"
+        print(f"note: {MODEL_FILE.as_posix()} {why}: the model that comes along judges", file=sys.stderr)
     return path
 
 

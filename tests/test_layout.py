@@ -35,6 +35,7 @@ GROUND = (
     "interrupts",
     "outputs",
     "rows",
+    "running",
     "status",
 )
 

@@ -11,6 +11,7 @@ from faceemo.errors import FaceemoError
 from faceemo.params import Params, load_params, parse_section
 from faceemo.paths import EVALUATION_FILE, HISTORY_FILE, MODEL_FILE, PARAMS_FILE, SOURCES_FILE
 from faceemo.pictures.sources import Source, read_sources
+from faceemo.running import is_training
 
 ANY_VALUE = ("workers", "extract.scheduler")  # of these makes the same run
 
@@ -37,9 +38,11 @@ class LastRun:
 def read_last_run() -> LastRun:
     """The last run of the project in the current folder.
 
-    Raises FaceemoError if a file is missing or is not of the same run as the others; KeyError, TypeError, ValueError
-    and their like where evaluation.json lacks what training writes.
+    Raises FaceemoError while dvc trains, if a file is missing or is not of the same run as the others; KeyError,
+    TypeError, ValueError and their like where evaluation.json lacks what training writes.
     """
+    if is_training():
+        raise FaceemoError("dvc is training, and the last run is gone; wait for the end of the new one")
     now, sources = load_params(), read_sources()
     evaluation, history = _read_evaluation(), _read_history()
     made_with = _params(evaluation)

@@ -14,6 +14,8 @@ from torch import nn
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError, cannot_open
 from faceemo.extraction.facemesh import COORDINATES
+from faceemo.paths import MODEL_FILE
+from faceemo.running import is_training
 from faceemo.training.domains import Likelier
 from faceemo.training.networks import Network
 from faceemo.training.recipe import CROP, RECIPES, BothWays
@@ -205,7 +207,10 @@ def _read(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise FaceemoError(f"{path}: no such model; train one with 'dvc repro', or name one with --model") from None
+        what = "no such model; train one with 'dvc repro', or name one with --model"
+        if path.resolve() == MODEL_FILE.resolve() and is_training():
+            what = "dvc is training it; wait for its end, or name another one with --model"
+        raise FaceemoError(f"{path}: {what}") from None
     except OSError as error:
         raise cannot_open(path, error) from None
     except Exception as error:  # torch.load raises errors of many kinds for what is not its own
