@@ -107,6 +107,7 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
+FORMATS = "each as PNG, SVG and PDF"
 DEFAULT_MODEL = f"faceemo: the model that comes along; default: {MODEL_FILE.as_posix()}, and where that is not, faceemo"
 MODEL = _option("--model", type=_path, metavar="FILE", help=DEFAULT_MODEL)
 BALANCED = _option(
@@ -202,7 +203,7 @@ COMMANDS = {
             ),
             _option("--seen", action="store_true", help="also judge people that the model was trained on"),
             _option("--out", type=_path, metavar="FILE", help="write all numbers there, as JSON; -: stdout"),
-            _option("--plots", type=_path, metavar="DIR", help="write confusion and calibration there, as PNG"),
+            _option("--plots", type=_path, metavar="DIR", help=f"write confusion and calibration there, {FORMATS}"),
             _option(
                 "--mistakes",
                 type=_path,
@@ -259,7 +260,11 @@ COMMANDS = {
     "report": Command(
         "the last run as one HTML file",
         "Write what the last run was trained on and how it holds on unseen people, as one HTML file.",
-        "--language ko",
-        [_out(REPORT_FILE), _option("--language", choices=("ko", "en"), help="default: the system's")],
+        "--language ko --plots figures",
+        [
+            _out(REPORT_FILE),
+            _option("--language", choices=("ko", "en"), help="default: the system's"),
+            _option("--plots", type=Path, metavar="DIR", help=f"also write the run's plots there, {FORMATS}"),
+        ],
     ),
 }

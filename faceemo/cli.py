@@ -229,10 +229,10 @@ def _folds(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     with importing("faceemo"):
-        from faceemo.report.language import system_language
+        from faceemo.language import system_language
         from faceemo.report.page import write_report
 
-    write_report(args.out, args.language or system_language())
+    write_report(args.out, args.language or system_language(), args.plots)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {

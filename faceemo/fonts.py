@@ -15,6 +15,8 @@ PREFERRED = (
     "NanumGothic",
     "NanumGothic-Regular",
 )
+PAGE = ("segoeui", "Roboto-Regular", "NotoSans-Regular")  # those that the report's style sheet names first
+HANGUL = "한글"
 OTHER_STYLES = ("Bold", "Black", "Heavy", "Thin", "Light", "Italic", "Oblique")
 BESIDE_NAMES = string.ascii_letters + string.digits + "% "  # drawn in one piece with a name
 
@@ -31,6 +33,19 @@ def missing_letters(classes: Sequence[str]) -> str | None:
             advice = ", such as fonts-nanum of Debian and Ubuntu for Hangul" if sys.platform == "linux" else ""
             return f"note: no font here has the letters of {name!r}, drawn as {drawn!r}; install one{advice}"
     return None
+
+
+def has_hangul(text: str) -> bool:
+    """Whether a text has a Korean syllable in it."""
+    return any("가" <= letter <= "힣" for letter in text)
+
+
+def page_font() -> Path | None:
+    """The file of the font in which the report's English is shown here; None where matplotlib's own will do."""
+    from matplotlib import font_manager
+
+    found = {path.stem: path for path in map(Path, font_manager.findSystemFonts())}
+    return next((found[name] for name in PAGE if name in found), None)
 
 
 def font_with(name: str) -> Path | None:

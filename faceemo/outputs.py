@@ -87,6 +87,11 @@ def unheld(path: Path) -> Path:
     return beside
 
 
+def check_plots_folder(folder: Path) -> None:
+    """As check_folder, for --plots."""
+    check_folder("--plots", folder, (".png", ".svg", ".pdf"))
+
+
 def said_to(out: Path) -> TextIO:
     """Where a command that writes to `out` says what it did: on stderr where stdout holds the output itself."""
     return sys.stderr if out in STDOUT else sys.stdout

@@ -21,5 +21,6 @@ EVALUATION_FILE = Path("evaluation.json")  # everything else
 PLOTS_FOLDER = Path("plots")
 HISTORY_FILE = PLOTS_FOLDER / "history.csv"
 PREDICTIONS_FILE = PLOTS_FOLDER / "predictions.csv"
+IMPORTANCE_FILE = PLOTS_FOLDER / "importance.json"
 FOLDS_FILE = Path("folds.json")
 REPORT_FILE = Path("report.html")

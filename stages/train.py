@@ -7,31 +7,34 @@ from faceemo.interrupts import importing
 with importing("train"):
     import functools
     import hashlib
-
-    from scipy.special import softmax
+    from dataclasses import asdict
 
     from faceemo.console import run
     from faceemo.durable import write_json
     from faceemo.fonts import missing_letters
+    from faceemo.outputs import await_release
     from faceemo.params import load_params
     from faceemo.paths import (
         EVALUATION_FILE,
         FEATURES_FOLDER,
         HISTORY_FILE,
+        IMPORTANCE_FILE,
         INTERRUPTED_MODEL_FILE,
         METRICS_FILE,
         MODEL_FILE,
         PARAMS_FILE,
         PLOTS_FOLDER,
+        PREDICTIONS_FILE,
     )
     from faceemo.training.calibrate import train_calibrated
     from faceemo.training.counts import count_subjects
     from faceemo.training.dataset import load_dataset, load_inputs
     from faceemo.training.devices import describe_devices, find_devices
-    from faceemo.training.evaluate import evaluate, headline
+    from faceemo.training.evaluate import evaluate, headline, main_truth
+    from faceemo.training.importance import measure_importance
     from faceemo.training.lines import result_lines
     from faceemo.training.model import save_model
-    from faceemo.training.plots import write_history, write_run
+    from faceemo.training.plots import Words, draw, run_plots, write_history, write_importance, write_predictions
     from faceemo.training.recipe import RECIPES
     from faceemo.training.split import SPLITS
     from faceemo.training.train import network_of
@@ -64,10 +67,13 @@ def main() -> None:
     after_epoch = functools.partial(write_history, HISTORY_FILE)
     training = train_calibrated(dataset, inputs, params, INTERRUPTED_MODEL_FILE, after_epoch)
     training = training.answering(inputs, params.train.class_weights)
+    await_release(HISTORY_FILE)
+    write_history(HISTORY_FILE, training.history)
     model, logits = training.model, training.logits
     save_model(MODEL_FILE, model)
+    md5 = hashlib.md5(MODEL_FILE.read_bytes(), usedforsecurity=False).hexdigest()
     named = {
-        "md5": hashlib.md5(MODEL_FILE.read_bytes(), usedforsecurity=False).hexdigest(),
+        "md5": md5,
         "network": model.network,
         "epoch": training.history[-1].epoch,
         "learnt_valid": training.learnt_valid,
@@ -75,7 +81,16 @@ def main() -> None:
     evaluation = evaluate(dataset, logits, model.temperature, params, named)
     write_json(EVALUATION_FILE, evaluation)
     write_json(METRICS_FILE, headline(evaluation))
-    write_run(PLOTS_FOLDER, dataset, training, inputs, softmax(logits / model.temperature, axis=1))
+    truth, predicted = main_truth(dataset), logits.argmax(axis=1)
+    test = dataset.indices("test", truth)
+    importance = measure_importance(model, dataset.face, inputs, test)
+    write_importance(IMPORTANCE_FILE, importance, md5)
+    write_predictions(PREDICTIONS_FILE, truth[test], predicted[test], dataset.classes)
+    draw(
+        PLOTS_FOLDER,
+        run_plots(evaluation, [asdict(one) for one in training.history], importance),
+        Words(dataset.classes),
+    )
     print("\n".join(result_lines(evaluation)))
 
 

@@ -613,7 +613,8 @@ class TestEvaluate:
         assert sum(map(sum, first["label"]["confusion"])) == 4
         assert f"    accuracy          {first['label']['accuracy']:.3f}" in out
         drawn = sorted(path.name for path in (folder / "그림").iterdir())
-        assert drawn == [f"{n}-emotion-{what}.png" for n in (1, 2) for what in ("confusion", "reliability")]
+        plots = [f"{n}-emotion-{what}" for n in (1, 2) for what in ("confusion", "reliability")]
+        assert drawn == [f"{plot}.{kind}" for plot in plots for kind in ("pdf", "png", "svg")]
         assert sorted(path.name for path in folder.iterdir()) == ["deep", "empty", "models", "other", "그림", "사진"]
 
     @pytest.mark.slow

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from matplotlib import font_manager, get_data_path
 
-from faceemo.fonts import _font_with, drawn_names, font_with, missing_letters
+from faceemo.fonts import _font_with, drawn_names, font_with, missing_letters, page_font
 
 RUNIC = "ᚠᚢᚦ"  # of which no font here is expected
 
@@ -40,6 +40,16 @@ def test_the_first_font_with_all_letters_is_taken_and_broken_ones_are_passed_ove
     mathematical = "∯"  # in DejaVu Sans, so that the machine's fonts are not needed
     assert font_with(mathematical) == Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
     assert font_with(RUNIC) is None
+
+
+def test_plots_for_a_paper_take_the_font_of_the_report(fonts, tmp_path):
+    style = (Path(__file__).parents[1] / "faceemo/report/report.css").read_text(encoding="utf-8")
+    places = [style.index(name) for name in ('"Segoe UI"', "Roboto", '"Noto Sans"', '"Malgun Gothic"')]
+    assert places == sorted(places)
+    assert page_font() is None  # matplotlib's own
+    for name in ("batang.ttf", "NotoSans-Regular.ttf", "Roboto-Regular.ttf", "segoeui.ttf"):
+        fonts.append(str(tmp_path / name))
+        assert page_font() == (None if name == "batang.ttf" else tmp_path / name)
 
 
 def test_a_plain_font_comes_before_others(fonts, tmp_path, monkeypatch):

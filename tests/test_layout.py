@@ -33,6 +33,7 @@ GROUND = (
     "durable",
     "fonts",
     "interrupts",
+    "language",
     "outputs",
     "rows",
     "running",

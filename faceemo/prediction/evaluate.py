@@ -19,7 +19,7 @@ from faceemo.extraction.facemesh import silence_native_log
 from faceemo.extraction.worker import Reading
 from faceemo.features.baselines import Faces, fit_baselines
 from faceemo.fonts import missing_letters
-from faceemo.outputs import check_folder, check_out, said_to, written_to
+from faceemo.outputs import check_out, check_plots_folder, said_to, written_to
 from faceemo.pictures.people import EACH, subject_reader
 from faceemo.pictures.scan_source import ScanOptions
 from faceemo.prediction.annotate import check_drawing_folder
@@ -28,7 +28,7 @@ from faceemo.prediction.inputs import Input, find_inputs, no_pixels, read_inputs
 from faceemo.prediction.labelled import LabelledPictures, find_labelled, read_labelled
 from faceemo.prediction.mistakes import draw_mistakes
 from faceemo.prediction.model import NO_NEUTRAL, EmotionModel, engine_note
-from faceemo.prediction.verdict import comparison_lines, draw, model_lines, pictures_line
+from faceemo.prediction.verdict import comparison_lines, draw_plots, model_lines, pictures_line
 from faceemo.status import Status
 from faceemo.training.metrics import Outcome, differences, log_losses, plain, score
 from faceemo.training.model import COMES_ALONG, COMES_ALONG_FILE
@@ -77,6 +77,13 @@ class Judged:
         """bool [N]"""
         return self.status == Status.OK
 
+    @property
+    def is_ever_wrong(self) -> bool:
+        """Whether an answer is not what folder, table or archive says."""
+        truth = self.truth("label")
+        judged = self.answered & (truth >= 0)
+        return bool((self.probability[judged].argmax(axis=1) != truth[judged]).any())
+
     def truth(self, name: str) -> np.ndarray:
         """int64 [N]: the class of each picture by one of TRUTHS, below 0 for none."""
         return self.targets.named if name == "label" else self.targets.majority
@@ -100,6 +107,8 @@ def evaluate(options: EvaluateOptions) -> None:
         _check_places(options)
         pictures, judged = _answers(options)
         numbers = _print_scores(pictures, judged)
+        if not options.mistakes and any(one.is_ever_wrong for one in judged):
+            print("--mistakes DIR draws what was wrong, the surest first", flush=True)
     if options.out:
         with written_to(options.out) as temporary:
             write_json(temporary, numbers)
@@ -113,7 +122,8 @@ def evaluate(options: EvaluateOptions) -> None:
         truth = one.truth("label")
         faces = np.flatnonzero(one.answered & (truth >= 0))
         if options.plots and len(faces):
-            written += draw(options.plots, stem, one.probability[faces], truth[faces], one.model.trained.classes)
+            draw_plots(options.plots, stem, one.probability[faces], truth[faces], one.model.trained.classes)
+            written += [options.plots] * (options.plots not in written)
         if options.mistakes:
             folder = options.mistakes / stem.rstrip("-")
             if draw_mistakes(folder, one.model, pictures, one.probability, truth, options.workers):
@@ -132,7 +142,7 @@ def _check_places(options: EvaluateOptions) -> None:
     if options.out:
         check_out(options.out, [*options.paths, *options.models, *(options.neutral or [])])
     if options.plots:
-        check_folder("--plots", options.plots, (".png",))
+        check_plots_folder(options.plots)
 
 
 def _answers(options: EvaluateOptions) -> tuple[LabelledPictures, list[Judged]]:

@@ -1,5 +1,6 @@
-"""What judging models found, in words and tables for the terminal and as PNG."""
+"""What judging models found, in words and tables for the terminal and as plots."""
 
+import functools
 import itertools
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import numpy as np
 
 from faceemo.console import printable
 from faceemo.emotions import class_text
-from faceemo.outputs import unheld
 from faceemo.prediction.labelled import LabelledPictures
 from faceemo.status import Status
 from faceemo.training.lines import confusion_lines, words_of
+from faceemo.training.metrics import calibration_bins, confusion
 
 AGAINST = {"label": "folder, table or archive", "majority": "the majority of raters"}
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error")
@@ -111,14 +112,23 @@ def comparison_lines(compared: dict, counted: str) -> list[str]:
     return lines
 
 
-def draw(folder: Path, stem: str, probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> list[Path]:
-    """Confusion and calibration as PNG of probabilities [N, classes] and classes int64 [N]; returns their paths."""
-    from faceemo.training.plots import plot_confusion, plot_reliability  # they need matplotlib
+def draw_plots(folder: Path, stem: str, probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Confusion and calibration of probabilities [N, classes] and classes int64 [N], in every format."""
+    from faceemo.training.plots import (
+        EVERY_FORMAT,
+        Words,
+        draw,
+        plot_confusion,
+        plot_reliability,
+    )  # they need matplotlib
 
-    confusion, reliability = (unheld(folder / f"{stem}{what}.png") for what in ("confusion", "reliability"))
-    plot_confusion(confusion, target, probability.argmax(axis=1), classes)
-    plot_reliability(reliability, probability, target)
-    return [confusion, reliability]
+    counts = confusion(target, probability.argmax(axis=1), len(classes))
+    bins = np.transpose(calibration_bins(probability, target))
+    plots = {
+        f"{stem}confusion": functools.partial(plot_confusion, counts),
+        f"{stem}reliability": functools.partial(plot_reliability, bins, len(classes)),
+    }
+    draw(folder, plots, Words(classes, as_page=True), EVERY_FORMAT)
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,6 @@
 """What to know before a number of a run is quoted."""
 
-from faceemo.report.language import Language
+from faceemo.language import Language
 from faceemo.report.lastrun import LastRun
 from faceemo.report.numerals import count, decimal, percent
 from faceemo.status import Status

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faceemo.report.language import Language
+from faceemo.language import Language
 from faceemo.report.lastrun import LastRun
 from faceemo.report.numerals import decimal
 

@@ -5,13 +5,16 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from faceemo.errors import FaceemoError
 from faceemo.params import Params, load_params, parse_section
-from faceemo.paths import EVALUATION_FILE, HISTORY_FILE, MODEL_FILE, PARAMS_FILE, SOURCES_FILE
+from faceemo.paths import EVALUATION_FILE, HISTORY_FILE, IMPORTANCE_FILE, MODEL_FILE, PARAMS_FILE, SOURCES_FILE
 from faceemo.pictures.sources import Source, read_sources
 from faceemo.running import is_training
+
+if TYPE_CHECKING:
+    from faceemo.training.plots import Importance
 
 ANY_VALUE = ("workers", "extract.scheduler")  # of these makes the same run
 
@@ -33,6 +36,20 @@ class LastRun:
     def test(self) -> dict:
         """The score of the test faces by the truth that the headline is by."""
         return self.evaluation["test"][self.evaluation["truth"]]
+
+    def importance(self) -> "Importance":
+        """What the model's answers hang on. Raises FaceemoError if it is missing, broken or of another run."""
+        from faceemo.training.plots import read_importance  # it needs matplotlib
+
+        try:
+            found, md5 = read_importance(IMPORTANCE_FILE)
+        except FileNotFoundError:
+            raise _missing(IMPORTANCE_FILE) from None
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise not_written_by_training(IMPORTANCE_FILE) from None
+        if md5 != self.evaluation["model"]["md5"]:
+            raise _not_of(IMPORTANCE_FILE, EVALUATION_FILE)
+        return found
 
 
 def read_last_run() -> LastRun:

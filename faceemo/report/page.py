@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 import jinja2
 
 from faceemo.emotions import IN_KOREAN, class_text
-from faceemo.outputs import check_out, said_to, written_to
+from faceemo.language import Language
+from faceemo.outputs import check_out, check_plots_folder, said_to, written_to
 from faceemo.paths import EVALUATION_FILE
 from faceemo.report.cautions import cautions
 from faceemo.report.charts import history_charts, reliability_chart, roc_chart
-from faceemo.report.language import Language
 from faceemo.report.lastrun import LastRun, not_written_by_training, read_last_run
 from faceemo.report.mistakes import draw_face, read_face
 from faceemo.report.numerals import NO_BREAK_SPACE, count, decimal, percent
@@ -26,19 +26,32 @@ LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy", "pyarrow")
 NOT_AS_WRITTEN = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, jinja2.UndefinedError)
 
 
-def write_report(out: Path, language: str) -> None:
+def write_report(out: Path, language: str, plots: Path | None = None) -> None:
     """Write the report on the last run of the project in the current folder, in "ko" or "en".
 
+    plots: a folder for its plots, in the same language, as PNG, SVG and PDF.
     Raises FaceemoError if a file of the run is missing or broken, or if they are not all of one run.
     """
     check_out(out)
+    if plots:
+        check_plots_folder(plots)
     try:
-        html = render(read_last_run(), Language(language))
+        run = read_last_run()
+        html = render(run, Language(language))
+        if plots:
+            _write_plots(run, plots, language)
     except NOT_AS_WRITTEN as error:
         raise not_written_by_training(EVALUATION_FILE) from error
     with written_to(out) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
-    print(f"wrote {out}", file=said_to(out))
+    print(f"wrote {out}{f', {plots}' if plots else ''}", file=said_to(out))
+
+
+def _write_plots(run: LastRun, folder: Path, language: str) -> None:
+    from faceemo.training.plots import EVERY_FORMAT, Words, draw, run_plots  # they need matplotlib
+
+    plots = run_plots(run.evaluation, run.history, run.importance())
+    draw(folder, plots, Words(list(run.evaluation["classes"]), language, as_page=True), EVERY_FORMAT)
 
 
 def render(run: LastRun, language: Language) -> str:

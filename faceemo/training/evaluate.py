@@ -1,12 +1,8 @@
 """What a model is worth on people it has never seen, as plain numbers for evaluation.json and metrics.json."""
 
-from collections.abc import Sequence
-
 import numpy as np
-import torch
 from scipy.special import softmax
 
-from faceemo.extraction.facemesh import LANDMARKS
 from faceemo.params import Params, as_values
 from faceemo.training.counts import (
     UNANIMOUS,
@@ -31,12 +27,9 @@ from faceemo.training.metrics import (
     score,
     score_answers,
 )
-from faceemo.training.model import TrainedModel
-from faceemo.training.recipe import CROP, MESH
 from faceemo.training.targets import pair_raters
 
 ROC_POINTS = 200  # at most
-PATCHES = 8  # along a crop's side, that are covered one after another
 
 
 def evaluate(dataset: Dataset, logits: np.ndarray, temperature: float, params: Params, model: dict) -> dict:
@@ -219,40 +212,3 @@ def group_names(group: np.ndarray) -> np.ndarray:
     """Values of a column as text, "unknown" for None."""
     words = {"None": "unknown", "True": "yes", "False": "no"}
     return np.array([words.get(str(value), str(value)) for value in group])
-
-
-def landmark_importance(model: TrainedModel, inputs: Sequence[np.ndarray]) -> np.ndarray:
-    """float64 [478]: how strongly the predicted class's logit answers to each landmark, mean absolute gradient.
-
-    inputs: [N, ...] of the model's columns. By standard deviations of the features, so that a landmark
-    counts by how much it really moves.
-    """
-    place = model.columns.index(MESH)
-    taken = [torch.from_numpy(one) for one in inputs]
-    taken[place].requires_grad_()
-    (gradient,) = torch.autograd.grad(model.build()(*taken).max(dim=1).values.sum(), taken[place])
-    strength = (gradient * model.state_dict[f"branches.{MESH}.std"]).abs().mean(dim=0)
-    return strength.reshape(LANDMARKS, 3).sum(dim=1).double().numpy()
-
-
-@torch.no_grad()
-def crop_importance(model: TrainedModel, inputs: Sequence[np.ndarray]) -> np.ndarray:
-    """float64 [PATCHES, PATCHES]: by how much the predicted class's log probability falls, on average, where a part of
-    the crop is covered with its mean grey (occlusion, Zeiler & Fergus 2014).
-
-    inputs: [N, ...] of the model's columns.
-    """
-    network, place = model.build(), model.columns.index(CROP)
-    taken = [torch.from_numpy(one) for one in inputs]
-    crops = taken[place]
-    before = network(*taken).log_softmax(dim=1)
-    predicted = before.argmax(dim=1, keepdim=True)
-    mean = crops.float().mean(dim=(1, 2), keepdim=True).to(torch.uint8)
-    size = crops.shape[1] // PATCHES
-    falls = np.zeros((PATCHES, PATCHES))
-    for row, column in np.ndindex(PATCHES, PATCHES):
-        covered = crops.clone()
-        covered[:, row * size : (row + 1) * size, column * size : (column + 1) * size] = mean
-        after = network(*taken[:place], covered, *taken[place + 1 :]).log_softmax(dim=1)
-        falls[row, column] = (before - after).gather(1, predicted).mean().item()
-    return falls

@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 
+from faceemo.language import Language
 from faceemo.report.charts import history_charts, roc_chart, ticks
-from faceemo.report.language import Language
 from faceemo.report.lastrun import read_last_run
 
 pytestmark = pytest.mark.slow

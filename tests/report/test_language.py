@@ -3,15 +3,17 @@ import re
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from made_run import OUT
 
 from faceemo.cli import main
 from faceemo.emotions import KOREAN
+from faceemo.language import KOREAN_TEXTS, Language, system_language
 from faceemo.plainyaml import read_yaml
-from faceemo.report.language import KOREAN_TEXTS, Language, system_language
 from faceemo.report.lastrun import LastRun, read_last_run
 from faceemo.report.page import render
+from faceemo.training.plots import Importance, Words, run_plots
 
 pytestmark = pytest.mark.slow
 
@@ -133,6 +135,10 @@ def test_every_text_of_the_report_has_its_korean(runs, monkeypatch):
     shown = {**most.evaluation, "mistakes": most.evaluation["mistakes"][:1]}  # of more that are wrong
     for run in [*runs, dataclasses.replace(most, evaluation=shown)]:
         render(run, Language("en"))
+    importance = Importance(np.zeros((478, 2)), np.zeros(478), np.zeros((8, 8)), np.zeros((64, 64), np.uint8))
+    model = {**most.evaluation["model"], "learnt_valid": True}
+    for plot in run_plots({**most.evaluation, "model": model}, most.history, importance).values():
+        plot(Words(list(most.evaluation["classes"]), "en"))
     assert said == {text for text in read_yaml(KOREAN_TEXTS) if not text.startswith(elsewhere)}
 
 

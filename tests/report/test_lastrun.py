@@ -162,3 +162,32 @@ def test_the_report_judges_nothing():
         [sys.executable, "-c", code], capture_output=True, check=True, text=True, encoding="utf-8"
     ).stdout.split()
     assert not [name for name in loaded if name == "torch" or re.match(r"faceemo\.(training|prediction)\b", name)]
+
+
+def test_plots_of_the_run_are_written_in_every_format_and_are_of_this_run(project, capsys):
+    path = Path("plots/importance.json")
+    assert main(["report", "--language", "ko", "--plots", "figures"]) == 0
+    names = {"history", "confusion", "reliability", "classes", "importance"}
+    assert {one.name for one in Path("figures").iterdir()} == {
+        f"{n}.{kind}" for n in names for kind in ("png", "svg", "pdf")
+    }
+    before = {one: one.read_bytes() for one in Path("figures").iterdir()}
+    whole = path.read_text(encoding="utf-8")
+    for text, told in (
+        (None, "plots/importance.json is not here; run 'dvc repro' first"),
+        ("{}", "plots/importance.json is not what training writes; run 'dvc repro' again"),
+        (
+            whole.replace(evaluation_of_run()["model"]["md5"], "0" * 32),
+            "plots/importance.json is not of evaluation.json",
+        ),
+    ):
+        path.unlink()
+        if text is not None:
+            path.write_text(text, encoding="utf-8")
+        capsys.readouterr()
+        assert main(["report", "--plots", "figures"]) == 1
+        assert told in capsys.readouterr().err
+        path.write_text(whole, encoding="utf-8")
+    assert main(["report", "--plots", "params.yaml"]) == 1
+    assert "--plots params.yaml is a file; name a folder" in capsys.readouterr().err
+    assert {one: one.read_bytes() for one in Path("figures").iterdir()} == before

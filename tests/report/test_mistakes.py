@@ -7,7 +7,7 @@ import pytest
 from made_run import LANDMARKS, report
 
 from faceemo.extraction.facemesh import contour_edges
-from faceemo.report.language import Language
+from faceemo.language import Language
 from faceemo.report.lastrun import read_last_run
 from faceemo.report.mistakes import draw_face, read_face
 from faceemo.report.page import render

@@ -9,9 +9,9 @@ import pytest
 from made_run import OUT, PEOPLE, Page, evaluation_of_run, make_run, report, subject_of
 
 from faceemo.emotions import KOREAN
+from faceemo.language import Language
 from faceemo.pictures.sources import read_sources, write_sources
 from faceemo.report.cautions import cautions
-from faceemo.report.language import Language
 from faceemo.report.lastrun import read_last_run
 from faceemo.report.numerals import count, decimal, percent
 from faceemo.report.page import render

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import functools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,17 +10,35 @@ import torch
 from made_datasets import dataset_of, person
 from PIL import Image
 
-from faceemo.emotions import KOREAN
+from faceemo.emotions import IN_KOREAN, KOREAN
 from faceemo.fonts import font_with
+from faceemo.params import load_params
 from faceemo.training.dataset import Dataset
 from faceemo.training.devices import threads_kept
-from faceemo.training.evaluate import crop_importance, landmark_importance
+from faceemo.training.evaluate import evaluate
+from faceemo.training.importance import crop_importance, landmark_importance, measure_importance, some_of
+from faceemo.training.mirror import mirrored_points
 from faceemo.training.model import TrainedModel
-from faceemo.training.plots import plot_confusion, plot_history, plot_importance, some_of, write_history, write_run
+from faceemo.training.plots import (
+    EVERY_FORMAT,
+    Importance,
+    Words,
+    draw,
+    plot_confusion,
+    plot_history,
+    plot_importance,
+    read_importance,
+    run_plots,
+    write_history,
+    write_importance,
+    write_predictions,
+)
 from faceemo.training.recipe import RECIPES
 from faceemo.training.train import Epoch, Training
 
 PICTURES = ("history", "confusion", "reliability", "classes", "importance")
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+HANGUL = pytest.mark.skipif(font_with("지루함") is None, reason="no font with Hangul")
 
 
 def run_of(
@@ -28,7 +47,7 @@ def run_of(
     """A made-up training run: ten people with a picture of each class, probabilities that lean to the truth."""
     random = np.random.default_rng(0)
     rows = [
-        {"emotion": name, "subject": person(number), "split": "train" if number < 4 else "test"}
+        {"emotion": name, "subject": person(number), "split": ("train", "valid", "test", "test")[number % 4]}
         for number in range(10)
         for name in classes
     ]
@@ -46,6 +65,21 @@ def run_of(
     history = [Epoch(n, 1 / n, 1 - 0.5 / n, 1.2 / n, 1 - 0.6 / n, 1 - 0.7 / n) for n in range(1, epochs + 1)]
     probability = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
     return dataset, Training(model, history, logits), inputs, probability
+
+
+def draw_run(
+    folder: Path,
+    run: tuple[Dataset, Training, dict[str, np.ndarray], np.ndarray],
+    words: Words | None = None,
+    formats: tuple[str, ...] = ("png",),
+) -> None:
+    """As the stage train and the report do."""
+    dataset, training, inputs, probability = run
+    model = {"md5": "0" * 32, "network": "mlp", "epoch": 1, "learnt_valid": False}
+    evaluation = evaluate(dataset, np.log(probability), 1.0, PARAMS, model)
+    importance = measure_importance(training.model, dataset.face, inputs, dataset.test)
+    history = [dataclasses.asdict(one) for one in training.history]
+    draw(folder, run_plots(evaluation, history, importance), words or Words(dataset.classes), formats)
 
 
 @pytest.fixture(autouse=True)
@@ -80,27 +114,28 @@ def assert_picture(path: Path) -> None:
     ],
 )
 def test_a_run_leaves_every_picture_and_table(tmp_path, classes, epochs, network):
-    dataset, training, inputs, probability = run_of(classes, epochs, network)
     folder = tmp_path / "plots"
-    write_run(folder, dataset, training, inputs, probability)
-    expected = {*(f"{name}.png" for name in PICTURES), "history.csv", "predictions.csv"}
-    assert {path.name for path in folder.iterdir()} == expected
+    draw_run(folder, run_of(classes, epochs, network), formats=EVERY_FORMAT)
+    assert {path.name for path in folder.iterdir()} == {f"{name}.{one}" for name in PICTURES for one in EVERY_FORMAT}
     for name in PICTURES:
         assert_picture(folder / f"{name}.png")
+        assert "</svg>" in (folder / f"{name}.svg").read_text(encoding="utf-8")[-20:]
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
 
-    header, *rows = table_of(folder / "predictions.csv")
-    assert header == ["actual", "predicted"]
-    test = dataset.test
-    assert [actual for actual, _ in rows] == [classes[number] for number in dataset.targets.learnt[test]]
-    assert [predicted for _, predicted in rows] == [classes[number] for number in probability[test].argmax(axis=1)]
+
+def test_predictions_are_a_row_a_picture(tmp_path):
+    write_predictions(tmp_path / "predictions.csv", np.array([0, 1]), np.array([1, 1]), ("neutral", "지루함"))
+    header, *rows = table_of(tmp_path / "predictions.csv")
+    assert header == ["actual", "predicted"] and rows == [["neutral", "지루함"], ["지루함", "지루함"]]
 
 
 @pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(tmp_path):
-    _, training, *_ = run_of(("neutral", "anxious"), 3)
-    for name in ("first.png", "second.png"):
-        plot_history(tmp_path / name, training.history)
-    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    run = run_of(("neutral", "anxious"), 3, "both")
+    for folder in ("first", "second"):
+        draw_run(tmp_path / folder, run, formats=EVERY_FORMAT)
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
 
 
 def test_history_is_a_row_an_epoch(tmp_path):
@@ -138,7 +173,9 @@ def test_only_the_landmarks_that_the_network_looks_at_are_important_by_how_much_
     features = np.random.default_rng(0).normal(size=(40, 1434)).astype(np.float32)
     std = torch.ones(1434)
     std[3 * 291] = 3.0
-    model = SimpleNamespace(build=Weighted, columns=("features",), state_dict={"branches.features.std": std})
+    model = SimpleNamespace(
+        build=Weighted, columns=("features",), mirror=False, state_dict={"branches.features.std": std}
+    )
     importance = landmark_importance(model, [features])
     assert importance.shape == (478,)
     assert set(np.flatnonzero(importance)) == {61, 291}
@@ -156,7 +193,7 @@ def test_the_part_of_the_crop_that_decides_is_the_important_one():
 
     crops = np.full((4, 64, 64), 20, np.uint8)
     crops[:, :8, :8] = 250
-    found = crop_importance(SimpleNamespace(build=Corner, columns=("crop",)), [crops])
+    found = crop_importance(SimpleNamespace(build=Corner, columns=("crop",), mirror=False), [crops])
     assert found.shape == (8, 8) and found[0, 0] > 0
     assert np.count_nonzero(found > 1e-6) == 1
 
@@ -178,7 +215,8 @@ def test_an_epoch_is_learnt_while_excel_shows_the_last_ones(tmp_path, monkeypatc
 
 
 def test_a_class_that_is_never_predicted_or_seen_is_drawn_too(tmp_path):
-    plot_confusion(tmp_path / "confusion.png", np.array([0, 0, 1]), np.array([0, 0, 0]), ("a", "b", "c"))
+    counts = [[2, 0, 0], [1, 0, 0], [0, 0, 0]]
+    draw(tmp_path, {"confusion": functools.partial(plot_confusion, counts)}, Words(("a", "b", "c")))
     assert_picture(tmp_path / "confusion.png")
 
 
@@ -188,18 +226,19 @@ def test_a_network_that_answers_all_faces_alike_is_drawn_without_a_warning(tmp_p
     dataset, training, inputs, probability = run_of(("neutral", "anxious"), 3)
     weights = {name: torch.zeros_like(value) for name, value in training.model.state_dict.items()}
     training = dataclasses.replace(training, model=dataclasses.replace(training.model, state_dict=weights))
-    write_run(tmp_path, dataset, training, inputs, np.full_like(probability, 0.5))
+    draw_run(tmp_path, (dataset, training, inputs, np.full_like(probability, 0.5)))
     for name in PICTURES:
         assert_picture(tmp_path / f"{name}.png")
 
 
 def test_important_landmarks_are_painted_at_their_place(tmp_path):
     random = np.random.default_rng(0)
-    face = random.uniform(-1, 1, (478, 3))
-    face[7, :2] = (-0.8, -0.8)  # up and to the left: y grows downwards
+    face = random.uniform(-1, 1, (478, 2))
+    face[7] = (-0.8, -0.8)  # up and to the left: y grows downwards
     importance = np.full(478, 0.01)
     importance[7] = 1.0
-    plot_importance(tmp_path / "importance.png", face, importance, None, None)
+    plot = functools.partial(plot_importance, Importance(face, importance, None, None))
+    draw(tmp_path, {"importance": plot}, Words(("a", "b")))
     with Image.open(tmp_path / "importance.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     drawing = pixels[:, : int(0.75 * pixels.shape[1])]  # left of the colour bar
@@ -214,19 +253,61 @@ def test_important_landmarks_are_painted_at_their_place(tmp_path):
 def test_classes_in_hangul_are_drawn_by_name_or_number_without_a_warning(tmp_path, recwarn, caplog):
     """Whether this machine has a font for them or not."""
     for number, classes in enumerate([("neutral", "지루함"), ("neutral", "지루함", "happy"), ("neutral", "ᚠᚢᚦ")]):
-        dataset, training, inputs, probability = run_of(classes, 2)
         folder = tmp_path / str(number)
-        write_run(folder, dataset, training, inputs, probability)
-        assert table_of(folder / "predictions.csv")[1][0] in classes
+        draw_run(folder, run_of(classes, 2), formats=EVERY_FORMAT)
         for name in PICTURES:
             assert_picture(folder / f"{name}.png")
     assert not [one.message for one in recwarn] and not caplog.records
 
 
-@pytest.mark.skipif(font_with("지루함") is None, reason="no font with Hangul")
+@HANGUL
 def test_a_name_in_hangul_is_in_the_picture(tmp_path):
-    target, pictures = np.array([0, 1]), set()
-    for number, name in enumerate(["지루함", "놀라움", "class-2"]):
-        plot_confusion(tmp_path / f"{number}.png", target, target, ("neutral", name))
-        pictures.add((tmp_path / f"{number}.png").read_bytes())
-    assert len(pictures) == 3
+    for name in ("지루함", "놀라움", "class-2"):
+        draw(tmp_path, {name: functools.partial(plot_confusion, np.eye(2, dtype=int))}, Words(("neutral", name)))
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 3
+
+
+@HANGUL
+def test_plots_speak_korean_where_a_class_does_or_they_are_told_to():
+    assert Words(("neutral", "happy")).say("epoch") == "epoch"
+    assert Words(("neutral", "지루함")).names == ["중립", "지루함"]
+    for classes, language, said in (
+        (("neutral", "지루함"), None, "에폭"),
+        (("neutral", "지루함"), "en", "epoch"),
+        (("neutral", "happy"), "ko", "에폭"),
+    ):
+        assert Words(classes, language).say("epoch") == said
+    words = Words(tuple(IN_KOREAN), "ko")
+    assert words.names == list(IN_KOREAN.values())
+    axes = plot_history([dataclasses.asdict(Epoch(1, 1.0, 0.5, 1.0, 0.5, 0.5))], True, words).axes
+    assert [one.get_title() for one in axes] == [f"에폭별 {what}(검증까지 학습하기 전)" for what in ("손실", "정확도")]
+
+
+def test_plots_are_english_where_no_font_has_hangul(monkeypatch):
+    monkeypatch.setattr("faceemo.training.plots.font_with", lambda text: None)
+    monkeypatch.setattr("faceemo.fonts.font_with", lambda text: None)
+    words = Words(("neutral", "지루함"), "ko")
+    assert words.say("epoch") == "epoch" and words.names == ["neutral", "class 2"]
+
+
+@pytest.mark.slow
+def test_importance_is_even_where_the_model_looks_both_ways():
+    dataset, training, inputs, _ = run_of(("neutral", "anxious"), 1, "both")
+    for mirror in (True, False):
+        model = dataclasses.replace(training.model, mirror=mirror)
+        found = measure_importance(model, dataset.face, inputs, dataset.test)
+        assert np.allclose(found.landmarks, found.landmarks[mirrored_points()]) == mirror
+        assert np.allclose(found.patches, found.patches[:, ::-1]) == mirror
+        assert found.landmarks.max() == found.patches.max() == 1 and found.patches.min() >= 0
+
+
+def test_importance_comes_back_as_it_was_written(tmp_path):
+    random = np.random.default_rng(0)
+    crop = random.integers(0, 256, (64, 64), np.uint8)
+    for landmarks, patches, mean in ((random.random(478), None, None), (None, random.random((8, 8)), crop)):
+        write_importance(tmp_path / "a.json", Importance(random.random((478, 2)), landmarks, patches, mean), "abc")
+        found, md5 = read_importance(tmp_path / "a.json")
+        assert md5 == "abc"
+        for name, one in (("landmarks", landmarks), ("patches", patches), ("mean_crop", mean)):
+            assert (one is None) == (getattr(found, name) is None)
+            assert one is None or np.allclose(getattr(found, name), one, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The languages of the report: its template and modules hold the English texts, ko.yaml has the Korean for each."""
+"""The languages of the report and of plots: their modules hold the English texts, ko.yaml has the Korean for each."""
 
 import ctypes
 import gettext
