@@ -78,6 +78,17 @@ def printable(text: object) -> str:
     )
 
 
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes: a Korean syllable two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def padded(text: str, width: int, to_right: bool = False) -> str:
+    """A text that takes so many columns of a terminal, with blanks behind it or before it."""
+    blanks = " " * (width - cells(text))
+    return blanks + text if to_right else text + blanks
+
+
 @contextmanager
 def progress(
     total: int | None, description: str, unit: str, done: int = 0, to: TextIO | None = None

@@ -12,7 +12,7 @@ from typing import TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faceemo.console import printable
+from faceemo.console import cells, padded, printable
 from faceemo.errors import FaceemoError
 from faceemo.outputs import STDOUT, is_stream, written_to
 from faceemo.prediction.inputs import Input
@@ -99,9 +99,9 @@ def _row(entry: Input, answer: Answer, classes: list[str]) -> dict[str, str | fl
 
 
 def _write_table(predictions: Iterable[Prediction], classes: list[str], file: TextIO) -> None:
-    label_width = max(map(len, ("label", *classes)))
-    widths = [max(len(name), 5) for name in classes]
-    heads = "  ".join(f"{name:>{width}}" for name, width in zip(classes, widths, strict=True))
+    label_width = max(map(cells, ("label", *classes)))
+    widths = [max(cells(name), 5) for name in classes]
+    heads = "  ".join(padded(name, width, to_right=True) for name, width in zip(classes, widths, strict=True))
     file.write(f"{'status':12}  {'label':{label_width}}  {heads}  face  {'box':{BOX_WIDTH}}  {'seconds':>8}  path\n")
     for entry, answer in _faces(predictions):
         probability = answer.probability
@@ -114,7 +114,7 @@ def _write_table(predictions: Iterable[Prediction], classes: list[str], file: Te
         error = f" ({answer.reading.error})" if answer.reading.error else ""
         label, face = answer.label or "", answer.face or ""
         file.write(
-            f"{answer.status:12}  {label:{label_width}}  {numbers}  {face:>4}  {box:{BOX_WIDTH}}  {seconds:>8}  "
+            f"{answer.status:12}  {padded(label, label_width)}  {numbers}  {face:>4}  {box:{BOX_WIDTH}}  {seconds:>8}  "
             f"{printable(entry.path + error)}\n"
         )
         file.flush()

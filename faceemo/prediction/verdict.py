@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceemo.console import printable
+from faceemo.console import cells, padded, printable
 from faceemo.emotions import class_text
 from faceemo.prediction.labelled import LabelledPictures
 from faceemo.status import Status
@@ -78,14 +78,14 @@ def _truth_lines(found: dict, classes: list[str], truth: str, counted: str) -> l
 
 
 def _class_lines(found: dict, classes: list[str]) -> list[str]:
-    width = max(map(len, classes))
+    width = max(map(cells, classes))
     lines = [f"    {'':{width}}  precision  recall                   f1     pictures"]
     for name in classes:
         one = found["per_class"][name]
         there = one["support"] > 0
         recall = f"{_number(one['recall'] if there else None)} {_interval(one['recall_interval'])}"
         f1 = _number(one["f1"] if there else None)
-        lines.append(f"    {name:{width}}  {_number(one['precision']):9}  {recall:23}  {f1}  {one['support']:8}")
+        lines.append(f"    {padded(name, width)}  {_number(one['precision']):9}  {recall:23}  {f1}  {one['support']:8}")
     return lines
 
 

@@ -1,5 +1,7 @@
 """What a training found, in lines for the terminal: the headline first."""
 
+from faceemo.console import cells, padded
+
 TRUTHS = {
     "archive": "the name of archive, folder or table",
     "majority": "the majority of raters",
@@ -39,14 +41,14 @@ def result_lines(evaluation: dict) -> list[str]:
 
 def confusion_lines(counts: list[list[int]], classes: list[str]) -> list[str]:
     """A table of counts: a row an actual class that occurs, a column a predicted one."""
-    head = max(len("actual"), *map(len, classes))
-    widths = [max(len(name), 5) for name in classes]
-    names = "  ".join(f"{name:>{width}}" for name, width in zip(classes, widths, strict=True))
+    head = max(cells("actual"), *map(cells, classes))
+    widths = [max(cells(name), 5) for name in classes]
+    names = "  ".join(padded(name, width, to_right=True) for name, width in zip(classes, widths, strict=True))
     lines = [f"    {'actual':{head}}  predicted  {names}"]
     for name, row in zip(classes, counts, strict=True):
         if any(row):
             numbers = "  ".join(f"{count:{width}}" for count, width in zip(row, widths, strict=True))
-            lines.append(f"    {name:{head}}             {numbers}")
+            lines.append(f"    {padded(name, head)}             {numbers}")
     return lines
 
 

@@ -2,7 +2,7 @@
 
 import copy
 
-from faceemo.training.lines import result_lines
+from faceemo.training.lines import confusion_lines, result_lines
 
 
 def result(balanced: float, images: int, low: float | None = 0.7) -> dict:
@@ -57,3 +57,12 @@ def test_of_one_person_there_is_no_interval_and_without_names_what_is_learnt_is_
     test = {**EVALUATION["test"], "learnt": result(0.83, 8, None)}
     first = result_lines(changed(test=test, truth="learnt"))[0]
     assert first == "balanced accuracy on unseen people, against what is learnt (test.learnt): 0.830"
+
+
+def test_the_confusion_stands_in_columns_where_classes_are_korean():
+    """A syllable takes two columns of a terminal."""
+    assert confusion_lines([[10, 3], [0, 13]], ["즐거움", "bored"]) == [
+        "    actual  predicted  즐거움  bored",
+        "    즐거움                 10      3",
+        "    bored                   0     13",
+    ]
