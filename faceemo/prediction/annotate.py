@@ -24,14 +24,16 @@ DRAWN_SUFFIXES = (".jpg", *(suffix for _, suffix in CODECS))
 MARK_TEXT = "faceemo draws into this folder, and passes over it in a folder that it is to judge.\n"
 JPEG_QUALITY = 90
 JPEG_MAX_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
-MESH_OPACITY = 0.45
-MESH_WIDTH = 160  # of a face in pixels; of narrower ones only the contours are drawn: a mesh would be a patch of colour
+MESH_OPACITY = 0.4
+CONTOUR_OPACITY = 0.75
+MESH_WIDTH = 120  # of a face in pixels; of narrower ones only the contours are drawn: a mesh would be a patch of colour
 NO_BASELINE = "no baseline of this person"
 TAG_WIDTH = 1.3  # at most, in widths of its face
 LEAST_LETTERS = 9  # pixels
 WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no name of a file there
 NAME_BYTES = 200  # file systems take 255
-MESH, INK, PAPER, BAR, OTHER_BAR = (120, 220, 255), (255, 255, 255), (20, 24, 31), (56, 160, 255), (130, 138, 150)
+LINE, SHADE = (190, 240, 255), (0, 30, 60)  # side by side, a line is seen on skin of any colour
+INK, PAPER, BAR, OTHER_BAR = (255, 255, 255), (20, 24, 31), (56, 160, 255), (130, 138, 150)
 
 
 def check_drawing_folder(option: str, folder: Path, files: Iterable[Path]) -> None:
@@ -95,17 +97,29 @@ def draw(rgb: np.ndarray, faces: list[Answer], classes: list[str]) -> np.ndarray
     """
     height, width, _ = rgb.shape
     unit = max(min(height, width) / 480, 0.4)  # of lines and letters, so that they look the same at any size
-    mesh = rgb.copy()
+    picture = rgb.copy()
     for face in faces:
         if face.box:
-            face_width = face.box[2] - face.box[0]
-            edges = mesh_edges() if face_width >= MESH_WIDTH else contour_edges()
-            lines = np.round(face.reading.points[edges] * 8).astype(np.int32)  # in eighths of a pixel
-            thickness = max(1, round(min(unit * 0.6, face_width / 300)))
-            cv2.polylines(mesh, list(lines), False, MESH, thickness, cv2.LINE_AA, shift=3)
-    picture = cv2.addWeighted(mesh, MESH_OPACITY, rgb, 1 - MESH_OPACITY, 0)
+            _draw_mesh(picture, face.reading.points, face.box[2] - face.box[0], unit)
     words = dict(zip(classes, drawn_names(classes), strict=True))
     return _with_panel(picture, faces[0], words, unit) if len(faces) == 1 else _with_tags(picture, faces, words, unit)
+
+
+def _draw_mesh(picture: np.ndarray, points: np.ndarray, face_width: float, unit: float) -> None:
+    """Draw the lines between a face's landmarks, float [478, 2] in pixels, onto its picture."""
+    thickness = max(1, round(min(unit * 0.6, face_width / 300)))
+    left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - 4 * thickness, 0)
+    right, bottom = np.ceil(points.max(axis=0)).astype(int) + 4 * thickness
+    face = picture[top : max(bottom, 0), left : max(right, 0)]  # a view: the rest of a large picture costs nothing
+    if not face.size:
+        return
+    mesh = [(mesh_edges(), MESH_OPACITY)] if face_width >= MESH_WIDTH else []
+    for edges, opacity in (*mesh, (contour_edges(), CONTOUR_OPACITY)):
+        for colour, aside in ((SHADE, 0.7 * thickness), (LINE, 0)):
+            lines = np.round((points[edges] - (left, top) + aside) * 8).astype(np.int32)  # in eighths of a pixel
+            drawn = face.copy()
+            cv2.polylines(drawn, list(lines), False, colour, thickness, cv2.LINE_AA, shift=3)
+            cv2.addWeighted(drawn, opacity, face, 1 - opacity, 0, dst=face)
 
 
 def _with_tags(picture: np.ndarray, faces: list[Answer], words: Mapping[str, str], unit: float) -> np.ndarray:

@@ -92,6 +92,7 @@ class ModelInfo(BaseModel):
         description="it judges how a face differs from the same person's neutral face, and nothing without"
     )
     edges: list[list[int]] = Field(description="pairs of landmarks that the mesh joins")
+    contours: list[list[int]] = Field(description="those that outline the face, its eyes, irises, brows and lips")
 
 
 class Problem(BaseModel):

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from faceemo.emotions import IN_KOREAN
 from faceemo.errors import FaceemoError
 from faceemo.extraction.executors import default_workers
-from faceemo.extraction.facemesh import mesh_edges
+from faceemo.extraction.facemesh import contour_edges, mesh_edges
 from faceemo.extraction.worker import Reading
 from faceemo.params import ExtractParams
 from faceemo.prediction.model import NO_NEUTRAL, EmotionModel
@@ -57,13 +57,14 @@ class Service:
     """
 
     def __init__(self, model: EmotionModel) -> None:
-        edges = np.unique(np.sort(mesh_edges(), axis=1), axis=0)
+        edges, contours = (np.unique(np.sort(pairs, axis=1), axis=0) for pairs in (mesh_edges(), contour_edges()))
         classes = model.classes_.tolist()
         self.info = ModelInfo(
             classes=classes,
             korean=[IN_KOREAN.get(name, name) for name in classes],
             judges_change=model.judges_change,
             edges=edges.tolist(),
+            contours=contours.tolist(),
         )
         self._model = model
         self._neutral_faces = NeutralFaces()

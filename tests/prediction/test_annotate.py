@@ -51,6 +51,18 @@ def test_the_mesh_lies_on_the_face_and_the_panel_beside_it(face):
     assert not moved[bottom + 5 :, : left - 5].any()
 
 
+def test_the_mesh_is_seen_alike_on_fair_and_on_dark_skin(face):
+    left, top, right, bottom = map(int, face.answers[0].box)
+
+    def seen(skin):
+        picture = np.full_like(face.input.pixels(), skin)
+        drawn = draw(picture, face.answers, CLASSES)[top:bottom, left:right].astype(float)
+        return drawn.mean(axis=2).std()  # how far its greys lie apart
+
+    contrasts = [seen(skin) for skin in ((240, 215, 200), (200, 160, 135), (120, 80, 60), (60, 40, 32))]
+    assert min(contrasts) > 10 and max(contrasts) < 3 * min(contrasts), contrasts
+
+
 def test_the_panel_goes_where_the_face_is_not(face):
     """A face in one corner leaves another to the panel."""
     height, width = face.input.reading.height, face.input.reading.width

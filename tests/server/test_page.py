@@ -127,6 +127,42 @@ def test_the_page_speaks_korean_where_the_browser_does_and_english_at_a_click(br
         assert element(driver, "neutral").text == "This is my neutral face"
 
 
+def test_before_its_script_runs_the_page_says_that_it_loads_and_shows_no_button_without_words(browsers, url):
+    with browsers(None) as driver:
+        driver.execute_cdp_cmd("Network.enable", {})
+        try:
+            driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*.js"]})
+            driver.get(url)
+            wait(driver, lambda driver: "Loading" in element(driver, "notice").text)
+            assert "불러오는 중" in element(driver, "notice").text
+            assert not any(one.is_displayed() for one in driver.find_elements(By.TAG_NAME, "button"))
+            assert "JavaScript" not in driver.find_element(By.TAG_NAME, "body").text
+        finally:
+            driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        driver.get_log("browser")  # that the script was blocked
+        driver.refresh()
+        wait(driver, lambda driver: "judge a picture" in element(driver, "notice").text)
+        buttons = [one for one in driver.find_elements(By.TAG_NAME, "button") if one.is_displayed()]
+        assert [one.text for one in buttons] == ["한국어", "This is my neutral face", "Judge a picture…"]
+
+
+def test_each_korean_word_of_the_page_is_korean(browsers, url):
+    script = """
+        const done = arguments[0];
+        import("/words.js").then(({ WORDS }) => {
+          const said = (word) => typeof word === "function" ? word(30, 2) : word;
+          done(Object.values(WORDS).map((words) => Object.entries(words).map(([key, word]) => [key, said(word)])));
+        });
+    """
+    with browsers(None) as driver:
+        driver.get(url)
+        english, korean = map(dict, driver.execute_async_script(script))
+    assert english.keys() == korean.keys()
+    assert [key for key, text in korean.items() if not re.search("[가-힣]", text)] == ["otherLanguage"]
+    assert [key for key, text in english.items() if re.search("[가-힣]", text)] == ["otherLanguage"]
+    assert korean["ago"] == "30초 전"
+
+
 def test_a_picture_is_judged_without_a_camera_and_by_keyboard_alone(browsers, url, folder, pictures):
     text = folder / "notes.jpg"
     text.write_text("no picture", encoding="utf-8")

@@ -22,7 +22,7 @@ const timeline = new Timeline();
 const encoder = new Encoder();
 const result = new Result(model.classes.length);
 const guide = new Guide(takeNeutralFace);
-const faces = new Faces(model.edges, (face) => result.show(sharesOf(face)));
+const faces = new Faces(model, (face) => result.show(sharesOf(face)));
 
 let language = browserLanguage();
 let camera = "starting"; // or "on", or the word for why there is none
@@ -54,6 +54,7 @@ function setLanguage(tag) {
   language = tag;
   document.documentElement.lang = tag;
   for (const one of document.querySelectorAll("[data-word]")) one.textContent = word(one.dataset.word);
+  document.body.removeAttribute("aria-busy"); // until here the page has no words
   element("language").lang = tag === "ko" ? "en" : "ko";
   result.name(names(), word("noFace"));
   faces.name(faceInWords);
@@ -95,7 +96,7 @@ function show(answer) {
   const shares = ["ok", "no_face"].includes(answer?.status) ? sharesOf(answer) : undefined;
   result.show(shares);
   const [width, height] = [answer?.width ?? 1, answer?.height ?? 1];
-  drawMesh(mesh, answer?.landmarks, answer?.neutral_landmarks, model.edges, width, height);
+  drawMesh(mesh, answer?.landmarks, answer?.neutral_landmarks, model, width, height);
   faces.show(answer?.faces?.length > 1 ? answer : null, faceInWords);
   return shares;
 }
@@ -299,7 +300,7 @@ function animate(before) {
 
 function drawPast() {
   const now = performance.now();
-  timeline.draw(element("timeline"), now, model.classes.length);
+  timeline.draw(element("timeline"), now, model.classes.length, word("ago"));
   const recent = answeredAt.filter((at) => at > now - RATE_MS);
   const rate = recent.length > 1 ? ((recent.length - 1) * 1000) / (recent.at(-1) - recent[0]) : 0;
   element("rate").textContent = rate ? rate.toFixed(rate < 10 ? 1 : 0) : "–";

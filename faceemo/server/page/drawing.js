@@ -5,51 +5,52 @@ const MINUTE = 60_000;
 const SLOT_MS = 200; // the time line shows means of so long
 export const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4], [1, 2]]; // class by class
 
-const STILL = "rgba(120, 225, 255, 0.6)";
-const CHOSEN = "rgba(255, 224, 130, 1)";
-const FACE_LINES = 180; // lines of the mesh that would fill a face from side to side
-const NUMBER_PIXELS = 14; // as shown
+const SHADE = "rgb(0, 30, 60)"; // beside each line, so that it is seen on skin of any colour
+const STILL = "rgb(190, 240, 255)";
+const CHOSEN = "rgb(255, 224, 130)";
 const MOVED = [ // by how far an edge has moved, in heights of the face
   [0.015, STILL],
-  [0.03, "rgba(255, 224, 130, 0.85)"],
-  [0.05, "rgba(255, 167, 38, 0.95)"],
-  [Infinity, "rgba(255, 82, 60, 1)"],
+  [0.03, CHOSEN],
+  [0.05, "rgb(255, 167, 38)"],
+  [Infinity, "rgb(255, 82, 60)"],
 ];
+const MESH_OPACITY = 0.4;
+const MOVED_OPACITY = 0.8;
+const CONTOUR_OPACITY = 0.75;
+const MESH_WIDTH = 120; // of a face, in the canvas's pixels; of narrower ones only the contours are drawn
+const NUMBER_PIXELS = 14; // as shown
 
 /**
- * Draw landmarks [[x, y], …] of a picture of width x height as a mesh of edges; nothing for null.
+ * Draw landmarks [[x, y], …] of a picture of width x height as the lines of a mesh {edges, contours}; nothing for null.
  * With those of the same person's neutral face in its place, edges are coloured by how far they have moved from there.
  */
-export function drawMesh(canvas, landmarks, neutral, edges, width, height) {
+export function drawMesh(canvas, landmarks, neutral, mesh, width, height) {
   const [context, scale] = clear(canvas, width, height);
   if (!landmarks) return;
   if (!neutral) {
-    strokeEdges(context, landmarks, edges, scale, STILL);
+    drawFace(context, landmarks, mesh, scale, STILL);
     return;
   }
-  strokeEdges(context, neutral, edges, scale, "rgba(255, 255, 255, 0.22)");
+  strokeEdges(context, neutral, mesh.edges, scale, STILL, MESH_OPACITY / 2);
   const heights = neutral.map(([, y]) => y);
   const tall = Math.max(...heights) - Math.min(...heights);
   const moved = landmarks.map(([x, y], point) => Math.hypot(x - neutral[point][0], y - neutral[point][1]) / tall);
   let least = -1;
   for (const [most, color] of MOVED) {
-    const some = edges.filter(([from, to]) => {
+    const some = mesh.edges.filter(([from, to]) => {
       const far = Math.max(moved[from], moved[to]);
       return far > least && far <= most;
     });
-    strokeEdges(context, landmarks, some, scale, color);
+    strokeEdges(context, landmarks, some, scale, color, color === STILL ? MESH_OPACITY : MOVED_OPACITY);
     least = most;
   }
 }
 
-/** Draw the faces of an answer, each with its number, the chosen one brighter. */
-export function drawFaces(canvas, { faces, width, height }, chosen, edges) {
+/** Draw the faces of an answer, each with its number, the chosen one in another colour. */
+export function drawFaces(canvas, { faces, width, height }, chosen, mesh) {
   const [context, scale] = clear(canvas, width, height);
-  const widest = context.lineWidth;
   for (const [index, face] of faces.entries()) {
-    const [left, , right] = face.box;
-    context.lineWidth = Math.min(widest, ((right - left) * scale) / FACE_LINES); // else a small face is a patch of colour
-    strokeEdges(context, face.landmarks, edges, scale, index === chosen ? CHOSEN : STILL);
+    drawFace(context, face.landmarks, mesh, scale, index === chosen ? CHOSEN : STILL);
   }
   const letters = NUMBER_PIXELS * Math.max(1, canvas.width / canvas.clientWidth);
   context.font = `600 ${letters}px ${getComputedStyle(canvas).fontFamily}`;
@@ -77,14 +78,26 @@ function clear(canvas, width, height) {
   return [context, scale];
 }
 
-function strokeEdges(context, points, edges, scale, color) {
-  context.beginPath();
-  for (const [from, to] of edges) {
-    context.moveTo(points[from][0] * scale, points[from][1] * scale);
-    context.lineTo(points[to][0] * scale, points[to][1] * scale);
+function drawFace(context, landmarks, { edges, contours }, scale, color) {
+  const across = landmarks.map(([x]) => x * scale);
+  const isNarrow = Math.max(...across) - Math.min(...across) < MESH_WIDTH;
+  if (!isNarrow) strokeEdges(context, landmarks, edges, scale, color, MESH_OPACITY);
+  strokeEdges(context, landmarks, contours, scale, color, CONTOUR_OPACITY);
+}
+
+function strokeEdges(context, points, edges, scale, color, opacity) {
+  const width = context.lineWidth;
+  context.globalAlpha = opacity;
+  for (const [shift, ink] of [[0.7 * width, SHADE], [0, color]]) {
+    context.beginPath();
+    for (const [from, to] of edges) {
+      context.moveTo(points[from][0] * scale + shift, points[from][1] * scale + shift);
+      context.lineTo(points[to][0] * scale + shift, points[to][1] * scale + shift);
+    }
+    context.strokeStyle = ink;
+    context.stroke();
   }
-  context.strokeStyle = color;
-  context.stroke();
+  context.globalAlpha = 1;
 }
 
 /** Probabilities over the last minute. */
@@ -111,7 +124,8 @@ export class Timeline {
     return { seconds: Math.ceil((now - judged[0].at) / 1000), shares };
   }
 
-  draw(canvas, now, classes) {
+  /** ago: gives the words for a moment so many seconds ago. */
+  draw(canvas, now, classes, ago) {
     const ratio = window.devicePixelRatio;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     const size = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -140,7 +154,7 @@ export class Timeline {
     context.textBaseline = "bottom";
     for (const seconds of [60, 30, 0]) {
       context.textAlign = seconds === 60 ? "left" : seconds ? "center" : "right";
-      context.fillText(seconds ? `-${seconds} s` : "0 s", x(now - seconds * 1000), height);
+      context.fillText(ago(seconds), x(now - seconds * 1000), height);
     }
     context.lineWidth = 2;
     for (let number = 0; number < classes; number++) {

@@ -5,14 +5,14 @@ import { drawFaces } from "./drawing.js";
 export class Faces {
   #list = document.getElementById("faces");
   #canvas = document.getElementById("mesh");
-  #edges;
+  #mesh;
   #onChoose;
   #answer = null;
   #chosen = 0;
 
-  /** edges: of the mesh. onChoose: told of the face whose bars are wanted. */
-  constructor(edges, onChoose) {
-    [this.#edges, this.#onChoose] = [edges, onChoose];
+  /** mesh: as drawFaces takes it. onChoose: told of the face whose bars are wanted. */
+  constructor(mesh, onChoose) {
+    [this.#mesh, this.#onChoose] = [mesh, onChoose];
   }
 
   /** Show the faces of an answer, none for null; `write` gives the words for a face. */
@@ -51,6 +51,6 @@ export class Faces {
   }
 
   #draw() {
-    if (this.#answer) drawFaces(this.#canvas, this.#answer, this.#chosen, this.#edges);
+    if (this.#answer) drawFaces(this.#canvas, this.#answer, this.#chosen, this.#mesh);
   }
 }
