@@ -87,16 +87,19 @@ def why_refused(scope: Scope, origins: tuple[str, ...]) -> str | None:
     headers = Headers(scope=scope)
     host, origin = _host(scope), headers.get("origin")
     if not _is_ours(host) and host not in [one.partition("//")[2] for one in origins]:
+        address = f"http://{host}"
+        said = f"{address} (https where the browser shows that)" if ORIGIN.fullmatch(address) else "and its address"
         return (
             f"not served under this name; open http://{NAMES[0]}:{scope['server'][1]}/ on the machine that serves, or "
-            f"http://{NAMES[1]} with the port of your tunnel; for a proxy start it with --allow-origin and its address"
+            f"http://{NAMES[1]} with the port of your tunnel; for a proxy start it with --allow-origin {said}"
         )
     if origin in origins:
         return None
     if origin is None and scope["type"] == "websocket":
         return "a WebSocket needs an Origin"
     if origin is not None and origin != f"http://{host}":
-        return "this Origin is not the page of this server; --allow-origin names another that may ask"
+        option = f"--allow-origin {origin}" if ORIGIN.fullmatch(origin) else "--allow-origin and its address"
+        return f"asked for by a page that is not this server's; where it may ask, start it with {option}"
     navigation = scope["type"] == "http" and scope["method"] == "GET" and headers.get("sec-fetch-dest") == "document"
     if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not navigation:
         return "asked for by a page from elsewhere"

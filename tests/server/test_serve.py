@@ -177,9 +177,11 @@ class TestStrangers:
         for path in ("/", "/model", "/predict"):
             answer = httpx.request("GET", f"http://{host}{path}", headers={"Host": header})
             assert answer.status_code == 403
+        is_name = name in ("evil.example", "evil.example:{port}", "127.0.0.1.evil.example", "0.0.0.0:{port}")
+        said = f"http://{header} (https where the browser shows that)" if is_name else "and its address"
         assert answer.json()["error"] == (
             f"not served under this name; open http://{host}/ on the machine that serves, or http://localhost with the "
-            "port of your tunnel; for a proxy start it with --allow-origin and its address"
+            f"port of your tunnel; for a proxy start it with --allow-origin {said}"
         )
 
     @pytest.mark.parametrize(
@@ -198,6 +200,8 @@ class TestStrangers:
         headers = {"Origin": origin.format(host=host)}
         answer = httpx.post(f"http://{host}/predict", content=face, headers=headers)
         assert answer.status_code == 403 and answer.json()["status"] == "refused"
+        said = "and its address" if origin == "null" else headers["Origin"]
+        assert answer.json()["error"].endswith(f"where it may ask, start it with --allow-origin {said}")
 
         async def connect():
             async with websockets.connect(f"ws://{host}/live", origin=headers["Origin"]):
