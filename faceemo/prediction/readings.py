@@ -49,8 +49,8 @@ def read(picture: PictureLike, settings: ExtractParams) -> Reading:
         rgb = _array_pixels(picture)
     else:
         raise TypeError(
-            "a picture must be a path, an open file, a Pillow image or an array uint8 [height, width, 3], not a "
-            f"{type(picture).__name__}"
+            "a picture must be a path, an open file, a Pillow image or an array uint8 [height, width, 3], not "
+            f"{type(picture).__name__}{'; wrap them: io.BytesIO(data)' if isinstance(picture, bytes) else ''}"
         )
     return measure_pixels(np.ascontiguousarray(rgb), settings)
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from faceemo.extraction.facemesh import LANDMARKS
+from faceemo.training.devices import threads_kept
 from faceemo.training.mirror import mirrored_points
 from faceemo.training.model import TrainedModel
 from faceemo.training.plots import Importance
@@ -39,6 +40,7 @@ def some_of(indices: np.ndarray, at_most: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(indices)[:at_most]
 
 
+@threads_kept()
 def landmark_importance(model: TrainedModel, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """float64 [478]: how strongly the predicted class's logit answers to each landmark, mean absolute gradient.
 
@@ -55,6 +57,7 @@ def landmark_importance(model: TrainedModel, inputs: Sequence[np.ndarray]) -> np
     return (found + found[mirrored_points()]) / 2 if model.mirror else found
 
 
+@threads_kept()
 @torch.no_grad()
 def crop_importance(model: TrainedModel, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """float64 [PATCHES, PATCHES]: by how much the predicted class's log probability falls, on average, where a part of

@@ -188,12 +188,18 @@ def test_the_part_of_the_crop_that_decides_is_the_important_one():
         """Answers by how bright the upper left corner is."""
 
         def forward(self, crops: torch.Tensor) -> torch.Tensor:
+            assert torch.get_num_threads() == 1  # several would wait for each other on a busy machine
             light = crops[:, :8, :8].float().mean((1, 2)) / 16
             return torch.stack([light, -light], dim=1)
 
     crops = np.full((4, 64, 64), 20, np.uint8)
     crops[:, :8, :8] = 250
-    found = crop_importance(SimpleNamespace(build=Corner, columns=("crop",), mirror=False), [crops])
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = crop_importance(SimpleNamespace(build=Corner, columns=("crop",), mirror=False), [crops])
+    finally:
+        torch.set_num_threads(before)
     assert found.shape == (8, 8) and found[0, 0] > 0
     assert np.count_nonzero(found > 1e-6) == 1
 
