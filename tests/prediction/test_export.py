@@ -179,6 +179,8 @@ class TestBaseline:
 ONNX = re.compile(r"```python\n(import json\n.*?InferenceSession.*?)```", re.DOTALL)
 PYTHON = re.compile(r"```python\n((?:(?!```).)*?model\.predict\(.*?)```", re.DOTALL)
 EVERY = re.compile(r"```python\n(from faceemo import EmotionModel, VideoFrames\n.*?)```", re.DOTALL)
+CAMERA = re.compile(r"```python\n(import cv2\n.*?)```", re.DOTALL)
+JUDGE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def test_the_python_of_the_docs_runs_as_it_stands_there(tmp_path, exports):
@@ -190,17 +192,39 @@ def test_the_python_of_the_docs_runs_as_it_stands_there(tmp_path, exports):
     pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("use.md", "use.ko.md")]
     shutil.copy(tmp_path / "photo.jpg", tmp_path / "group.jpg")
     video_file(tmp_path / "talk.mp4", [np.asarray(Image.open(tmp_path / "photo.jpg"))] * 6)
-    found = [[code_in(pattern.search(page)[1]) for page in pages] for pattern in (PYTHON, EVERY, ONNX)]
+    found = [[code_in(pattern.search(page)[1]) for page in pages] for pattern in (PYTHON, EVERY, CAMERA, ONNX)]
     assert all(english == korean for english, korean in found)
+    found[2] = [found[2][0].replace("VideoCapture(0)", "VideoCapture('talk.mp4')")] * 2
     code = "\n".join(english for english, _ in found) + "\nprint(json.dumps([classes, probabilities.tolist()]))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, "")
-    *_, first, second, last = done.stdout.splitlines()
+    *_, first, second = (lines := done.stdout.splitlines())[:-7]
     assert (first.split()[0], second.split()[0]) == ("0.0", "0.5")
+    *camera, last = lines[-7:]
+    assert {tuple(ast.literal_eval(line)) for line in camera} == {tuple(exports["plain"].model.classes_)}
     classes, probabilities = json.loads(last)
     model = exports["plain"].model
     assert classes == model.classes_.tolist()
     np.testing.assert_allclose(probabilities, [model.predict_proba(tmp_path / "photo.jpg")], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["seven", "cnn", "both"])
+def test_whoever_has_no_faceemo_judges_a_picture_by_the_lines_of_the_docs(tmp_path, exports, name):
+    pytest.importorskip("mediapipe")
+    pages = [(ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("give.md", "give.ko.md")]
+    english, korean = (JUDGE.search(page)[1] for page in pages)
+    assert code_in(english) == code_in(korean)
+    (tmp_path / "judge.py").write_text(english, encoding="utf-8")
+    shutil.copy(exports[name].out, tmp_path / "emotion.onnx")
+    shutil.copy(ROOT / "faceemo/extraction/mean_mesh.npy", tmp_path)
+    with zipfile.ZipFile(ANXIOUS) as archive:
+        (tmp_path / "photo.jpg").write_bytes(archive.read(archive.namelist()[0]))
+    command = [sys.executable, "judge.py", "photo.jpg"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
+    expected = exports[name].model.predict_proba(tmp_path / "photo.jpg")
+    found = ast.literal_eval(done.stdout)
+    assert list(found) == exports[name].model.classes_.tolist()
+    np.testing.assert_allclose(list(found.values()), expected, atol=0.01)  # as simplejpeg and OpenCV decode alike
 
 
 def code_in(block: str) -> str:
