@@ -343,9 +343,9 @@ def test_it_leads_there_in_korean_too(browsers, change_url, videos):
     with browsers(videos["anxious"], "ko-KR") as driver:
         driver.get(change_url)
         wait(driver, lambda driver: "먼저 무표정을 보여 주세요" in element(driver, "guide-text").text)
-        assert element(driver, "give").text == "무표정 보여 주기"
+        assert element(driver, "give").text == "무표정 등록하기"
         element(driver, "give").click()
-        wait(driver, lambda driver: "무표정을 기억했습니다" in element(driver, "note").text)
+        wait(driver, lambda driver: "무표정을 등록했습니다" in element(driver, "note").text)
         assert element(driver, "neutral").text == "무표정 다시 보여 주기"
         wait(driver, lambda driver: settled(driver, "중립"))
 
