@@ -342,11 +342,11 @@ def test_a_model_that_judges_change_leads_to_the_neutral_face_first(browsers, ch
 def test_it_leads_there_in_korean_too(browsers, change_url, videos):
     with browsers(videos["anxious"], "ko-KR") as driver:
         driver.get(change_url)
-        wait(driver, lambda driver: "먼저 무표정을 보여 주세요" in element(driver, "guide-text").text)
+        wait(driver, lambda driver: "먼저 무표정을 등록해 주세요" in element(driver, "guide-text").text)
         assert element(driver, "give").text == "무표정 등록하기"
         element(driver, "give").click()
         wait(driver, lambda driver: "무표정을 등록했습니다" in element(driver, "note").text)
-        assert element(driver, "neutral").text == "무표정 다시 보여 주기"
+        assert element(driver, "neutral").text == "무표정 다시 등록하기"
         wait(driver, lambda driver: settled(driver, "중립"))
 
 
