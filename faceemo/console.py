@@ -89,6 +89,16 @@ def padded(text: str, width: int, to_right: bool = False) -> str:
     return blanks + text if to_right else text + blanks
 
 
+def say(line: str) -> None:
+    """Print a line in the middle of progress, above its bar."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(line)
+    else:
+        print(line, flush=True)
+
+
 @contextmanager
 def progress(
     total: int | None, description: str, unit: str, done: int = 0, to: TextIO | None = None

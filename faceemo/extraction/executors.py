@@ -2,19 +2,25 @@
 
 import contextlib
 import errno
+import importlib.metadata
+import logging
 import multiprocessing
 import os
+import platform
 import queue
 import signal
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from faceemo.console import say
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import silence_native_log
 
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
 
 TASKS_AHEAD = 4  # a worker, so that none waits while results are written
 CLUSTER_SECONDS = 30  # to answer and to have a worker
+LOOK_SECONDS = 10.0  # between two looks at who is there
+PATIENCE = "distributed.scheduler.no-workers-timeout"  # of Dask's configuration: how long to do without a worker
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -31,8 +39,10 @@ Result = TypeVar("Result")
 class WorkerDiedError(Exception):
     """Workers end before their tasks do; the message says what to do."""
 
-    def __init__(self) -> None:
-        super().__init__("workers died, most often because memory ran out; set fewer 'workers' and run again")
+    def __init__(
+        self, what: str = "workers died, most often because memory ran out; set fewer 'workers' and run again"
+    ) -> None:
+        super().__init__(what)
 
 
 @dataclass(frozen=True)
@@ -42,25 +52,31 @@ class Workers:
     window: tasks to keep under way at once.
     died: what the future of a task raises whose worker died; the executor goes on with the others.
     alone: opens an executor for tasks one at a time, each of which has a worker to itself and another if that dies.
+    result: waits for the result of a task.
     """
 
     executor: Executor
     window: int
     died: type[Exception]
     alone: Callable[[], contextlib.AbstractContextManager[Executor]]
+    result: Callable[[Future], Any] = Future.result
 
 
 @contextlib.contextmanager
-def open_workers(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[Workers]:
+def open_workers(
+    scheduler: str | None, workers: int | None, tasks: int, packages: Collection[str] = ()
+) -> Iterator[Workers]:
     """Workers for so many tasks.
 
     scheduler: the address of a Dask scheduler, or None for this machine, with one process a core or `workers`. A single
         task runs in this process: a picture that kills its worker ends that too.
-    Raises WorkerDiedError if memory runs out in the block, FaceemoError if the cluster does not answer.
+    packages: whose versions must be the same on a cluster's workers as here.
+    Raises WorkerDiedError if memory runs out in the block or the cluster goes, FaceemoError if it does not answer or
+    one of its workers has other packages.
     """
     count = min(workers or default_workers(), tasks)
     try:
-        with _cluster(scheduler) if scheduler and tasks else _local(count, tasks) as opened:
+        with _cluster(scheduler, packages) if scheduler and tasks else _local(count, tasks) as opened:
             yield opened
     except MemoryError:
         raise WorkerDiedError from None
@@ -179,11 +195,13 @@ def _local(count: int, tasks: int) -> Iterator[Workers]:
 
 
 @contextlib.contextmanager
-def _cluster(scheduler: str) -> Iterator[Workers]:
+def _cluster(scheduler: str, packages: Collection[str]) -> Iterator[Workers]:
     try:
         from distributed import Client, KilledWorker
     except ModuleNotFoundError:
         raise FaceemoError("extract.scheduler needs Dask: python -m pip install -e '.[cluster]'") from None
+    for name in ("distributed.client", "tornado.application"):  # tracebacks of what is said here in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(scheduler, timeout=CLUSTER_SECONDS)
     except (OSError, ValueError):
@@ -191,26 +209,121 @@ def _cluster(scheduler: str) -> Iterator[Workers]:
             f"extract.scheduler: no Dask scheduler answers at {scheduler}; start one or set null"
         ) from None
     with client:
-        _await_worker(client, scheduler)
-        threads = sum(client.nthreads().values())
-        executor = client.get_executor(pure=False)
-
-        @contextlib.contextmanager
-        def alone() -> Iterator[Executor]:
-            _await_worker(client, scheduler)  # some are not started again when they die
-            yield executor
-
+        try:
+            client.wait_for_workers(1, timeout=CLUSTER_SECONDS)
+        except TimeoutError:
+            raise FaceemoError(
+                f"extract.scheduler: {scheduler} has no workers; start some with 'dask worker'"
+            ) from None
+        cluster = _ClusterExecutor(client, scheduler, packages)
+        threads = sum(cluster.threads().values())
         try:  # Dask gives a task whose worker died to another by itself, and raises KilledWorker when several have
-            yield Workers(executor, TASKS_AHEAD * threads, KilledWorker, alone)
+            yield Workers(
+                cluster, TASKS_AHEAD * threads, KilledWorker, lambda: contextlib.nullcontext(cluster), cluster.result
+            )
         finally:
-            executor.shutdown(wait=False)
+            cluster.shutdown(wait=False)
 
 
-def _await_worker(client: "distributed.Client", scheduler: str) -> None:
+class _ClusterExecutor(Executor):
+    """The workers of a Dask cluster, which must have the same packages as this machine."""
+
+    def __init__(self, client: "distributed.Client", scheduler: str, packages: Collection[str]) -> None:
+        self._client = client
+        self._scheduler = scheduler
+        self._versions = {name: importlib.metadata.version(name) for name in packages}
+        self._known: set[str] = set()  # addresses of workers that have these
+        self._looked = 0.0
+        self._executor = client.get_executor(pure=False)
+        self._patience = _patience(client)
+
+    def submit(self, function: Callable, /, *args: object, **kwargs: object) -> Future:
+        """As concurrent.futures.Executor.submit; a FaceemoError of the function names the machine."""
+        with self._connected():
+            return self._executor.submit(_saying_where, function, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As concurrent.futures.Executor.shutdown."""
+        self._executor.shutdown(wait)  # what is not done is cancelled, whatever `cancel_futures` says
+
+    def threads(self) -> dict[str, int]:
+        """Of each worker that is there now, by its address. Raises FaceemoError for one with other packages."""
+        self._looked = time.monotonic()
+        with self._connected():
+            threads = self._client.nthreads()
+            new = sorted(threads.keys() - self._known)
+            for name, here in self._versions.items() if new else ():
+                versions = self._client.run(importlib.metadata.version, name, workers=new, on_error="return")
+                for address, found in versions.items():
+                    if isinstance(found, importlib.metadata.PackageNotFoundError):
+                        found = "not installed"
+                    if isinstance(found, str) and found != here:  # else it has just died
+                        (machine,) = self._client.run(platform.node, workers=[address]).values()
+                        raise FaceemoError(
+                            f"extract.scheduler: the worker {address} on {machine} has {name} {found}, this machine "
+                            f"{here}; install the same there"
+                        )
+        self._known.update(new)
+        return threads
+
+    def result(self, future: Future) -> Any:
+        """The result of a task. Raises WorkerDiedError if the scheduler goes, or no worker is there for too long."""
+        from distributed.scheduler import NoWorkerError
+
+        with self._connected():
+            if time.monotonic() - self._looked >= LOOK_SECONDS:
+                self.threads()
+            there, is_said = time.monotonic(), False
+            while not wait_for([future], min(LOOK_SECONDS, self._patience or LOOK_SECONDS)).done:
+                if self.threads():
+                    there, is_said = time.monotonic(), False
+                elif self._patience is not None and time.monotonic() - there >= self._patience:
+                    raise self._deserted(self._patience)
+                elif not is_said:
+                    is_said = True
+                    say(f"{self._scheduler} has no workers left, waiting for one: 'dask worker {self._scheduler}'")
+            try:
+                return future.result()
+            except NoWorkerError as error:
+                raise self._deserted(error.timeout) from None
+
+    def _deserted(self, seconds: float) -> WorkerDiedError:
+        return WorkerDiedError(
+            f"{self._scheduler} had no workers for {seconds:g} seconds ({PATIENCE}); start some with 'dask worker' and "
+            "run again"
+        )
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Raises WorkerDiedError for whatever comes of a lost scheduler: first of all, Dask cancels all futures."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, CancelledError) or self._client.status != "running":
+                raise WorkerDiedError(
+                    f"the Dask scheduler at {self._scheduler} has gone; start it and its workers, and run again"
+                ) from None
+            raise
+
+
+def _patience(client: "distributed.Client") -> float | None:
+    """Seconds to do without a worker, as configured here or else for the scheduler, which may miss it; None: no end."""
+    import dask.config
+    from dask.utils import parse_timedelta
+
+    found = dask.config.get(PATIENCE, None)
+    if found is None:
+        with contextlib.suppress(ValueError):  # a scheduler may refuse to run functions
+            found = client.run_on_scheduler(dask.config.get, PATIENCE, None)
+    return parse_timedelta(found)
+
+
+def _saying_where(function: Callable, /, *args: object, **kwargs: object) -> object:
+    """On a cluster's worker: call a function; its FaceemoError says which machine has the fault."""
     try:
-        client.wait_for_workers(1, timeout=CLUSTER_SECONDS)
-    except TimeoutError:
-        raise FaceemoError(f"extract.scheduler: {scheduler} has no workers; start some with 'dask worker'") from None
+        return function(*args, **kwargs)
+    except FaceemoError as error:
+        raise FaceemoError(f"on {platform.node()}: {error}") from None
 
 
 def _start_worker() -> None:

@@ -5,6 +5,7 @@ cluster's) return readings; this process alone writes. Finished shards lie in th
 data/landmarks/<id>/ by one rename when the source is complete. What the store has of a picture's bytes is not read.
 """
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ from faceemo.console import Interrupted, progress
 from faceemo.errors import FaceemoError
 from faceemo.extraction.engines.choice import choose_engine
 from faceemo.extraction.executors import WorkerDiedError, open_workers
-from faceemo.extraction.fingerprint import how_made
+from faceemo.extraction.fingerprint import how_made, packages_of
 from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.schema import SCHEMA
 from faceemo.extraction.store import Store
@@ -67,10 +68,15 @@ def extract(
         print(f"{key}: {total - len(unread)} of {total} pictures were read before", flush=True)
 
     started = time.perf_counter()
-    tasks = [Task(batch, settings, root_of(source)) for batch in batches(unread, task_pictures)]
+    packages = ("faceemo", *packages_of(settings.engine))
+    root = root_of(source)
+    if settings.scheduler:  # a cluster's workers run in other folders
+        unread = [replace(picture, path=os.path.abspath(picture.path)) for picture in unread]  # noqa: PTH100
+        root = root and os.path.abspath(root)  # noqa: PTH100
+    tasks = [Task(batch, settings, root) for batch in batches(unread, task_pictures)]
     try:
         with (
-            open_workers(settings.scheduler, workers, len(tasks)) as opened,
+            open_workers(settings.scheduler, workers, len(tasks), packages) as opened,
             progress(total, key, "pictures", done=total - len(unread)) as advance,
         ):
             readings = _counted(read_in_order(opened, read_task, tasks), advance)

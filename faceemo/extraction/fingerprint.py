@@ -30,9 +30,13 @@ def fingerprint(made: bytes) -> str:
     return hashlib.sha256(made).hexdigest()[:FINGERPRINT_LENGTH]
 
 
+def packages_of(engine: str) -> tuple[str, ...]:
+    """The installed packages that rows by an engine depend on, by their names on PyPI; of OpenCV there are several."""
+    return {"mediapipe": "mediapipe", "litert": "ai-edge-litert"}[engine], "simplejpeg", "pillow"
+
+
 def _versions(engine: str) -> dict[str, str]:
-    package = {"mediapipe": "mediapipe", "litert": "ai-edge-litert"}[engine]
-    versions = {name: importlib.metadata.version(name) for name in (package, "simplejpeg", "pillow")}
+    versions = {name: importlib.metadata.version(name) for name in packages_of(engine)}
     if engine == "litert":
         import cv2  # it comes in packages of several names, so it is asked itself
 

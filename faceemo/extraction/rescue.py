@@ -22,7 +22,7 @@ def read_in_order(
     in_a_row = unexplained = 0
     for task, future in submitted(workers.executor, read, tasks, workers.window):
         try:
-            readings = future.result()
+            readings = workers.result(future)
         except workers.died:
             readings = _read_one_by_one(workers, read, task)
             unexplained += DIED not in readings
@@ -38,7 +38,7 @@ def _read_one_by_one(workers: Workers, read: Callable[[Task], list[Reading]], ta
     with workers.alone() as executor:
         for picture in task.one_by_one():
             try:
-                readings += executor.submit(read, picture).result()
+                readings += workers.result(executor.submit(read, picture))
             except workers.died:
                 readings.append(DIED)
     return readings

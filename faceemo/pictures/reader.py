@@ -8,7 +8,6 @@ whose size or time differs from that is read again.
 import hashlib
 import json
 import os
-import platform
 import stat
 import unicodedata
 import zlib
@@ -116,7 +115,7 @@ class PictureReader:
     """The bytes of pictures, whichever file or archive they lie in; the archives read last stay open.
 
     root: the folder or archive that all of them lie in. If a picture cannot be read and `root` is not there any more,
-    it is not that picture's fault.
+    it is not that picture's fault; nor, without `root`, where a picture's folder has gone since it was looked at.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -140,8 +139,9 @@ class PictureReader:
             with Path(picture.path).open("rb") as file:
                 data = file.read(size)
         except OSError as error:
-            if self._root is not None and not self._root.exists():
-                raise FaceemoError(f"{self._root}: not there any more; connect it again and run again") from None
+            place = self._root or (None if picture.crc is None else Path(picture.path).parent)
+            if place is not None and not place.exists():
+                raise FaceemoError(f"{place}: not there any more; connect it again and run again") from None
             raise ReadError(_why_unread(picture.path, error)) from None
         if picture.crc is not None and (len(data), zlib.crc32(data)) != (picture.size, picture.crc):
             raise ReadError(CHANGED)
@@ -151,9 +151,7 @@ class PictureReader:
         archive = self._archive(picture.path)
         member = archive.members[index] if index < len(archive.members) else None
         if member is None or (member.size, member.info.CRC) != (picture.size, picture.crc):
-            raise FaceemoError(  # on a cluster each machine opens a copy of its own
-                f"{picture.path} on {platform.node()} is not the archive that was scanned; copy it there again"
-            )
+            raise FaceemoError(f"{picture.path} is not the archive that was scanned; copy it there again")
         return archive.read(member, max_bytes)
 
     def _archive(self, path: str) -> Archive:

@@ -1,17 +1,33 @@
 import contextlib
 import ctypes
 import errno
+import importlib.metadata
 import json
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import BrokenExecutor
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from made_archives import ANXIOUS, alive, pictures_in, run_driver, shard_bytes
+from distributed import Client
+from made_archives import (
+    ANXIOUS,
+    NEUTRAL,
+    SETTINGS,
+    alive,
+    driver,
+    make_zip,
+    pictures_in,
+    run_driver,
+    shard_bytes,
+)
 from systems import needs_linux, needs_posix
 
 from faceemo.errors import FaceemoError
@@ -23,7 +39,10 @@ from faceemo.extraction.executors import (
     in_order,
     open_workers,
 )
-from faceemo.pictures.reader import first_by_hash
+from faceemo.extraction.extract import extract
+from faceemo.pictures.archive import Archive
+from faceemo.pictures.reader import MAX_BYTES, first_by_hash
+from faceemo.pictures.scan import scan
 
 pytestmark = pytest.mark.slow
 
@@ -119,48 +138,69 @@ def test_without_tasks_no_cluster_is_needed():
         assert isinstance(opened.executor, SequentialExecutor)
 
 
-@contextlib.contextmanager
-def cluster(folder, count, **settings):
-    """A real scheduler and so many worker processes on this machine: (address, worker processes)."""
-    file = folder / "scheduler.json"
-    common = ["--host", "127.0.0.1", "--no-dashboard"]
-    scheduler = ["dask_scheduler", *common, "--port", "0", "--scheduler-file", str(file)]
-    environment = {**os.environ, **settings}
+class Cluster:
+    """A real scheduler and its workers on this machine, processes that run in a folder; with environment variables."""
 
-    def start(name, *arguments):
-        command = [sys.executable, "-m", f"distributed.cli.{name}", *arguments]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        processes.append(subprocess.Popen(command, cwd=folder, env=environment, **quiet))
-
-    processes = []
-    try:
-        start(*scheduler)
+    def __init__(self, folder, **environment):
+        self._folder, self._environment = folder, {**os.environ, **environment}
+        self.workers = []
+        file = folder / "scheduler.json"
+        self.scheduler = self._start("dask_scheduler", "--port", "0", "--scheduler-file", str(file))
         deadline = time.monotonic() + 30
         while not file.exists() or not file.read_text(encoding="utf-8"):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        address = json.loads(file.read_text(encoding="utf-8"))["address"]
-        for _ in range(count):
-            start("dask_worker", address, *common, "--no-nanny", "--nthreads", "1")
-        yield address, processes[1:]
-    finally:
-        for process in reversed(processes):
+        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
+
+    def add_worker(self, **environment):
+        self.workers.append(
+            self._start("dask_worker", self.address, "--no-nanny", "--nthreads", "1", **environment),
+        )
+
+    def _start(self, name, *arguments, **environment):
+        command = [sys.executable, "-m", f"distributed.cli.{name}", *arguments, "--host", "127.0.0.1", "--no-dashboard"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=self._folder, env={**self._environment, **environment}, **quiet)
+
+    def end(self):
+        for process in (*self.workers, self.scheduler):
             process.kill()
             process.wait()
 
 
+@contextlib.contextmanager
+def cluster(folder, count, **environment):
+    """A cluster of so many workers."""
+    opened = Cluster(folder, **environment)
+    try:
+        for _ in range(count):
+            opened.add_worker()
+        yield opened
+    finally:
+        opened.end()
+
+
+def at_the_first_shard(action):
+    """A hook of run_driver: what the process of the extraction does when it has kept its first shard."""
+    return (
+        "real = Store.write\nwritten = []\n"
+        "def write(*shard):\n    real(*shard)\n    written.append(shard)\n"
+        f"    if len(written) == 1:\n        {action}\n"
+        "Store.write = write"
+    )
+
+
+def killing(*processes):
+    return "; ".join(f"os.kill({process.pid}, signal.SIGKILL)" for process in processes)
+
+
 @needs_posix("kills processes by signals")
 def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed_half_way(tmp_path):
-    with cluster(tmp_path, 2) as (address, workers):
-        hook = (
-            "real = Store.write\nwritten = []\n"
-            "def write(*shard):\n    real(*shard)\n    written.append(shard)\n"
-            f"    if len(written) == 1: os.kill({workers[0].pid}, signal.SIGKILL)\n"
-            "Store.write = write"
-        )
-        done = run_driver(tmp_path / "cluster", ANXIOUS, workers=1, hook=hook, scheduler=address)
+    with cluster(tmp_path, 2) as found:
+        hook = at_the_first_shard(killing(found.workers[0]))
+        done = run_driver(tmp_path / "cluster", ANXIOUS, workers=1, hook=hook, scheduler=found.address)
         assert done.returncode == 0, done.stderr
-        assert workers[0].wait(5) == -signal.SIGKILL
+        assert found.workers[0].wait(5) == -signal.SIGKILL
     alone = run_driver(tmp_path / "alone", ANXIOUS, workers=1)
     assert alone.returncode == 0
     assert shard_bytes(tmp_path / "cluster") == shard_bytes(tmp_path / "alone")
@@ -170,7 +210,128 @@ def test_a_picture_that_kills_the_workers_of_a_cluster_is_a_row(tmp_path):
     pictures = pictures_in(ANXIOUS)
     lethal = pictures[first_by_hash(pictures, 8)[5]].name
     hook = f"extract.read_task = ReadOrDie({{{lethal!r}}})"
-    with cluster(tmp_path, 3, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as (address, _):
-        done = run_driver(tmp_path, ANXIOUS, workers=1, limit=8, hook=hook, scheduler=address)
+    with cluster(tmp_path, 3, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as found:
+        done = run_driver(tmp_path, ANXIOUS, workers=1, limit=8, hook=hook, scheduler=found.address)
     assert done.returncode == 0, done.stderr
     assert "8 pictures: 7 ok, 1 decode_error" in done.stdout
+
+
+@needs_posix("kills processes by signals")
+def test_a_killed_scheduler_is_one_line_that_says_what_is_kept(tmp_path):
+    with cluster(tmp_path, 2) as found:
+        hook = at_the_first_shard(killing(found.scheduler))
+        done = run_driver(tmp_path, ANXIOUS, workers=1, hook=hook, scheduler=found.address)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"extract: error: a-training-01: the Dask scheduler at {found.address} has gone; start it and its workers, and "
+        "run again (1 of 6 shards are kept)\n",
+    )
+
+
+@needs_posix("kills processes by signals")
+@pytest.mark.parametrize("who_gives_up", ["extraction", "scheduler"])
+def test_without_workers_it_says_what_it_waits_for_and_ends_after_the_time_of_dasks_setting(
+    tmp_path, monkeypatch, who_gives_up
+):
+    patience = {"DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": "3s"}
+    with cluster(tmp_path, 2, **(patience if who_gives_up == "scheduler" else {})) as found:
+        if who_gives_up == "extraction":
+            monkeypatch.setenv(*patience.popitem())
+        soon = "import faceemo.extraction.executors as executors\nexecutors.LOOK_SECONDS = 0.5\n"
+        hook = soon + at_the_first_shard(killing(*found.workers))
+        done = run_driver(tmp_path, ANXIOUS, workers=1, hook=hook, scheduler=found.address)
+    assert f"{found.address} has no workers left, waiting for one: 'dask worker {found.address}'\n" in done.stdout
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"extract: error: a-training-01: {found.address} had no workers for 3 seconds "
+        "(distributed.scheduler.no-workers-timeout); start some with 'dask worker' and run again "
+        "(1 of 6 shards are kept)\n",
+    )
+
+
+@needs_posix("kills processes by signals")
+def test_a_worker_that_comes_when_all_have_gone_goes_on(tmp_path):
+    with cluster(tmp_path, 1) as found:
+        hook = at_the_first_shard(killing(*found.workers))
+        command = driver(tmp_path, ANXIOUS, workers=1, hook=hook, scheduler=found.address)
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, encoding="utf-8") as process:
+            found.workers[0].wait(60)
+            found.add_worker()
+            said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "48 pictures: 48 ok" in said
+
+
+def test_a_fault_of_one_machine_of_a_cluster_names_it(tmp_path):
+    """Its archive is not where the machine that runs dvc has it."""
+    path = Path(shutil.copy(ANXIOUS, tmp_path / "a.zip"))
+    moved = "os.rename(task['source']['zip'], 'elsewhere.zip')"
+    seen = f"def seen(pictures):\n    {moved}\n    return real(pictures)"
+    hook = f"real = extract.digest_of\n{seen}\nextract.digest_of = seen"
+    with cluster(tmp_path, 1) as found:
+        done = run_driver(tmp_path, path, workers=1, hook=hook, scheduler=found.address)
+    assert (done.returncode, done.stderr) == (1, f"extract: error: on {platform.node()}: {path}: no such archive\n")
+
+
+def other_version(folder, package="faceemo", version="0.0.1"):
+    """Environment variables with which a process finds another version of a package installed."""
+    (folder / f"{package}-{version}.dist-info").mkdir(parents=True)
+    metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
+    (folder / f"{package}-{version}.dist-info/METADATA").write_text(metadata, encoding="utf-8")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.mark.parametrize("package", ["faceemo", "pillow"])
+def test_a_worker_with_another_version_is_named_with_both_before_any_work(tmp_path, package):
+    here = importlib.metadata.version(package)
+    with cluster(tmp_path, 1) as found:
+        found.add_worker(**other_version(tmp_path / "other", package))
+        with Client(found.address) as client:
+            client.wait_for_workers(2)
+        done = run_driver(tmp_path, ANXIOUS, workers=1, scheduler=found.address)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    said = f"on {platform.node()} has {package} 0.0.1, this machine {here}; install the same there"
+    assert (
+        done.stderr.startswith("extract: error: extract.scheduler: the worker tcp://127.0.0.1:") and said in done.stderr
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_worker_with_another_version_that_comes_later_is_named_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "LOOK_SECONDS", 0.2)
+    with cluster(tmp_path, 1) as found, open_workers(found.address, None, 2, ["faceemo"]) as opened:
+        assert opened.result(opened.executor.submit(abs, -1)) == 1
+        found.add_worker(**other_version(tmp_path / "other"))
+        with pytest.raises(FaceemoError, match=r"has faceemo 0\.0\.1, this machine"):
+            for _ in range(600):
+                opened.result(opened.executor.submit(time.sleep, 0.1))
+
+
+@pytest.mark.parametrize("kind", ["folder", "table", "archive"])
+def test_a_source_in_the_project_with_a_limit_gives_the_same_bytes_on_a_cluster(tmp_path, monkeypatch, kind):
+    """Whose paths are relative, and whose workers run elsewhere."""
+    made = {}
+    with cluster(tmp_path, 2) as found:
+        for place, scheduler in (("cluster", found.address), ("alone", None)):
+            monkeypatch.chdir(made_project(tmp_path / place))
+            path = {"folder": "pictures", "table": "list.csv", "archive": "pictures.zip"}[kind]
+            ((key, source),) = scan([Path(path)]).sources.items()
+            assert not Path(source.path).is_absolute()
+            folder = extract(key, source, replace(SETTINGS, scheduler=scheduler), 5, 2, shard_rows=3, task_pictures=2)
+            made[place] = [shard.read_bytes() for shard in sorted(folder.iterdir())]
+    assert made["cluster"] == made["alone"] and len(made["alone"]) == 2
+
+
+def made_project(folder):
+    """A folder with eight pictures of two classes in a folder, a ZIP archive and a table."""
+    members = {}
+    for emotion, path in (("anxious", ANXIOUS), ("neutral", NEUTRAL)):
+        with Archive(path) as archive:
+            for number, member in enumerate(archive.members[:4]):
+                members[f"{emotion}/{number}.jpg"] = archive.read(member, MAX_BYTES)
+    for name, data in members.items():
+        (folder / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "pictures" / name).write_bytes(data)
+    make_zip(folder / "pictures.zip", members)
+    lines = [f"pictures/{name},{name.partition('/')[0]}" for name in members]
+    (folder / "list.csv").write_text("\n".join(["path,emotion", *lines]), encoding="utf-8")
+    return folder

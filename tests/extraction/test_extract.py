@@ -573,7 +573,7 @@ def test_another_copy_of_an_archive_is_one_clear_line(tmp_path, members):
     path = make_zip(tmp_path / "a.zip", {f"{name}.png": encoded(enlarged(300), "PNG") for name in "abc"})
     pictures = pictures_in(path)
     make_zip(path, {f"{name}.png": encoded(enlarged(310), "PNG") for name in "abc"[:members]})
-    with pytest.raises(FaceemoError, match=r"a\.zip on .* is not the archive that was scanned"):
+    with pytest.raises(FaceemoError, match=r"a\.zip is not the archive that was scanned"):
         statuses(path, pictures[2:])
 
 
