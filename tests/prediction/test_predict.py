@@ -3,6 +3,7 @@ import math
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,13 +12,16 @@ import torch
 from made_archives import ANXIOUS, NEUTRAL, SETTINGS, encoded, source_of
 from made_faces import needs_litert, needs_mediapipe
 from made_models import EXTRACT, NORMALIZE, model_file, random_model, trained_model
+from video import video_file
 
 import faceemo
 from faceemo import EmotionModel
 from faceemo.errors import FaceemoError
+from faceemo.extraction import worker
 from faceemo.extraction.engines import choice
 from faceemo.extraction.engines.choice import choose_engine, installed_engines
 from faceemo.extraction.everyface import every_face
+from faceemo.extraction.executors import default_workers
 from faceemo.extraction.extract import extract
 from faceemo.extraction.worker import Reading
 from faceemo.features.normalize import normalize_sources
@@ -261,6 +265,47 @@ class TestPictures:
         for results in found.values():
             for result in results:
                 np.testing.assert_allclose(result, alone, atol=1e-6)  # sums in another order
+
+    def test_threads_that_come_and_go_share_as_many_meshes_as_there_are_cores(self, model, pictures, monkeypatch):
+        """As the threads of a server do, one for each request: each mesh takes 30 MB, and nothing gives them back."""
+        meshes = counted_meshes(monkeypatch)
+        threads = [threading.Thread(target=model.predict, args=(pictures[0],)) for _ in range(60)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert 1 <= len(meshes) <= default_workers()
+
+    def test_all_videos_share_them_too(self, tmp_path, pictures, monkeypatch):
+        meshes = counted_meshes(monkeypatch)
+        videos = [video_file(tmp_path / f"{number}.mp4", pictures[:1] * 4) for number in range(21)]
+        assert len(list(read_inputs(videos, SETTINGS))) == 84
+        assert 1 <= len(meshes) <= default_workers()
+
+    def test_many_faces_are_judged_some_at_a_time(self, model, inputs, monkeypatch):
+        """At once, those of the whole set would take more memory than most machines have."""
+        readings = [entry.reading for entry in inputs[:5]]
+        together, sizes = model.answer(readings), []
+        monkeypatch.setattr(model_module, "ANSWER_FACES", 2)
+        network = model._network
+        monkeypatch.setattr(model, "_network", lambda *columns: sizes.append(len(columns[0])) or network(*columns))
+        for one, other in zip(model.answer(readings), together, strict=True):
+            np.testing.assert_allclose(one.probability, other.probability, atol=1e-6)
+        assert sizes == [2, 2, 1]
+
+
+def counted_meshes(monkeypatch):
+    """Every FaceMesh that is made from now on, none before."""
+    made = []
+
+    class Counted(worker.FaceMesh):
+        def __init__(self, *arguments):
+            made.append(arguments)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(worker, "FaceMesh", Counted)
+    monkeypatch.setattr(worker, "_idle_meshes", defaultdict(list))
+    return made
 
 
 class TestBaseline:
