@@ -77,7 +77,8 @@ def _scan(args: argparse.Namespace) -> None:
     emotions = tuple(dict.fromkeys(map(emotion_name, args.emotions))) if args.emotions else None
     options = _scan_options(args, args.hash)
     earlier = last_sources()
-    result = scan(args.paths, emotions, options=options, earlier=earlier)
+    with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):  # its progress
+        result = scan(args.paths, emotions, options=options, earlier=earlier)
     for key, one in result.found.items():
         if one.source.zip is None:
             write_seen(key, [*one.pictures, *one.labels])

@@ -2,10 +2,12 @@
 
 import atexit
 import errno
+import functools
 import io
 import os
 import signal
 import sys
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -17,7 +19,8 @@ from faceemo.interrupts import INTERRUPTED, missing_library, say_interrupted
 
 # Unicode categories of what could move a terminal's cursor, write from right to left or end a line.
 UNSAFE = ("Cc", "Cf", "Zl", "Zp")
-PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
+BAR_SECONDS = 1.0  # before a bar is shown: quick work needs none
+PLAIN_SECONDS = 30.0  # between two lines of progress where there is no terminal
 
 
 class Interrupted(KeyboardInterrupt):
@@ -103,7 +106,7 @@ def say(line: str) -> None:
 def progress(
     total: int | None, description: str, unit: str, done: int = 0, to: TextIO | None = None
 ) -> Iterator[Callable[..., None]]:
-    """Yield advance(count, **postfix): a tqdm bar on a terminal, a plain line every few seconds elsewhere.
+    """Yield advance(count, **postfix): a tqdm bar on a terminal, a plain line every half minute elsewhere.
 
     total: None where it is not known. to: where plain lines go, stdout if not said.
     """
@@ -111,15 +114,23 @@ def progress(
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        with tqdm(total=total, initial=done, desc=description, unit=unit, dynamic_ncols=True) as bar:
+        bar_of = functools.partial(tqdm, desc=description, unit=unit, dynamic_ncols=True, delay=BAR_SECONDS)
+        with bar_of(total=total, initial=done) as bar:
+            shown = threading.Timer(BAR_SECONDS, bar.refresh)  # by itself a bar waits for the first advance
+            shown.daemon = True
+            shown.start()
 
             def advance_bar(count: int, **postfix: object) -> None:
                 bar.set_postfix(postfix, refresh=False)
                 bar.update(count)
 
-            yield advance_bar
+            try:
+                yield advance_bar
+            finally:
+                shown.cancel()
         return
 
+    to = to or sys.stdout  # as it is now: a training of folds is made silent, and how far it is goes on
     start = said = time.perf_counter()  # time.monotonic may stand still for 16 ms on Windows
     position = done
 
@@ -131,7 +142,12 @@ def progress(
             said = now
             rate = (position - done) / max(now - start, 1e-6)
             extra = "".join(f", {key} {value}" for key, value in postfix.items())
-            reached = position if total is None else f"{position} of {total}"
-            print(f"{description}: {reached} {unit}, {rate:.1f} {unit}/s{extra}", file=to, flush=True)
+            reached, left = str(position), ""
+            if total is not None:
+                from tqdm import tqdm
+
+                reached = f"{position} of {total}"
+                left = f", {tqdm.format_interval((total - position) / rate)} left" if rate else ""
+            print(f"{description}: {reached} {unit}, {rate:.1f} {unit}/s{left}{extra}", file=to, flush=True)
 
     yield advance

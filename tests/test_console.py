@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import io
 import re
@@ -7,7 +8,7 @@ import time
 import pytest
 
 from faceemo import console
-from faceemo.console import Interrupted, progress, run
+from faceemo.console import Interrupted, progress, run, say
 from faceemo.errors import FaceemoError
 from faceemo.interrupts import importing
 
@@ -161,12 +162,12 @@ def test_output_that_the_console_cannot_encode_is_shown_escaped(monkeypatch, enc
 
 
 def test_progress_without_a_terminal_is_plain_lines_with_count_rate_and_extras(capsys, monkeypatch):
-    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.01)
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.2)
     with progress(200, "neutral-training-01", "pictures", done=100) as advance:
-        time.sleep(0.05)
+        time.sleep(0.25)
         advance(50, no_face=3)
         advance(10)
-        time.sleep(0.05)
+        time.sleep(0.25)
         advance(40, no_face=4)
     out, err = capsys.readouterr()
     lines = out.splitlines()
@@ -174,8 +175,9 @@ def test_progress_without_a_terminal_is_plain_lines_with_count_rate_and_extras(c
     assert len(lines) == 2  # the second call came too soon after the first for a line of its own
     assert lines[0].startswith("neutral-training-01: 150 of 200 pictures, ") and lines[0].endswith(", no_face 3")
     assert lines[1].startswith("neutral-training-01: 200 of 200 pictures, ") and lines[1].endswith(", no_face 4")
+    assert "/s, 00:0" in lines[0] and "/s, 00:00 left, " in lines[1]
     rate = float(lines[0].partition("pictures, ")[2].partition(" ")[0])
-    assert 0 < rate <= 50 / 0.05  # the 100 done before are not this run's speed
+    assert 0 < rate <= 50 / 0.25  # the 100 done before are not this run's speed
 
 
 def test_plain_lines_of_progress_leave_stdout_to_the_output_where_that_is_asked(capsys, monkeypatch):
@@ -184,6 +186,21 @@ def test_plain_lines_of_progress_leave_stdout_to_the_output_where_that_is_asked(
         advance(1)
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("predict: 1 of 2 pictures")
+
+
+def test_plain_lines_of_progress_go_on_while_what_works_is_made_silent(capsys, monkeypatch):
+    """As folds do with each training."""
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0)
+    with progress(2, "folds", "epochs") as advance, contextlib.redirect_stdout(io.StringIO()):
+        advance(1)
+    assert capsys.readouterr().out.startswith("folds: 1 of 2 epochs")
+
+
+def test_progress_of_what_has_no_known_end_tells_no_time_left(capsys, monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0)
+    with progress(None, "pictures: listing", "files") as advance:
+        advance(5)
+    assert re.fullmatch(r"pictures: listing: 5 files, [\d.]+ files/s\n", capsys.readouterr().out)
 
 
 def test_a_name_in_progress_neither_ends_the_line_nor_moves_the_cursor(capsys, monkeypatch):
@@ -200,17 +217,42 @@ def test_quick_work_without_a_terminal_prints_nothing(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_on_a_terminal_is_a_bar_that_goes_on_where_it_was(capsys, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
+
+def test_progress_on_a_terminal_is_a_bar_that_goes_on_where_it_was_and_tells_the_time_left(capsys, monkeypatch):
+    monkeypatch.setattr(console, "BAR_SECONDS", 0.1)
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress(200, "neutral-training-01", "pictures", done=150) as advance:
-        advance(50, no_face=3)
+        time.sleep(0.5)
+        assert "150/200" in sys.stderr.getvalue()  # though nothing was done yet
+        advance(25, no_face=3)
+        assert re.search(r"175/200 \[00:00<00:0\d, ", sys.stderr.getvalue())
+        advance(25, no_face=4)
     shown = sys.stderr.getvalue()
-    assert "150/200" in shown and "200/200" in shown and "no_face=3" in shown and "neutral-training-01" in shown
+    assert "200/200" in shown and "no_face=4" in shown and "neutral-training-01" in shown
     assert capsys.readouterr().out == ""
+
+
+def test_quick_work_on_a_terminal_shows_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress(10, "a", "pictures") as advance:
+        advance(10)
+    assert sys.stderr.getvalue() == ""
+
+
+def test_a_line_in_the_middle_of_progress_stands_by_itself(capsys, monkeypatch):
+    say("waiting for a worker")
+    assert capsys.readouterr().out == "waiting for a worker\n"
+    monkeypatch.setattr(console, "BAR_SECONDS", 0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress(10, "a", "pictures") as advance:
+        advance(1)
+        say("waiting for a worker")
+    assert capsys.readouterr().out.endswith("waiting for a worker\n")
+    assert sys.stderr.getvalue().count("\r") >= 2  # the bar was taken away and drawn anew
 
 
 def test_an_exception_within_progress_goes_on(capsys):

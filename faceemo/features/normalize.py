@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from faceemo.console import progress
 from faceemo.durable import remove, written_whole
 from faceemo.emotions import NEUTRAL
 from faceemo.errors import FaceemoError
@@ -85,7 +86,7 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
                 write_page_checksum=True,
             ) as writer,
         ):
-            for rows, known in _with_what_is_known(shards, manifest):
+            for rows, known in _with_what_is_known(key, shards, manifest):
                 measured = _measured(rows)
                 features, degrees = normalize(*measured, settings), pose_angles(*measured)
                 face_sum += features.sum(axis=0, dtype=np.float64)
@@ -112,13 +113,15 @@ def _described(key: str, source: Source, landmarks_folder: Path) -> tuple[list[R
     )
 
 
-def _with_what_is_known(shards: list[RowsFile], manifest: Manifest) -> Iterator[tuple[pa.Table, Manifest]]:
+def _with_what_is_known(key: str, shards: list[RowsFile], manifest: Manifest) -> Iterator[tuple[pa.Table, Manifest]]:
     """Each shard's rows, and what is known of them."""
     start = 0
-    for shard in shards:
-        rows = shard.read()
-        yield rows, replace(manifest, table=manifest.table.slice(start, len(rows)))
-        start += len(rows)
+    with progress(len(manifest.table), key, "pictures") as advance:
+        for shard in shards:
+            rows = shard.read()
+            yield rows, replace(manifest, table=manifest.table.slice(start, len(rows)))
+            start += len(rows)
+            advance(len(rows))
 
 
 def _say_mixed_engines(sources: dict[str, Source], landmarks_folder: Path) -> None:
@@ -186,7 +189,7 @@ def _faces_for_baselines(
     for key, source in sources.items():
         if settings.baseline == "neutral" and NEUTRAL not in source.classes:
             continue
-        for rows, known in _with_what_is_known(*_described(key, source, landmarks_folder)):
+        for rows, known in _with_what_is_known(key, *_described(key, source, landmarks_folder)):
             yield _faces(rows, known, normalize(*_measured(rows), settings))
 
 

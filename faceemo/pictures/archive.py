@@ -177,9 +177,9 @@ def parse_picture_name(name: str) -> PictureName:
 
     A name that begins with a subject but continues in another form still gives the subject.
     """
-    stem = PurePosixPath(name.replace("\\", "/")).stem
-    subject = _SUBJECT.match(stem)
-    match = _PICTURE_NAME.fullmatch(stem)
+    base = name.replace("\\", "/").rpartition("/")[2]
+    subject = _SUBJECT.match(base)
+    match = _PICTURE_NAME.fullmatch(PurePosixPath(base).stem) if subject else None
     return PictureName(
         subject[1].lower() if subject else None,
         SEX[match["sex"]] if match else None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from faceemo.console import progress
 from faceemo.emotions import KOREAN
 from faceemo.errors import FaceemoError, too_long
 from faceemo.pictures.archive_names import ArchiveName, folder_in_name, read_archive_name
@@ -151,19 +152,21 @@ def _look_into(folder: Path, emotions: tuple[str, ...] | None, there: _Places) -
     listing = files_below(folder)
     not_asked = len(there.not_asked)
     archives: list[_Place] = []
-    for file in listing.files:
-        path, name = Path(file.path), file.name.lower()
-        if name.endswith(".zip"):
-            try:
-                archives += _opened(path, folder, emotions, there)
-            except FaceemoError as error:  # one damaged archive is no reason to stop at the others
-                there.faults.append((path, str(error).removeprefix(f"{path}: ")))
-        elif _PART.search(name):
-            there.faults.append((path, "one part of an archive; join all its parts into one .zip"))
-        elif _UNFINISHED.search(name):
-            there.faults.append((path, "looks like an unfinished download; wait for it, or download it again"))
-        elif name.endswith(TABLE_SUFFIXES):
-            there.passed_over.append((path, "a table in a folder; name it itself to scan it"))
+    with progress(len(listing.files), f"{folder}: looking", "files") as advance:
+        for file in listing.files:
+            path, name = Path(file.path), file.name.lower()
+            if name.endswith(".zip"):
+                try:
+                    archives += _opened(path, folder, emotions, there)
+                except FaceemoError as error:  # one damaged archive is no reason to stop at the others
+                    there.faults.append((path, str(error).removeprefix(f"{path}: ")))
+            elif _PART.search(name):
+                there.faults.append((path, "one part of an archive; join all its parts into one .zip"))
+            elif _UNFINISHED.search(name):
+                there.faults.append((path, "looks like an unfinished download; wait for it, or download it again"))
+            elif name.endswith(TABLE_SUFFIXES):
+                there.passed_over.append((path, "a table in a folder; name it itself to scan it"))
+            advance(1)
     pictures = sum(is_picture_name(file.name) for file in listing.files)
     holds_set = len(there.not_asked) > not_asked or any(one.name and not one.name.is_labels for one in archives)
     if pictures and not holds_set:
@@ -220,15 +223,17 @@ def _take_archives(there: _Places, root: Path, options: ScanOptions) -> dict[str
     labels = [(name, digest_of(listing.files)) for name, listing in archives if name.is_labels]
     found: dict[str, Found] = {}
     paths: dict[str, Path] = {}  # by id and by digest
-    for name, listing in sorted(archives, key=lambda one: (one[0].id, str(one[0].path))):
-        if name.is_labels:
-            continue
-        one = scan_tree(name.id, name.path, listing, name, name.folder, options, root)
-        for key, what in ((name.id, f"would both be {name.id}"), (one.source.digest, "hold the same pictures")):
-            if key in paths:
-                raise FaceemoError(f"{paths[key]} and {name.path} {what}; scan only one of them")
-            paths[key] = name.path
-        found[name.id] = replace(one, source=replace(one.source, labels=_labels_of(name, labels, root)))
+    ordered = sorted(archives, key=lambda one: (one[0].id, str(one[0].path)))
+    sources = [one for one in ordered if not one[0].is_labels]
+    with progress(len(sources), "names of pictures", "archives") as advance:
+        for name, listing in sources:
+            one = scan_tree(name.id, name.path, listing, name, name.folder, options, root)
+            for key, what in ((name.id, f"would both be {name.id}"), (one.source.digest, "hold the same pictures")):
+                if key in paths:
+                    raise FaceemoError(f"{paths[key]} and {name.path} {what}; scan only one of them")
+                paths[key] = name.path
+            found[name.id] = replace(one, source=replace(one.source, labels=_labels_of(name, labels, root)))
+            advance(1)
     used = {one.source.labels.zip for one in found.values() if one.source.labels}
     unused = (name.path for name, _ in labels if written_path(name.path, root) not in used)
     there.passed_over += [(path, "labels without a source archive") for path in unused]

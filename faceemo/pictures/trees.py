@@ -8,6 +8,7 @@ or archive itself is named after the class of all its pictures.
 import functools
 import os
 import re
+import sys
 import unicodedata
 import zipfile
 from collections import Counter
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from faceemo.console import progress
 from faceemo.emotions import ENGLISH, KOREAN, class_name
 from faceemo.errors import FaceemoError, too_long
 from faceemo.pictures.archive import (
@@ -71,32 +73,34 @@ def files_below(root: Path) -> Listing:
     links: list[tuple[str, Path]] = []  # to folders, after all that have a name of their own
     top = os.path.realpath(root)
     read: set[str] = set()
-    while folders or links:
-        prefix, folder = folders.pop() if folders else links.pop(0)
-        real = os.path.realpath(folder)
-        if real in read or (real != top and Path(top).is_relative_to(real)):
-            passed_over.append((folder, "a link to a folder that is read already or that it lies in"))
-            continue
-        read.add(real)
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            if folder == root:
-                raise FaceemoError(f"{root}: this folder {_why_closed(folder, error)}") from None
-            passed_over.append((folder, _why_closed(folder, error)))
-            continue
-        for entry in entries:
-            name = f"{prefix}{readable_name(entry.name)}"
-            is_folder = _is(entry.is_dir)
-            if reason := _why_hidden(name, is_folder):
-                passed_over.append((Path(entry.path), reason))
-            elif is_folder:
-                (links if entry.is_symlink() else folders).append((f"{name}/", Path(entry.path)))
-            elif _is(entry.is_file) and not is_system_file(name):
-                found.append(Picture(name, entry.path))
-            elif name.lower().endswith((*PICTURE_SUFFIXES, ".zip")) and not is_system_file(name):
-                passed_over.append((Path(entry.path), "not a regular file, or a link to nothing"))
+    with progress(None, f"{root}: listing", "files", to=sys.stderr) as advance:  # stdout may be for answers alone
+        while folders or links:
+            prefix, folder = folders.pop() if folders else links.pop(0)
+            real = os.path.realpath(folder)
+            if real in read or (real != top and Path(top).is_relative_to(real)):
+                passed_over.append((folder, "a link to a folder that is read already or that it lies in"))
+                continue
+            read.add(real)
+            try:
+                with os.scandir(folder) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError as error:
+                if folder == root:
+                    raise FaceemoError(f"{root}: this folder {_why_closed(folder, error)}") from None
+                passed_over.append((folder, _why_closed(folder, error)))
+                continue
+            advance(len(entries))
+            for entry in entries:
+                name = f"{prefix}{readable_name(entry.name)}"
+                is_folder = _is(entry.is_dir)
+                if reason := _why_hidden(name, is_folder):
+                    passed_over.append((Path(entry.path), reason))
+                elif is_folder:
+                    (links if entry.is_symlink() else folders).append((f"{name}/", Path(entry.path)))
+                elif _is(entry.is_file) and not is_system_file(name):
+                    found.append(Picture(name, entry.path))
+                elif name.lower().endswith((*PICTURE_SUFFIXES, ".zip")) and not is_system_file(name):
+                    passed_over.append((Path(entry.path), "not a regular file, or a link to nothing"))
     return Listing(sorted(found, key=lambda file: (file.name, file.path)), sorted(passed_over))
 
 
@@ -209,7 +213,7 @@ def find_level(names: list[str], place: Path) -> int:
     """
     folders = [name.split("/")[:-1] for name in names]
     known = Counter(
-        level for parts in folders for level, part in enumerate(parts, 1) if class_name(_class_word(part)) in KOREAN
+        level for parts in folders for level, part in enumerate(parts, 1) if _emotion_word(part) is not None
     )
     if known:
         return max(known, key=lambda level: (known[level], -level))
@@ -256,7 +260,13 @@ def archive_emotion(stem: str) -> str | None:
 def place_emotion(place: Path) -> str | None:
     """The one of the seven emotions that a folder or archive is named after."""
     name = unicodedata.normalize("NFC", place.name if place.is_dir() else place.stem)
-    found = class_name(_class_word(name))
+    return _emotion_word(name)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _emotion_word(folder: str) -> str | None:
+    """The one of the seven emotions that a folder is named after."""
+    found = class_name(_class_word(folder))
     return found if found in KOREAN else None
 
 

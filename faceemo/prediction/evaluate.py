@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from faceemo.console import progress
 from faceemo.durable import write_json
 from faceemo.emotions import class_text
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import silence_native_log
-from faceemo.extraction.worker import Reading
+from faceemo.extraction.worker import Reading, batches
 from faceemo.features.baselines import Faces, fit_baselines
 from faceemo.fonts import missing_letters
 from faceemo.outputs import check_out, check_plots_folder, said_to, written_to
@@ -27,7 +28,7 @@ from faceemo.prediction.baselines import PeoplesBaselines, names_say_who
 from faceemo.prediction.inputs import Input, find_inputs, no_pixels, read_inputs
 from faceemo.prediction.labelled import LabelledPictures, find_labelled, read_labelled
 from faceemo.prediction.mistakes import draw_mistakes
-from faceemo.prediction.model import NO_NEUTRAL, EmotionModel, engine_note
+from faceemo.prediction.model import ANSWER_FACES, NO_NEUTRAL, EmotionModel, engine_note
 from faceemo.prediction.verdict import comparison_lines, draw_plots, model_lines, pictures_line
 from faceemo.status import Status
 from faceemo.training.metrics import Outcome, differences, log_losses, plain, score
@@ -225,14 +226,16 @@ def answer_all(
             fitted = fit_baselines([some], model.normalize_settings)
             if fitted is not None:
                 baselines = dict(zip(faces.tolist(), fitted.of(some), strict=True))
-    answers = model.answer(
-        [readings[at] for at in asked], None if baselines is None else [baselines.get(at) for at in asked.tolist()]
-    )
-    for at, answer in zip(asked, answers, strict=True):
-        one.status[at] = answer.status
-        if answer.probability is not None:
-            one.probability[at] = answer.probability
-    one.left_to_start = int(model.left_to_start([readings[at] for at in np.flatnonzero(one.answered)]).sum())
+    with progress(len(asked), f"evaluate: {one.name}", "faces") as advance:
+        for batch in batches(asked.tolist(), ANSWER_FACES):
+            own = None if baselines is None else [baselines.get(at) for at in batch]
+            for at, answer in zip(batch, model.answer([readings[at] for at in batch], own), strict=True):
+                one.status[at] = answer.status
+                if answer.probability is not None:
+                    one.probability[at] = answer.probability
+            answered = [readings[at] for at in batch if one.status[at] == Status.OK]
+            one.left_to_start += int(model.left_to_start(answered).sum())
+            advance(len(batch))
 
 
 def given_baselines(

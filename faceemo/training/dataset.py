@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from faceemo.console import progress
 from faceemo.emotions import chosen_classes
 from faceemo.errors import FaceemoError
 from faceemo.extraction.crop import SIDE
@@ -135,12 +136,14 @@ def load_inputs(folder: Path, dataset: Dataset, columns: Sequence[str]) -> dict[
     }
     source, row = dataset.column("source"), dataset.column("row").astype(np.int64)
     filled = 0
-    for key in dict.fromkeys(source):
-        for some in read_inputs(open_features(folder / f"{key}.parquet"), row[source == key], columns):
-            count = len(next(iter(some.values())))
-            for name, values in some.items():
-                inputs[name][filled : filled + count] = values.reshape(count, *shapes[name][0])
-            filled += count
+    with progress(len(row), folder.as_posix(), "faces") as advance:
+        for key in dict.fromkeys(source):
+            for some in read_inputs(open_features(folder / f"{key}.parquet"), row[source == key], columns):
+                count = len(next(iter(some.values())))
+                for name, values in some.items():
+                    inputs[name][filled : filled + count] = values.reshape(count, *shapes[name][0])
+                filled += count
+                advance(count)
     pa.default_memory_pool().release_unused()  # what the last row groups took
     return inputs
 

@@ -27,9 +27,7 @@ METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 FitPredict = Callable[[Dataset], np.ndarray]
 
 
-def over_folds(
-    dataset: Dataset, fit_predict: FitPredict, folds: int, seed: int, after_fold: Callable[[], None] = lambda: None
-) -> np.ndarray:
+def over_folds(dataset: Dataset, fit_predict: FitPredict, folds: int, seed: int) -> np.ndarray:
     """Logits float32 [N, classes] of each face by a network that learnt from the people of the other folds.
 
     fit_predict: is given the dataset with one fold as its test split and everybody else in train.
@@ -55,16 +53,15 @@ def over_folds(
         split = np.full(len(dataset.split), "train", object)
         split[dataset.row_of[fold]] = "test"
         logits[fold] = fit_predict(dataclasses.replace(dataset, split=split))[fold]
-        after_fold()
     return logits
 
 
-def trainer(inputs: Inputs, params: Params) -> FitPredict:
+def trainer(inputs: Inputs, params: Params, after_epoch: Callable[[], None] = lambda: None) -> FitPredict:
     """What trains as the stage does, without a word; inputs: of the dataset's faces."""
 
     def fit_predict(dataset: Dataset) -> np.ndarray:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            training = train(dataset, inputs, params, interrupted_path=None)
+            training = train(dataset, inputs, params, None, lambda history: after_epoch())
         return training.answering(inputs, params.train.class_weights).logits
 
     return fit_predict
@@ -114,17 +111,14 @@ def compare_over_folds(features_folder: Path, settings: dict[str, Params], folds
     name, and for the others their differences to the first, mean, low and high.
     """
     runs: dict[str, FoldRun] = {}
-    with progress(len(settings) * seeds * folds, "folds", "trainings") as advance:
+    epochs = sum(params.epochs for params in settings.values()) * seeds * folds
+    with progress(epochs, "folds", "epochs") as advance:
         for name, params in settings.items():
             dataset = load_dataset(features_folder, params.emotions, None, params.labels)
             inputs = load_inputs(features_folder, dataset, RECIPES[network_of(dataset, params)].columns)
             logits = [
                 over_folds(
-                    dataset,
-                    trainer(inputs, dataclasses.replace(params, seed=seed)),
-                    folds,
-                    seed,
-                    lambda: advance(1),
+                    dataset, trainer(inputs, dataclasses.replace(params, seed=seed), lambda: advance(1)), folds, seed
                 )
                 for seed in range(params.seed, params.seed + seeds)
             ]

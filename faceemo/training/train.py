@@ -107,7 +107,8 @@ def train(
         model = model if start is None else leave_to(start, model, dataset, inputs)
         columns = [torch.from_numpy(inputs[column]) for column in recipe.columns]
         faces = torch.arange(len(dataset.row_of))
-        logits = predict_logits(model.build().to(devices[0]), columns, faces).cpu().numpy()
+        with progress(len(faces), "train: answers to all", "faces") as advance:
+            logits = predict_logits(model.build().to(devices[0]), columns, faces, advance).cpu().numpy()
     if not np.isfinite(logits).all():
         raise _diverged(params.epochs, params.lr)
     return Training(model, so_far.history, logits)
@@ -263,7 +264,8 @@ def _learn(
             after_batch = functools.partial(advance, 1, **state)
             loss, accuracy = run_epoch(network, tensors, sizes, optimizer, scheduler, half, after_batch)
             columns = [column.rows for column in tensors.columns]
-            epoch = _measured(number, loss, accuracy, predict_logits(network, columns, tensors.valid_rows), tensors)
+            valid = predict_logits(network, columns, tensors.valid_rows, lambda rows: advance(0))
+            epoch = _measured(number, loss, accuracy, valid, tensors)
             so_far.weights = copy.deepcopy(so_far.network.state_dict())
             so_far.history.append(epoch)
             after_epoch(so_far.history)
@@ -323,8 +325,16 @@ def mean_neutral_face(dataset: Dataset, inputs: Inputs) -> torch.Tensor | None:
 
 
 @torch.no_grad()
-def predict_logits(network: nn.Module, columns: list[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-    """Logits float32 [rows, classes] of these rows of the columns, each [N, ...], with dropout off."""
+def predict_logits(
+    network: nn.Module,
+    columns: list[torch.Tensor],
+    rows: torch.Tensor,
+    advance: Callable[[int], None] = lambda rows: None,
+) -> torch.Tensor:
+    """Logits float32 [rows, classes] of these rows of the columns, each [N, ...], with dropout off.
+
+    advance: called with how many more are done.
+    """
     network.eval()
     device = next(network.parameters()).device
 
@@ -337,6 +347,7 @@ def predict_logits(network: nn.Module, columns: list[torch.Tensor], rows: torch.
     for start in range(0, len(rows), EVALUATION_ROWS):
         some = rows[start : start + EVALUATION_ROWS]
         logits[start : start + len(some)] = logits_of(some)
+        advance(len(some))
     return logits
 
 
