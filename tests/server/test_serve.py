@@ -444,9 +444,11 @@ class TestConnections:
     def test_many_that_ask_for_nothing_hold_up_nobody(self, host, sent):
         name, port = host.split(":")
         with contextlib.ExitStack() as open_:
-            connections = [open_.enter_context(socket.create_connection((name, int(port)))) for _ in range(66)]
+            many = [(name, int(port))] * (run.MAX_CONNECTIONS + 40)
+            connections = [open_.enter_context(socket.create_connection(address)) for address in many]
             for connection in connections:
                 connection.sendall(sent)
+            time.sleep(1)  # a tick of the server, and long before HEADER_SECONDS
             for _ in range(3):
                 assert httpx.get(f"http://{host}/model").status_code == 200
 
