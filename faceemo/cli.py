@@ -86,7 +86,8 @@ def _scan(args: argparse.Namespace) -> None:
     pictures = {key: one.pictures for key, one in result.found.items()}
     sources, unread = count_repaired(result.sources, pictures, earlier)
     write_sources(sources)
-    said, following = [*scan_lines(result, options, earlier), *unread], next_line(params, sources)
+    manifests = {key: one.manifest for key, one in result.found.items()}
+    said, following = [*scan_lines(result, options, earlier), *unread], next_line(params, sources, manifests)
     if args.json:
         found = {
             key: {

@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from faceemo.emotions import ENGLISH
@@ -179,7 +179,7 @@ def parse_picture_name(name: str) -> PictureName:
     """
     base = name.replace("\\", "/").rpartition("/")[2]
     subject = _SUBJECT.match(base)
-    match = _PICTURE_NAME.fullmatch(PurePosixPath(base).stem) if subject else None
+    match = _PICTURE_NAME.fullmatch(base.rpartition(".")[0] or base) if subject else None
     return PictureName(
         subject[1].lower() if subject else None,
         SEX[match["sex"]] if match else None,

@@ -3,6 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,12 +17,15 @@ from faceemo.training.split import SPLITS, split_of_rows, too_few_people
 from faceemo.training.targets import make_targets
 
 
-def what_is_missing(params: Params, sources: Mapping[str, Source]) -> str | None:
+def what_is_missing(
+    params: Params, sources: Mapping[str, Source], manifests: Mapping[str, Manifest] = MappingProxyType({})
+) -> str | None:
     """What training will lack, which more pictures can mend: a class, people of a class in a split, neutral faces.
 
     None where nothing is known to be missing. Every picture is taken for a face that shows what its archive, folder or
     table says, or its raters where that is not enough: so what is told here would stop training, and what is not may
     stop it still. A source that is not there now, as on a drive that was taken away, counts as one that has everybody.
+    manifests: of sources, without raters' answers, where they are read already.
     Raises FaceemoError for what more pictures cannot mend: a class that nothing can hold, a source of which nobody is
     known.
     """
@@ -33,7 +37,8 @@ def what_is_missing(params: Params, sources: Mapping[str, Source]) -> str | None
             raise FaceemoError(
                 f"{PARAMS_FILE}: emotions: no source holds {name!r}; known are {', '.join(sorted(seen))}"
             )
-    look = functools.cache(lambda key: _look(key, sources[key], params.limit, with_votes=False))
+    known = manifests if params.limit is None else {}
+    look = functools.cache(lambda key: known.get(key) or _look(key, sources[key], params.limit, with_votes=False))
     for key, source in sources.items():
         if not source.is_of_set:
             _check_people(key, look(key))
@@ -73,8 +78,13 @@ def look_ahead(params: Params, sources: Mapping[str, Source]) -> str | None:
     return None if missing is None else f"note: training will stop as things are: {missing}"
 
 
-def next_line(params: Params, sources: Mapping[str, Source]) -> str:
-    """What to do after a scan: on the last line the command that works on what was found, or why there is none yet."""
+def next_line(
+    params: Params, sources: Mapping[str, Source], manifests: Mapping[str, Manifest] = MappingProxyType({})
+) -> str:
+    """What to do after a scan: on the last line the command that works on what was found, or why there is none yet.
+
+    manifests: as for what_is_missing.
+    """
     held = held_classes(sources)
     lines = []
     if params.emotions is not None:
@@ -84,7 +94,7 @@ def next_line(params: Params, sources: Mapping[str, Source]) -> str:
         if absent := sorted(members - held):
             lines.append(f"no pictures of {', '.join(absent)} were found, which 'emotions' in {PARAMS_FILE} names")
     try:
-        missing = what_is_missing(params, sources)
+        missing = what_is_missing(params, sources, manifests)
     except FaceemoError as error:
         return "\n".join([*lines, f"not ready for dvc repro: {error}"])
     if missing is not None:

@@ -256,15 +256,16 @@ def _learn(
     half = torch.autocast(devices[0].type, torch.bfloat16, enabled=threads is not None and has_bfloat16(devices[0]))
     if threads is not None:
         _announce(so_far.network, tensors, sizes, params, half, threads)
-    with progress(params.epochs * len(sizes), "train", "batches") as advance:
+    faces = sum(sizes) + len(tensors.valid_rows)  # that an epoch looks at
+    with progress(params.epochs * faces, "train", "faces") as advance:
         for number in range(1, params.epochs + 1):
             state = {"epoch": f"{number} of {params.epochs}"}
             if so_far.history:
                 state["valid_macro_f1"] = f"{so_far.history[-1].valid_macro_f1:.3f}"
-            after_batch = functools.partial(advance, 1, **state)
+            after_batch = functools.partial(advance, **state)
             loss, accuracy = run_epoch(network, tensors, sizes, optimizer, scheduler, half, after_batch)
             columns = [column.rows for column in tensors.columns]
-            valid = predict_logits(network, columns, tensors.valid_rows, lambda rows: advance(0))
+            valid = predict_logits(network, columns, tensors.valid_rows, after_batch)
             epoch = _measured(number, loss, accuracy, valid, tensors)
             so_far.weights = copy.deepcopy(so_far.network.state_dict())
             so_far.history.append(epoch)
@@ -329,11 +330,11 @@ def predict_logits(
     network: nn.Module,
     columns: list[torch.Tensor],
     rows: torch.Tensor,
-    advance: Callable[[int], None] = lambda rows: None,
+    after_batch: Callable[[int], None] = lambda size: None,
 ) -> torch.Tensor:
     """Logits float32 [rows, classes] of these rows of the columns, each [N, ...], with dropout off.
 
-    advance: called with how many more are done.
+    after_batch: called with its size.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -347,7 +348,7 @@ def predict_logits(
     for start in range(0, len(rows), EVALUATION_ROWS):
         some = rows[start : start + EVALUATION_ROWS]
         logits[start : start + len(some)] = logits_of(some)
-        advance(len(some))
+        after_batch(len(some))
     return logits
 
 
@@ -358,9 +359,12 @@ def run_epoch(
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
     half: torch.autocast,
-    after_batch: Callable[[], None],
+    after_batch: Callable[[int], None],
 ) -> tuple[float, float]:
-    """One pass over the faces to learn from, in random order, in batches of these sizes: mean loss and accuracy."""
+    """One pass over the faces to learn from, in random order, in batches of these sizes: mean loss and accuracy.
+
+    after_batch: called with its size.
+    """
     network.train()
     rows = tensors.rows
     order = rows[torch.randperm(len(rows)).to(rows.device)]
@@ -379,7 +383,7 @@ def run_epoch(
         truth = tensors.learnt.index_select(0, batch)
         hits += (logits.detach().argmax(1) == truth).sum()
         compared += (truth >= 0).sum()
-        after_batch()
+        after_batch(len(batch))
     return loss_sum.item() / sum(sizes), hits.item() / max(compared.item(), 1)
 
 

@@ -71,7 +71,7 @@ def main():
 
         def epoch():
             with threads_kept():
-                run_epoch(network, tensors, sizes, optimizer, schedule, half, lambda: None)
+                run_epoch(network, tensors, sizes, optimizer, schedule, half, lambda size: None)
 
         return epoch
 
