@@ -71,6 +71,20 @@ def outside(split: str) -> list[int]:
     return [number for number in EVERYBODY if splits[number] != split]
 
 
+def test_what_a_scan_has_read_is_not_read_again_unless_a_limit_takes_a_part(monkeypatch):
+    archives("neutral", "anxious", people=outside("test"))
+    result = scan([Path("set")])
+    manifests = {key: one.manifest for key, one in result.found.items()}
+    asked = params("neutral", "anxious", labels__target="archive")
+    expected = what_is_missing(asked, result.sources)
+    assert expected is not None
+    read = []
+    monkeypatch.setattr(preflight, "_look", lambda key, *_, **__: read.append(key))
+    assert what_is_missing(asked, result.sources, manifests) == expected and not read
+    what_is_missing(dataclasses.replace(asked, limit=5), result.sources, manifests)
+    assert set(read) == set(manifests)
+
+
 def test_archives_of_all_classes_with_enough_people_lack_nothing():
     archives("neutral", "anxious")
     assert missing() is None and missing("neutral", "anxious") is None
