@@ -200,7 +200,7 @@ def _cluster(scheduler: str, packages: Collection[str]) -> Iterator[Workers]:
         from distributed import Client, KilledWorker
     except ModuleNotFoundError:
         raise FaceemoError("extract.scheduler needs Dask: python -m pip install -e '.[cluster]'") from None
-    for name in ("distributed.client", "tornado.application"):  # tracebacks of what is said here in one line
+    for name in ("distributed", "distributed.client", "tornado.application"):  # what is said here in one line
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(scheduler, timeout=CLUSTER_SECONDS)
@@ -248,7 +248,7 @@ class _ClusterExecutor(Executor):
 
     def threads(self) -> dict[str, int]:
         """Of each worker that is there now, by its address. Raises FaceemoError for one with other packages."""
-        self._looked = time.monotonic()
+        self._looked = time.perf_counter()
         with self._connected():
             threads = self._client.nthreads()
             new = sorted(threads.keys() - self._known)
@@ -271,13 +271,13 @@ class _ClusterExecutor(Executor):
         from distributed.scheduler import NoWorkerError
 
         with self._connected():
-            if time.monotonic() - self._looked >= LOOK_SECONDS:
+            if time.perf_counter() - self._looked >= LOOK_SECONDS:
                 self.threads()
-            there, is_said = time.monotonic(), False
+            there, is_said = time.perf_counter(), False
             while not wait_for([future], min(LOOK_SECONDS, self._patience or LOOK_SECONDS)).done:
                 if self.threads():
-                    there, is_said = time.monotonic(), False
-                elif self._patience is not None and time.monotonic() - there >= self._patience:
+                    there, is_said = time.perf_counter(), False
+                elif self._patience is not None and time.perf_counter() - there >= self._patience:
                     raise self._deserted(self._patience)
                 elif not is_said:
                     is_said = True
