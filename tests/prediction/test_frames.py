@@ -34,8 +34,13 @@ def patch(path, box, offset, layout, *values):
 def turn(path, degrees):
     """As phones do: the matrix of the track's header turns its frames clockwise."""
     a, b = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    lay(path, a, b, -b, a)
+
+
+def lay(path, a, b, c, d):
+    """Where the matrix of the track's header puts x (a, b) and y (c, d)."""
     one = 1 << 16
-    patch(path, b"tkhd", 40, ">9i", a * one, b * one, 0, -b * one, a * one, 0, 0, 0, 1 << 30)
+    patch(path, b"tkhd", 40, ">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
 
 
 def stretch(path, factor):
@@ -55,6 +60,15 @@ def test_frames_are_turned_as_the_file_says(lying, degrees, seen):
     turn(lying, degrees)
     _, rgb = next(iter(VideoFrames(lying)))
     assert corners(rgb) == seen and rgb.shape == ((48, 80, 3) if degrees == 180 else (80, 48, 3))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "seen"),
+    [((-1, 0, 0, 1), "GR-B"), ((1, 0, 0, -1), "B-RG"), ((0, 1, 1, 0), "RBG-"), ((0, -1, -1, 0), "-GBR")],
+)
+def test_frames_are_mirrored_as_the_file_says(lying, matrix, seen):
+    lay(lying, *matrix)
+    assert corners(next(iter(VideoFrames(lying)))[1]) == seen
 
 
 @pytest.mark.parametrize(("factor", "size"), [(2, (48, 160)), (0.5, (96, 80)), (1, (48, 80)), (100, (48, 80))])
@@ -91,6 +105,44 @@ def test_a_copy_that_ended_early_says_so_and_so_does_one_whose_end_is_empty(lyin
     video = VideoFrames(lying)
     assert 10 < len(list(video)) < 50
     assert video.error.startswith("ended after ") and video.error.endswith(" of 2.0 seconds")
+
+
+def other_kind(path, name, code):
+    """The same pictures in a file of another kind."""
+    return video_file(path.with_name(name), [rgb for _, rgb in VideoFrames(path)], rate=30, code=code)
+
+
+KINDS = [("a.mkv", "mp4v"), ("a.webm", "VP80"), ("a.avi", "MJPG"), ("a.flv", "FLV1")]
+
+
+@pytest.mark.parametrize(("name", "code"), KINDS)
+def test_a_copy_of_any_kind_that_ended_early_says_so(lying, name, code):
+    path = other_kind(lying, name, code)
+    video = VideoFrames(path)
+    assert len(list(video)) == 60 and video.error is None
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert 10 < len(list(video)) < 50
+    assert video.error.startswith("ended after ") and video.error.endswith(" of 2.0 seconds")
+
+
+def test_sound_that_goes_on_after_the_last_picture_is_no_early_end(lying):
+    """Matroska has one length for all tracks, that of the longest."""
+    path = other_kind(lying, "a.mkv", "mp4v")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x44\x89\x88") + 3
+    struct.pack_into(">d", data, at, 2 * struct.unpack_from(">d", data, at)[0])
+    path.write_bytes(data)
+    video = VideoFrames(path)
+    assert len(list(video)) == 60 and video.error is None
+
+
+def test_a_recording_that_never_got_its_directory_is_cut_short(lying):
+    data = lying.read_bytes()
+    for cut in (data[: data.index(b"moov") - 100], b"FLV", b"RIFF"):
+        lying.write_bytes(cut)
+        video = VideoFrames(lying)
+        assert list(video) == [] and video.error == "cut short; copy it again"
 
 
 @pytest.mark.parametrize("every", [1, 7, 100])
