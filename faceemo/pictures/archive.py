@@ -16,8 +16,13 @@ from faceemo.pictures.names import member_names, unsure_names
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp")
 MACOS_FOLDER = "__MACOSX"  # AppleDouble files alone, a copy of each name: not worth a word
-# Synology's thumbnails, and what Windows, macOS and Linux keep on a drive; hidden folders begin with a dot.
-SYSTEM_FOLDERS = ("@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", MACOS_FOLDER.lower())
+# What Windows, macOS, Linux and network storage (Synology, QNAP, NetApp) keep on a drive: thumbnails, bins, snapshots.
+# Hidden folders begin with a dot.
+SYSTEM_FOLDERS = (
+    *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found"),
+    *(MACOS_FOLDER.lower(), "network trash folder", "temporary items"),
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "~snapshot"),
+)
 ENCRYPTED_FLAG = 0x1
 
 # The end record, and that of ZIP64 before it with its locator in between: APPNOTE.TXT of PKWARE, 4.3.14 to 4.3.16.

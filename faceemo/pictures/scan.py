@@ -16,6 +16,7 @@ from faceemo.pictures.labels import holds_labels
 from faceemo.pictures.places import expand_places
 from faceemo.pictures.reader import Picture, digest_of
 from faceemo.pictures.scan_source import (
+    UNREAD_ARCHIVES,
     Found,
     ScanOptions,
     check_readable,
@@ -30,8 +31,9 @@ from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
 from faceemo.pictures.trees import Listing, archive_emotion, files_below, is_picture_name, members_below
 
 # What browsers and downloaders name a file that is not whole yet: `….zip.part`, `….zip.crdownload`, `….zip.irx603`.
-_UNFINISHED = re.compile(r"\.zip\.\w+$|\.(part|partial|crdownload|download|aria2)$")
+_UNFINISHED = re.compile(r"\.zip\.!?\w+$|\.(part|partial|crdownload|download|aria2)$")
 _PART = re.compile(r"\.zip\.(part)?\d+$|\.z\d\d$")  # of an archive in several: `….zip.part0`, `….zip.001`, `….z01`
+_OTHER_KIND = "an archive of a kind that is not read; unpack it, or pack it anew as .zip"
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def _look_at(place: Path, emotions: tuple[str, ...] | None, there: _Places) -> N
         there.own[place.resolve()] = _Place(place)
     elif place.suffix.lower() in SPREADSHEET_SUFFIXES:
         raise FaceemoError(f"{place}: a spreadsheet; save it as CSV (in Excel: CSV UTF-8) and name that")
+    elif place.name.lower().endswith(UNREAD_ARCHIVES):
+        raise FaceemoError(f"{place}: {_OTHER_KIND}")
     elif place.suffix.lower() != ".zip":
         raise FaceemoError(f"{place}: neither a folder, a ZIP archive nor a table ({', '.join(TABLE_SUFFIXES)})")
     else:
@@ -164,6 +168,8 @@ def _look_into(folder: Path, emotions: tuple[str, ...] | None, there: _Places) -
                 there.faults.append((path, "one part of an archive; join all its parts into one .zip"))
             elif _UNFINISHED.search(name):
                 there.faults.append((path, "looks like an unfinished download; wait for it, or download it again"))
+            elif name.endswith(UNREAD_ARCHIVES):
+                there.faults.append((path, _OTHER_KIND))
             elif name.endswith(TABLE_SUFFIXES):
                 there.passed_over.append((path, "a table in a folder; name it itself to scan it"))
             advance(1)
@@ -206,7 +212,7 @@ def _opened(path: Path, top: Path, emotions: tuple[str, ...] | None, there: _Pla
     pictures = [file for file in listing.files if is_picture_name(file.name)]
     if pictures and not (name and name.is_labels):
         check_readable(path, pictures)
-        if name and not (name.says_set or holds_the_set(pictures)):
+        if name and not holds_the_set(pictures):
             name = None
     elif name and holds_labels(path):
         name = replace(name, is_labels=True)

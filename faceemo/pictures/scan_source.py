@@ -30,10 +30,28 @@ from faceemo.pictures.trees import (
 )
 
 MAX_ID = 40  # characters, because ids become names of folders
+OF_ONE_EMOTION = 0.9  # of the pictures in an archive of the set, by their names: a few may be misnamed
 
-# Pictures and videos of kinds that extraction does not read.
+UNREAD_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".alz", ".egg", ".zipx")
+# Pictures, videos and archives of kinds that extraction does not read.
 UNREAD_SUFFIXES = frozenset(
-    {".heic", ".heif", ".hif", ".avif", ".tif", ".tiff", ".gif", ".jp2", ".j2k", ".jxl", ".raw", ".dng", ".cr2", ".nef"}
+    {*UNREAD_ARCHIVES}
+    | {
+        ".heic",
+        ".heif",
+        ".hif",
+        ".avif",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".jp2",
+        ".j2k",
+        ".jxl",
+        ".raw",
+        ".dng",
+        ".cr2",
+        ".nef",
+    }
     | {".arw", ".psd", ".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mts", ".flv", ".3gp"}
 )
 
@@ -203,8 +221,14 @@ def _described(key: str, source: Source, pictures: list[Picture], table: Table |
 
 
 def holds_the_set(pictures: list[Picture]) -> bool:
-    """Whether pictures are named as those of the set: most begin with the 64 digits of a person."""
-    return 2 * sum(parse_picture_name(picture.name).subject is not None for picture in pictures) > len(pictures)
+    """Whether pictures are those of an archive of the set.
+
+    Most of their names begin with the 64 digits of a person, and nearly all that tell an emotion tell the same one.
+    """
+    parsed = [parse_picture_name(picture.name) for picture in pictures]
+    emotions = Counter(one.emotion for one in parsed if one.emotion)
+    is_one = max(emotions.values(), default=0) >= OF_ONE_EMOTION * emotions.total()
+    return is_one and 2 * sum(one.subject is not None for one in parsed) > len(pictures)
 
 
 def own_id(path: Path, kind: str, taken: Iterable[str]) -> str:

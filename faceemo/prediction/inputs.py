@@ -100,11 +100,11 @@ def _files_below(folder: Path, note: Callable[[str], None]) -> list[Path]:
 
 
 def _note_unread(place: Path, names: list[str], note: Callable[[str], None]) -> None:
-    """A note of how many pictures and videos, by suffix, there are among these names of files that are not read."""
+    """A note of how many pictures, videos and archives there are among these names of files that are not read."""
     found = Counter(suffix for name in names if (suffix := PurePath(name).suffix.lower()) in UNREAD_SUFFIXES)
     if found:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.items()))
-        note(f"note: not read in {place}: {counts}; save pictures as .jpg or .png, and unpack videos")
+        note(f"note: not read in {place}: {counts}; save pictures as .jpg or .png, and unpack what is packed")
 
 
 def is_readable(path: Path) -> bool:

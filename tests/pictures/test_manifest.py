@@ -47,7 +47,10 @@ def test_the_names_of_the_unpacked_set_tell_person_sex_and_age(add):
 
 def test_an_archives_name_says_the_emotion_and_folder_of_all_its_pictures(make_zip):
     odd = "Validation/no name.jpg"
-    make_zip("Training/[원천]EMOIMG_중립_TRAIN_01.zip", (of_set(1, "기쁨"), b"1"), (odd, b"2"))
+    names = [of_set(number) for number in range(2, 20)]
+    make_zip(
+        "Training/[원천]EMOIMG_중립_TRAIN_01.zip", *((name, name.encode()) for name in (of_set(1, "기쁨"), odd, *names))
+    )
     first, second = known("Training", of_set(1, "기쁨"), odd)
     assert (first["emotion"], first["subject"], first["folder"]) == ("neutral", person(1), "training")
     assert (second["emotion"], second["subject"], second["folder"]) == ("neutral", None, "training")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from made_archives import ANXIOUS, SAMPLE
-from made_sources import label_json, names, rating, record, scan_one
+from made_sources import label_json, names, of_set, rating, record, scan_one
 from systems import needs_linux, needs_posix
 
 from faceemo.errors import FaceemoError
@@ -155,6 +155,7 @@ class TestArchivesOfTheSet:
         make_zip("슬픔.zip", ("a.json", b'[{"filename": "1.jpg", "label": "sad"}]'))
         make_zip("기쁨 당황.zip", ("기쁨/1.jpg", b"1"), ("당황/1.jpg", b"2"))
         add("중립.txt", "a.jpg", ".git/b.jpg", "b.zip.irx603", "c.zip.part", "d.zip.part0", "e.zip.002", "f.z01")
+        add("g.zip.!ut", "h.tar", "i.tar.gz", "j.EGG")
         table("path,emotion\n")
         result = scan([project])
         assert list(result.sources) == ["neutral-training-01"]
@@ -162,6 +163,7 @@ class TestArchivesOfTheSet:
         whole = "; download or copy it again"
         assert said.pop("[원천]기쁨.zip") == f"not a readable ZIP archive (File is not a zip file){whole}"
         unfinished = "looks like an unfinished download; wait for it, or download it again"
+        other = "an archive of a kind that is not read; unpack it, or pack it anew as .zip"
         part = "one part of an archive; join all its parts into one .zip"
         assert said == {
             "[원천]불안.zip": "no pictures in it, but 1 .txt",
@@ -170,7 +172,8 @@ class TestArchivesOfTheSet:
             "기쁨 당황.zip": "no archive of the set; name it itself to scan it",
             "faces.csv": "a table in a folder; name it itself to scan it",
             ".git": "a hidden or system folder",
-            **dict.fromkeys(("b.zip.irx603", "c.zip.part"), unfinished),
+            **dict.fromkeys(("b.zip.irx603", "c.zip.part", "g.zip.!ut"), unfinished),
+            **dict.fromkeys(("h.tar", "i.tar.gz", "j.EGG"), other),
             **dict.fromkeys(("d.zip.part0", "e.zip.002", "f.z01"), part),
             project.name: "1 picture beside archives of the set; name their folder itself",
         }
@@ -296,6 +299,7 @@ class TestArchivesThatCannotBeRead:
         ("labels", "no source archive like .* found below {folder}; .*라벨.*: labels without a source archive; name"),
         ("label archive of pictures", r"{folder}.*/\[라벨\]EMOIMG_중립_TRAIN.zip: no label files in it, but 1 .jpg$"),
         ("empty", r"{folder}/\[원천\]불안.zip: no pictures in it; 1 more cannot be read$"),
+        ("other archive", "{folder}/a.tar: an archive of a kind that is not read; unpack it, or pack it anew as .zip$"),
         ("download", "{folder}/a.zip.part: looks like an unfinished download; wait for it, or download it again$"),
     ],
 )
@@ -309,6 +313,9 @@ def test_a_scan_that_finds_no_pictures_is_one_line_that_says_why(
     elif content == "empty":
         make_zip("[원천]중립.zip")
         make_zip("[원천]불안.zip")
+    elif content == "other archive":
+        add("a.tar")
+        assert "an archive of a kind that is not read" in refusal("a.tar")
     elif content == "download":
         add("a.zip.part")
     assert re.search(words.format(folder=re.escape(project.as_posix())), refusal(project).replace("\\", "/"))
@@ -357,8 +364,13 @@ def test_a_folder_is_read_as_often_for_many_archives_as_for_few(make_zip, projec
 
 
 class TestArchivesNamedAfterAnEmotion:
-    def test_with_other_pictures_than_the_sets_are_trees_of_ones_own(self, make_zip, project):
-        make_zip("표정_기쁨_중립.zip", ("기쁨/1.jpg", b"1"), ("중립/1.jpg", b"2"))
+    @pytest.mark.parametrize("name", ["표정_기쁨_중립.zip", "[원천]EMOIMG_기쁨_TRAIN_01.zip", "기쁨.zip"])
+    @pytest.mark.parametrize(
+        "pictures", [("기쁨/1.jpg", "중립/1.jpg"), (of_set(1, "기쁨"), of_set(1, "중립"))], ids=["own", "the set's"]
+    )
+    def test_with_other_pictures_than_the_sets_are_trees_of_ones_own(self, make_zip, project, name, pictures):
+        """Also where the names of the pictures are the set's, and say two emotions in an archive named after one."""
+        make_zip(name, *((picture, picture.encode()) for picture in pictures))
         one = scan_one(project)
         assert dict(one.classes) == {"happy": 1, "neutral": 1} and not one.source.is_of_set
 

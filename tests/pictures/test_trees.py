@@ -106,7 +106,10 @@ def test_folders_with_two_links_each_to_the_next_are_no_more_than_they_are(add, 
     assert len(found) == 30 and len(passed_over) == 29
 
 
-HIDDEN = (".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".trash", "lost+found")
+HIDDEN = (
+    *(".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".trash", "lost+found"),
+    *("RECYCLER", "FOUND.000", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot", "~snapshot"),
+)
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])

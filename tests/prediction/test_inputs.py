@@ -67,7 +67,7 @@ class TestFindInputs:
         notes = []
         assert find_inputs([tmp_path], notes.append) == [tmp_path / "a.jpg"]
         assert notes == [
-            f"note: not read in {tmp_path}: 1 .gif, 1 .tif; save pictures as .jpg or .png, and unpack videos"
+            f"note: not read in {tmp_path}: 1 .gif, 1 .tif; save pictures as .jpg or .png, and unpack what is packed"
         ]
 
     def test_other_kinds_in_an_archive_are_counted(self, make_zip):
@@ -77,7 +77,7 @@ class TestFindInputs:
         notes = []
         assert count_inputs([archive], notes.append) == 1
         assert notes == [
-            f"note: not read in {archive}: 2 .gif, 1 .mp4; save pictures as .jpg or .png, and unpack videos"
+            f"note: not read in {archive}: 2 .gif, 1 .mp4; save pictures as .jpg or .png, and unpack what is packed"
         ]
 
     def test_copies_in_hidden_folders_and_those_of_systems_are_passed_over(self, tmp_path):
