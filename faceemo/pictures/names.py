@@ -17,13 +17,16 @@ _SYLLABLE = rb"[\xb0-\xc8][\xa1-\xfe]"
 _SIGN = rb"[\xa1-\xa3][\xa1-\xfe]|\xa4[\xa1-\xd3]|[\xa8\xa9][\xb1-\xfe]"
 _KOREAN = re.compile(rb"(?:[\x00-\x7f]|%b)*(?:%b)(?:[\x00-\x7f]|%b|%b)*" % (_SIGN, _SYLLABLE, _SYLLABLE, _SIGN))
 
+_SUPERFLUOUS = re.compile(r"(^|/)\.?/")
 _FIELD = struct.Struct("<HH")  # kind and length of an extra field: APPNOTE.TXT of PKWARE, 4.5.1
 _UNICODE_PATH = 0x7075
 _UNICODE_PATH_HEAD = struct.Struct("<BL")  # version, CRC-32 of the name in the header: 4.6.9
 
 
 def member_names(infos: Sequence[zipfile.ZipInfo]) -> list[str]:
-    r"""The names of the members of one archive, in NFC and with / between folders, where PowerShell 5 writes \.
+    r"""The names of the members of one archive, in NFC and with one / between folders, where PowerShell 5 writes \.
+
+    What says no more than where it is from is left out: / before the first folder, and ./ as tar writes it.
 
     Where the archive says the name's encoding, that holds: the flag for UTF-8, a Unicode Path field. For all other
     names it is decided once: UTF-8 if all are, CP949 if they are Korean in it, else code page 437, the standard's.
@@ -39,7 +42,11 @@ def unsure_names(infos: Sequence[zipfile.ZipInfo]) -> list[str]:
 
 
 def _normalised(name: str) -> str:
-    return unicodedata.normalize("NFC", name.partition("\0")[0].replace("\\", "/"))
+    name = unicodedata.normalize("NFC", name.partition("\0")[0].replace("\\", "/"))
+    if not _SUPERFLUOUS.search(name):
+        return name
+    *folders, base = name.split("/")
+    return "/".join([*(part for part in folders if part not in ("", ".")), base]) or name
 
 
 def _known_names(infos: Sequence[zipfile.ZipInfo]) -> list[str | None]:

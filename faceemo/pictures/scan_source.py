@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -163,7 +163,7 @@ def scan_tree(
         level=level,
         subject=options.subject,
         rename=_used(options, words),
-        classes=_classes(path, words, options),
+        classes=_classes(path, words, options, listing.unsure_names),
     )
     others = [file for file in listing.files if not is_picture_name(file.name)]
     return Found(
@@ -243,6 +243,14 @@ def own_id(path: Path, kind: str, taken: Iterable[str]) -> str:
     return f"{kind}-{number:02d}"
 
 
+def names_in_doubt(names: Sequence[str]) -> str:
+    """That an archive does not say how these names are encoded, and what to do."""
+    return (
+        f"the archive does not say how names are encoded ({len(names)} in doubt, the first reads {names[0]}); if that "
+        "is wrong, pack it anew with names in UTF-8 (7-Zip: -mcu=on)"
+    )
+
+
 def what_else(listing: Listing) -> str:
     """What is there in place of pictures, for the end of a line."""
     found = Counter(_suffix(file) or "without a suffix" for file in listing.files)
@@ -280,7 +288,7 @@ def check_readable(path: Path, pictures: list[Picture]) -> None:
         )
 
 
-def _classes(path: Path, words: set[str], options: ScanOptions) -> tuple[str, ...]:
+def _classes(path: Path, words: set[str], options: ScanOptions, unsure_names: Sequence[str] = ()) -> tuple[str, ...]:
     """The classes that words stand for. Raises FaceemoError for a word that cannot name one."""
     names = {word: name_class(word, options.rename or {}) for word in words}
     unnamed = sorted(word for word, name in names.items() if name is None)
@@ -288,6 +296,7 @@ def _classes(path: Path, words: set[str], options: ScanOptions) -> tuple[str, ..
         raise FaceemoError(
             f"{path}: {', '.join(map(repr, unnamed))} cannot be the name of a class, which has only letters, digits, - "
             f"and _, a letter first; rename it with --rename '{unnamed[0]}=CLASS'"
+            + (f"; {names_in_doubt(unsure_names)}" if unsure_names else "")
         )
     return tuple(sorted(filter(None, set(names.values()))))
 

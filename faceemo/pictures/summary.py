@@ -9,7 +9,7 @@ from faceemo.paths import SOURCES_FILE
 from faceemo.pictures.archive_names import part_of
 from faceemo.pictures.copies import find_copies
 from faceemo.pictures.scan import Scan
-from faceemo.pictures.scan_source import UNREAD_SUFFIXES, Found, ScanOptions
+from faceemo.pictures.scan_source import UNREAD_SUFFIXES, Found, ScanOptions, names_in_doubt
 from faceemo.pictures.sources import Source, holds_sample, locate
 
 MANY = 3  # places passed over for one reason of which each is named
@@ -145,10 +145,7 @@ def _left_out(key: str, one: Found) -> Iterator[str]:
     if one.lost:
         yield f"{key}: no picture of {', '.join(map(printable, one.lost))} is of a kind that is read"
     if one.unsure_names:
-        yield (
-            f"{key}: the archive does not say how names are encoded ({len(one.unsure_names)} in doubt, the first reads "
-            f"{printable(one.unsure_names[0])}); if that is wrong, pack it anew with names in UTF-8 (7-Zip: -mcu=on)"
-        )
+        yield f"{key}: {printable(names_in_doubt(one.unsure_names))}"
     if one.unread:
         first = one.unread[0]
         count = _pictures(len(one.unread))

@@ -116,8 +116,8 @@ def members_below(path: Path) -> Listing:
         members, unsure_names = members_of(archive), archive.unsure_names
     for member in members:
         *folders, _ = member.name.split("/")
-        if _leads_out(member.name):
-            passed_over.append((path / member.name.lstrip("/"), "its name leads out of the archive"))
+        if ".." in folders:
+            passed_over.append((path / member.name, "its name leads out of the archive by '..'; pack it anew"))
         elif system := next(filter(is_system_folder, folders), None):
             hidden[system] += system != MACOS_FOLDER
         elif reason := _why_hidden(member.name, is_folder=False):
@@ -291,7 +291,3 @@ def _why_hidden(name: str, is_folder: bool) -> str | None:
         return _HIDDEN_FOLDER if is_system_folder(base) else None
     is_hidden = base.startswith(".") and is_picture_name(base) and not is_system_file(base)
     return "a hidden file" if is_hidden else None
-
-
-def _leads_out(name: str) -> bool:
-    return name.startswith("/") or ".." in name.split("/")

@@ -23,9 +23,9 @@ from faceemo.params import ExtractParams
 from faceemo.pictures.archive import PICTURE_SUFFIXES, is_extra, parse_picture_name
 from faceemo.pictures.places import CAMERA, expand_places
 from faceemo.pictures.reader import Picture, PictureReader
-from faceemo.pictures.scan_source import UNREAD_SUFFIXES
+from faceemo.pictures.scan_source import UNREAD_SUFFIXES, what_else
 from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
-from faceemo.pictures.trees import files_below, members_below
+from faceemo.pictures.trees import Listing, files_below, members_below
 from faceemo.prediction.frames import VIDEO_SUFFIXES, VideoFrames
 from faceemo.status import Status
 
@@ -89,14 +89,18 @@ def _files_below(folder: Path, note: Callable[[str], None]) -> list[Path]:
     drawn = Counter(path.parent for path in readable if path.parent in drawn_folders)
     for path, count in sorted(drawn.items()):
         note(f"note: passed over what faceemo drew in {path} ({count}); name that folder itself to judge it")
-    for reason, count in Counter(reason for _, reason in listing.passed_over).items():
-        note(f"note: passed over in {folder}: {count} ({reason})")
+    _note_passed_over(folder, listing, note)
     _note_unread(folder, [path.name for path in everything if not path.name.lower().endswith(READ_SUFFIXES)], note)
     files = [path for path in readable if path.parent not in drawn_folders]
     if not files:
         known = " ".join((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".zip"))
         raise FaceemoError(f"{folder}: no pictures, archives or videos below this folder ({known})")
     return files
+
+
+def _note_passed_over(place: Path, listing: Listing, note: Callable[[str], None]) -> None:
+    for reason, count in Counter(reason for _, reason in listing.passed_over).items():
+        note(f"note: passed over in {place}: {count} ({reason})")
 
 
 def _note_unread(place: Path, names: list[str], note: Callable[[str], None]) -> None:
@@ -120,9 +124,14 @@ def count_inputs(files: list[Path], note: Callable[[str], None] = lambda text: N
     count = 0
     for file in files:
         if not _is_video(file):
-            pictures, others = _pictures_at(file)
+            pictures, listing = _pictures_at(file)
             count += len(pictures)
-            _note_unread(file, others, note)
+            if not pictures:
+                note(f"note: {file}: no pictures in it{what_else(listing)}")
+                continue
+            _note_passed_over(file, listing, note)
+            read = {picture.index for picture in pictures}
+            _note_unread(file, [one.name for one in listing.files if one.index not in read], note)
     return None if any(map(_is_video, files)) else count
 
 
@@ -174,18 +183,16 @@ def read_pictures(
         yield Input(picture.name, None, parse_picture_name(picture.name).subject, reading, pixels)
 
 
-def _pictures_at(file: Path) -> tuple[list[Picture], list[str]]:
-    """The pictures in an archive, or the one that a file is, under the names that are shown; names of other members."""
+def _pictures_at(file: Path) -> tuple[list[Picture], Listing]:
+    """The pictures in an archive, or the one that a file is, under the names that are shown; what is in an archive."""
     if file.suffix.lower() != ".zip":
-        return [Picture(_shown(file), str(file))], []
+        return [Picture(_shown(file), str(file))], Listing([], [])
     try:
-        members = members_below(file).files
+        listing = members_below(file)
     except FaceemoError as error:  # it becomes one reading
-        return [Picture(_shown(file), str(file), error=str(error).removeprefix(f"{file}: "))], []
-    known = (*PICTURE_SUFFIXES, *HEIC_SUFFIXES)
-    found = [member for member in members if member.name.lower().endswith(known)]
-    others = [member.name for member in members if not member.name.lower().endswith(known)]
-    return [replace(member, name=f"{_shown(file)}/{member.name}") for member in found], others
+        return [Picture(_shown(file), str(file), error=str(error).removeprefix(f"{file}: "))], Listing([], [])
+    found = [one for one in listing.files if one.name.lower().endswith((*PICTURE_SUFFIXES, *HEIC_SUFFIXES))]
+    return [replace(one, name=f"{_shown(file)}/{one.name}") for one in found], listing
 
 
 def no_pixels() -> np.ndarray:

@@ -131,3 +131,16 @@ def test_a_folder_with_a_backslash_is_no_member(tmp_path):
         archive.writestr("faces\\happy\\1.jpg", b"1")
     with Archive(tmp_path / "a.zip") as archive:
         assert [member.name for member in archive.members] == ["faces/happy/1.jpg"]
+
+
+@pytest.mark.parametrize("raw", [b"/faces/happy/1.jpg", b"./faces/happy/1.jpg", b"//faces///./happy//1.jpg"])
+def test_a_name_from_the_root_or_from_here_is_the_same_path(names_of, raw):
+    assert names_of(raw) == (["faces/happy/1.jpg"], [])
+
+
+def test_what_names_only_the_root_is_no_member(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("/", "./", "./faces/", "./faces/.hidden", "..."):
+            archive.writestr(name, b"")
+    with Archive(tmp_path / "a.zip") as archive:
+        assert [member.name for member in archive.members] == ["faces/.hidden", "..."]

@@ -553,11 +553,19 @@ def test_a_single_class_is_scanned_for_others_may_follow(add):
     assert len(scan([Path("faces"), Path("more")]).sources) == 2
 
 
+def test_a_class_whose_letters_are_not_known_says_how_to_name_their_encoding(make_zip):
+    path = make_zip("faces.zip", ("@@@@/1.jpg", b"1"), ("happy/2.jpg", b"2"))
+    path.write_bytes(path.read_bytes().replace(b"@@@@", "笑顔".encode("cp932")))
+    message = refusal(path)
+    assert "cannot be the name of a class" in message and "--rename" in message
+    assert "the archive does not say how names are encoded (1 in doubt" in message and "in UTF-8" in message
+
+
 @pytest.mark.parametrize(
     ("members", "words"),
     [
         (["a.zip", "b.zip", "c.txt"], "no pictures in it, but 2 .zip, 1 .txt; unpack the archive in it"),
-        (["/sad/1.jpg", "../2.jpg", "x"], r"but 1 without a suffix, 2 passed over \(its name leads out of the archive"),
+        (["a/../1.jpg", "../2.jpg", "x"], r"but 1 without a suffix, 2 passed over \(its name leads out of the archive"),
         ([".git/1.jpg"], r"no pictures in it, but 1 passed over \(a hidden or system folder\)"),
         ([], "no pictures in it$"),
     ],

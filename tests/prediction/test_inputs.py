@@ -80,6 +80,17 @@ class TestFindInputs:
             f"note: not read in {archive}: 2 .gif, 1 .mp4; save pictures as .jpg or .png, and unpack what is packed"
         ]
 
+    def test_an_archive_without_pictures_says_what_it_holds_and_any_what_is_passed_over(self, make_zip):
+        nested = make_zip("nested.zip", ("a.zip", b"x"), ("__MACOSX/._a.jpg", b"x"))
+        odd = make_zip("odd.zip", ("/a.jpg", b"x"), ("../b.jpg", b"x"), (".trash/c.jpg", b"x"))
+        notes = []
+        assert count_inputs([nested, odd], notes.append) == 1
+        assert notes == [
+            f"note: {nested}: no pictures in it, but 1 .zip; unpack the archive in it",
+            f"note: passed over in {odd}: 1 (its name leads out of the archive by '..'; pack it anew)",
+            f"note: passed over in {odd}: 1 (a hidden or system folder)",
+        ]
+
     def test_copies_in_hidden_folders_and_those_of_systems_are_passed_over(self, tmp_path):
         for name in ("a.jpg", ".ipynb_checkpoints/a.jpg", "@eaDir/a.jpg"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
