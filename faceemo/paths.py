@@ -3,7 +3,6 @@
 from pathlib import Path
 
 PARAMS_FILE = Path("params.yaml")
-LOCK_FILE = Path("dvc.lock")
 
 SOURCES_FILE = Path("data/sources.yaml")
 SAMPLE_FOLDER = Path("data/sample")

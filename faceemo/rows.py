@@ -6,11 +6,10 @@ the numpy 1 that mediapipe needs.
 """
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +17,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from faceemo.errors import FaceemoError, cannot_open
+from faceemo.plainjson import parse_json
+
+BROKEN = (pa.ArrowException, OSError, ValueError, KeyError)  # what pyarrow raises for a file that is no Parquet file
+
+Parsed = TypeVar("Parsed")
 
 
 class RowsFile:
     """A Parquet file of the pipeline, open for reading.
 
-    Everything here raises FaceemoError, with the file's name, if the file is broken or of another version of faceemo.
+    Everything here raises FaceemoError, with the file's name, if the file is broken, of another version of faceemo, or
+    holds what faceemo does not write: checksums tell that no bit has changed, and not who wrote it.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, widths: Mapping[str, int]) -> None:
         """schema: the columns that it must have; widths: of those that hold vectors, how many numbers a row has."""
         self.path = path
-        self._widths = widths
+        self._widths = dict(widths)
+        self._what_is_wrong: Callable[[pa.Table], str | None] = lambda rows: None
         with self._named():
             # pre_buffer would keep the bytes of the last row group for as long as the file is open
             self._file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
@@ -38,6 +44,15 @@ class RowsFile:
             index = found.get_field_index(field.name)
             if index < 0 or found.field(index).type != field.type:
                 raise self.other_version(f"no column {field.name} of {field.type}")
+
+    def checked_by(self, what_is_wrong: Callable[[pa.Table], str | None], **widths: int) -> "RowsFile":
+        """The same file, whose rows have further columns of vectors and are looked at whenever they are read.
+
+        what_is_wrong: what some columns of some rows hold that they should not; None if nothing.
+        """
+        self._what_is_wrong = what_is_wrong
+        self._widths |= widths
+        return self
 
     @property
     def group_sizes(self) -> list[int]:
@@ -57,23 +72,34 @@ class RowsFile:
             table = self._file.read_row_group(number, columns)
         return self._checked(table)
 
-    def metadata(self, name: str) -> Any:
-        """The JSON that stands under faceemo.<name> in the file's metadata."""
+    def metadata(self, name: str, parse: Callable[[Any], Parsed]) -> Parsed:
+        """What `parse` makes of the JSON that stands under faceemo.<name> in the file's metadata.
+
+        parse: raises ValueError, TypeError, LookupError or FaceemoError for what is not as it should be.
+        """
+        text = (self._file.metadata.metadata or {}).get(f"faceemo.{name}".encode())
         try:
-            return json.loads((self._file.metadata.metadata or {})[f"faceemo.{name}".encode()])
-        except (KeyError, ValueError):
+            value = parse_json(text or "")
+        except ValueError:
             raise self.other_version(f"no metadata faceemo.{name}") from None
+        try:
+            return parse(value)
+        except (ValueError, TypeError, LookupError, FaceemoError):
+            raise self.other_version(f"metadata faceemo.{name} of another kind") from None
 
     def other_version(self, difference: str) -> FaceemoError:
         """The error for a file that differs so from what this version writes."""
         return FaceemoError(f"{self.path.as_posix()} is of another version of faceemo ({difference}); run 'dvc repro'")
 
+    def not_written(self, what: str) -> FaceemoError:
+        """The error for a file that holds what faceemo does not write."""
+        return FaceemoError(f"{self.path.as_posix()} holds what faceemo does not write ({what}); run 'dvc repro'")
+
     def _checked(self, table: pa.Table) -> pa.Table:
-        for name in self._widths.keys() & set(table.column_names):
-            is_binary = pa.types.is_binary(table[name].type)
-            lengths = (pc.binary_length if is_binary else pc.list_value_length)(table[name])  # null for null
-            if not pc.all(pc.equal(lengths, self._widths[name]), min_count=0).as_py():
-                raise self.other_version(f"{name} of other lengths than {self._widths[name]}")
+        if wrong := other_lengths(table, self._widths):
+            raise self.other_version(wrong)
+        if wrong := no_numbers(table, self._widths) or self._what_is_wrong(table):
+            raise self.not_written(wrong)
         return table
 
     @contextmanager
@@ -82,7 +108,7 @@ class RowsFile:
             yield
         except PermissionError as error:
             raise cannot_open(self.path.as_posix(), error) from None
-        except (pa.ArrowException, OSError) as error:
+        except BROKEN as error:
             reason = "".join(filter(str.isprintable, " ".join(str(error).split()).partition(". ")[0]))
             raise FaceemoError(f"{self.path.as_posix()} cannot be read ({reason}); run 'dvc repro'") from None
 
@@ -100,6 +126,58 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     except PermissionError as error:
         raise cannot_open(path, error) from None
     return table if columns is None else table.select(columns)
+
+
+def other_lengths(table: pa.Table, widths: Mapping[str, int]) -> str | None:
+    """Which of the columns of vectors, or bytes, has others than of these widths; None if none has."""
+    for name in widths.keys() & set(table.column_names):
+        lengths = pc.binary_length if pa.types.is_binary(table[name].type) else pc.list_value_length  # null for null
+        if not pc.all(pc.equal(lengths(table[name]), widths[name]), min_count=0).as_py():
+            return f"{name} of other lengths than {widths[name]}"
+    return None
+
+
+def no_numbers(table: pa.Table, columns: Iterable[str]) -> str | None:
+    """Which of the columns of vectors holds what is no finite number; None if none does."""
+    for name in set(columns) & set(table.column_names):
+        if not pa.types.is_binary(table[name].type) and not all(map(_are_numbers, table[name].chunks)):
+            return f"{name} that are no numbers"
+    return None
+
+
+def _are_numbers(vectors: pa.ListArray) -> bool:
+    """Whether no number in vectors is null, NaN or infinite."""
+    values = vectors.flatten()
+    return values.null_count == 0 and bool(np.isfinite(values.to_numpy()).all())
+
+
+def mapping(value: Any) -> dict:
+    """The value, which JSON metadata holds, if it is a mapping. Raises TypeError for any other."""
+    if not isinstance(value, dict):
+        raise TypeError("no mapping")
+    return value
+
+
+def wrong_rows(
+    rows: pa.Table, statuses: Sequence[str], face: str, known: Sequence[str], of_faces: Sequence[str]
+) -> str | None:
+    """What is wrong in rows of pictures, None if nothing is; columns that are not there are not looked at.
+
+    statuses: those that a row may have; face: that of a row with a face. known: columns without nulls. of_faces: those
+    that rows with a face have, and no others.
+    """
+    for name in {*known, "status"} & set(rows.column_names):
+        if rows[name].null_count:
+            return f"a row without {name}"
+    if "status" not in rows.column_names:
+        return None
+    if not pc.all(pc.is_in(rows["status"], pa.array(statuses, pa.string())), min_count=0).as_py():
+        return "a status that is none"
+    has_face = pc.equal(rows["status"], face)
+    for name in {*of_faces} & set(rows.column_names):
+        if not pc.all(pc.equal(pc.is_valid(rows[name]), has_face), min_count=0).as_py():
+            return f"a face without {name}, or {name} without a face"
+    return None
 
 
 def rows_or_null(vectors: Sequence[np.ndarray | None]) -> pa.ListArray:

@@ -1,12 +1,12 @@
 """Whether dvc is training here: it has then removed the old model and plots, and writes the new ones in the end."""
 
-import json
 import os
 from pathlib import Path
 
 import psutil
 
 from faceemo.paths import MODEL_FILE
+from faceemo.plainjson import read_json
 
 LOCK_FILE = Path(".dvc/tmp/rwlock")  # where dvc says which of its processes writes which output (dvc/rwlock.py)
 
@@ -14,7 +14,7 @@ LOCK_FILE = Path(".dvc/tmp/rwlock")  # where dvc says which of its processes wri
 def is_training() -> bool:
     """Whether a dvc that is alive writes the model of the project in the current folder."""
     try:
-        writers = json.loads(LOCK_FILE.read_text(encoding="utf-8"))["write"]
+        writers = read_json(LOCK_FILE)["write"]
         pids = [one["pid"] for path, one in writers.items() if Path(path) == Path(os.path.realpath(MODEL_FILE))]
         return any(map(psutil.pid_exists, pids))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no lock, or of another version of dvc

@@ -17,7 +17,8 @@ from faceemo.training.dataset import Dataset
 from faceemo.training.targets import Targets, make_targets
 
 ARCHIVE = LabelParams("archive")
-SETTINGS = {"normalize": {"baseline": "none"}, "extract": {"settings": {"crops": False}}}
+NORMALIZE = {"center": "centroid", "scale": "rms", "baseline": "none"}
+SETTINGS = {"normalize": NORMALIZE, "extract": {"settings": {"crops": False}}}
 ENGINE = {"engine": "mediapipe", "versions": {}}
 PLAIN = {"image": "a.jpg", "folder": "training", "source": "a", "row": 0, "status": "ok", "split": ""}
 TYPES = {

@@ -21,6 +21,7 @@ from faceemo.features.geometry import (
 from faceemo.params import NormalizeParams
 
 PORTRAIT, LANDSCAPE = (900, 1200), (1200, 900)
+MADE = {"engine": "mediapipe", "format": FORMAT, "settings": {"crops": True}}
 CENTERS, SCALES = ("centroid", "nose_tip"), ("rms", "max_abs")
 
 
@@ -82,8 +83,58 @@ def landmark_row(image: str, number: int, status: str = "ok") -> dict:
 def write_landmarks(folder: Path, rows: list[dict], shard_rows: int = 1000, **extract: object) -> None:
     """Write a source's shards into a folder, as extraction with these settings would."""
     folder.mkdir(parents=True)
-    metadata = {"faceemo.extract": json.dumps({"engine": "mediapipe", "format": FORMAT, **extract})}
+    metadata = {"faceemo.extract": json.dumps({**MADE, **extract})}
     for number, start in enumerate(range(0, len(rows), shard_rows)):
         some = rows[start : start + shard_rows]
         table = pa.Table.from_pylist(some, SCHEMA.with_metadata(metadata))
         pq.write_table(table, folder / f"part-{number:05d}.parquet")
+
+
+def with_value(rows: pa.Table, column: str, value: object, row: int = 0) -> pa.Table:
+    """Rows of Parquet with another value in one of them."""
+    index, field = rows.schema.get_field_index(column), rows.schema.field(column)
+    values = rows[column].to_pylist()
+    values[row] = value
+    return rows.set_column(index, field, pa.array(values, field.type))
+
+
+def with_metadata(rows: pa.Table, name: str, text: str) -> pa.Table:
+    """Rows of Parquet with another text under faceemo.<name>."""
+    return rows.replace_schema_metadata({**(rows.schema.metadata or {}), f"faceemo.{name}".encode(): text})
+
+
+def with_number(rows: pa.Table, column: str, number: float | None) -> pa.Table:
+    """Rows of Parquet with another number in the first vector of a column."""
+    return with_value(rows, column, [number, *rows[column][0].as_py()[1:]])
+
+
+# What JSON may hold in place of a mapping with the right keys.
+OTHER_JSON = ("[]", "{}", "null", "5", '"x"', "[" * 100_000, '{"format": NaN}', "")
+# By what is wrong: a change of whole rows of landmarks, whose first one has a face, that no checksum tells.
+WRONG_LANDMARKS = {
+    "landmarks that are no numbers": [
+        lambda rows: with_number(rows, "landmarks", float("nan")),
+        lambda rows: with_number(rows, "landmarks", float("-inf")),
+        lambda rows: with_number(rows, "landmarks", None),
+    ],
+    "a face without landmarks, or landmarks without a face": [
+        lambda rows: with_value(rows, "landmarks", None),
+        lambda rows: with_value(with_value(rows, "status", "no_face"), "crop", None),
+    ],
+    "a face without crop, or crop without a face": [lambda rows: with_value(rows, "crop", None)],
+    "landmarks all in one place": [
+        lambda rows: with_value(rows, "landmarks", [0.5] * 1434),
+        lambda rows: with_value(rows, "landmarks", [float(number % 3 == 0) * number for number in range(1434)]),
+    ],
+    "landmarks far from the picture": [lambda rows: with_number(rows, "landmarks", 3e38)],
+    "a row without image": [lambda rows: with_value(rows, "image", None)],
+    "a row without status": [lambda rows: with_value(rows, "status", None)],
+    "a status that is none": [lambda rows: with_value(rows, "status", "no_baseline")],
+    "width of a face below 1": [
+        lambda rows: with_value(rows, "width", None),
+        lambda rows: with_value(rows, "width", -900),
+    ],
+    "height of a face below 1": [lambda rows: with_value(rows, "height", 0)],
+    "faces of a face below 1": [lambda rows: with_value(rows, "faces", None)],
+    "turned by other than 0 and 180": [lambda rows: with_value(rows, "turned", 90)],
+}

@@ -25,6 +25,7 @@ APART = {("server", "report"), ("report", "server")}
 GROUND = (
     "arguments",
     "params",
+    "plainjson",
     "plainyaml",
     "paths",
     "console",

@@ -4,10 +4,12 @@ import hashlib
 import importlib.metadata
 import json
 from dataclasses import asdict
+from typing import Any
 
 from faceemo.extraction.engines.choice import choose_engine
 from faceemo.extraction.schema import FORMAT
 from faceemo.params import ExtractParams
+from faceemo.rows import mapping
 
 EXTRACT_METADATA = b"faceemo.extract"
 FINGERPRINT_LENGTH = 16
@@ -23,6 +25,16 @@ def how_made(settings: ExtractParams) -> bytes:
     engine = choose_engine(values.pop("engine"))
     made = {"engine": engine, "settings": values, "versions": _versions(engine), "format": FORMAT}
     return json.dumps(made, sort_keys=True).encode()
+
+
+def check_made(value: Any) -> dict:
+    """What how_made gave, as JSON has it. Raises ValueError, TypeError or LookupError for anything else."""
+    made = mapping(value)
+    versions = mapping(made.get("versions", {}))
+    words = [made.get("engine", ""), *versions, *versions.values()]
+    if not isinstance(made["settings"]["crops"], bool) or not all(isinstance(word, str) for word in words):
+        raise TypeError("other settings or versions")
+    return made
 
 
 def fingerprint(made: bytes) -> str:

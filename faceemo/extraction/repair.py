@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceemo.paths import LANDMARKS_FOLDER
@@ -19,7 +18,7 @@ from faceemo.pictures.archive import ReadError
 from faceemo.pictures.opening import root_of
 from faceemo.pictures.reader import Picture, PictureReader
 from faceemo.pictures.sources import Source
-from faceemo.rows import read_parquet
+from faceemo.rows import BROKEN, read_parquet
 from faceemo.status import Status
 
 
@@ -53,7 +52,7 @@ def _unread(key: str) -> Counter[tuple]:
         try:
             rows = read_parquet(path, ["image", "size", "crc32", "status"])
             rows = rows.filter(pc.equal(rows["status"], Status.READ_ERROR))
-        except (pa.ArrowException, OSError, ValueError, KeyError):  # broken, or of an older version: extract comes by
+        except BROKEN:  # broken, or of an older version: extract comes by
             continue
         found.update(zip(*(rows[name].to_pylist() for name in ("image", "size", "crc32")), strict=True))
     return found

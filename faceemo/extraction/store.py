@@ -22,11 +22,12 @@ import pyarrow.parquet as pq
 from faceemo.durable import link, remove, rename, sync_folder, write_text_whole, written_whole
 from faceemo.errors import FaceemoError
 from faceemo.extraction.fingerprint import EXTRACT_METADATA, fingerprint
+from faceemo.extraction.landmarks import are_landmarks
 from faceemo.extraction.rescue import DIED
 from faceemo.extraction.schema import SCHEMA
 from faceemo.paths import ROWS_FOLDER
 from faceemo.pictures.reader import JPEG_SUFFIXES, SMALL, Picture, are_bytes_known, digest_of
-from faceemo.rows import read_parquet
+from faceemo.rows import BROKEN, read_parquet
 from faceemo.status import Status
 
 DIGEST_LENGTH = 32
@@ -63,7 +64,7 @@ class Store:
     def has(self, pictures: Sequence[Picture]) -> bool:
         """Whether the rows of exactly these pictures are a file of the source: whole, and none to be tried again."""
         rows = self._read(self._place(pictures))
-        return rows is not None and bool(is_lasting(rows).all())
+        return rows is not None and _are_of(rows, pictures) and bool(is_lasting(rows).all())
 
     def find(self, pictures: Sequence[Picture]) -> "KnownRows":
         """Where the rows of these pictures stand, in files of this source first; files that are broken are left out."""
@@ -134,10 +135,10 @@ class Store:
         """All of a file, checked; None if it is broken or its rows are made in another way."""
         try:
             rows = read_parquet(path)
-        except (pa.ArrowException, OSError, ValueError):
+        except BROKEN:
             return None
         made = (rows.schema.metadata or {}).get(EXTRACT_METADATA)
-        return rows if made == self._made and rows.schema.equals(SCHEMA) else None
+        return rows if made == self._made and rows.schema.equals(SCHEMA) and are_landmarks(rows) else None
 
 
 class KnownRows:
@@ -166,7 +167,7 @@ class KnownRows:
             path = self._files[number]
             try:
                 self._open = number, read_parquet(path)
-            except (pa.ArrowException, OSError, ValueError):
+            except BROKEN:
                 raise FaceemoError(f"{path}: changed or removed meanwhile; run 'dvc repro' again") from None
         return self._open[1]
 
@@ -196,13 +197,19 @@ def is_lasting(rows: pa.Table) -> np.ndarray:
     return pc.and_not(known, tried_again).to_numpy()
 
 
+def _are_of(rows: pa.Table, pictures: Sequence[Picture]) -> bool:
+    """Whether rows are those of these pictures, in their order."""
+    identity = (rows[name].to_pylist() for name in ("image", "size", "crc32"))
+    return list(zip(*identity, strict=True)) == [(one.name, one.size, one.crc) for one in pictures]
+
+
 def lasting_keys(path: Path) -> tuple[pa.StringArray, np.ndarray]:
     """Of a file of rows the keys of the lasting ones, and which rows these are; none of a broken file."""
     try:
         columns = ["image", "size", "crc32", "status", "error"]
         rows = read_parquet(path, columns)
         kept = np.flatnonzero(is_lasting(rows))
-    except (pa.ArrowException, OSError, ValueError, KeyError):
+    except BROKEN:
         return pa.array([], pa.string()), np.zeros(0, np.int64)
     name, size, crc = (rows[column].take(kept).combine_chunks() for column in columns[:3])
     is_jpeg = pc.match_substring_regex(name, rf"({'|'.join(map(re.escape, JPEG_SUFFIXES))})$", ignore_case=True)

@@ -7,6 +7,7 @@ folder before it runs the stage again.
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from filecmp import cmp
@@ -20,6 +21,7 @@ from faceemo.durable import link, remove, rename
 from faceemo.extraction.fingerprint import EXTRACT_METADATA, fingerprint
 from faceemo.extraction.store import PICTURES_METADATA, WHOLE, lasting_keys, rows_folder
 from faceemo.paths import LANDMARKS_FOLDER, ROWS_FOLDER
+from faceemo.rows import BROKEN
 
 EARLIER_FOLDER = Path("data/.partial")  # where versions before 0.3 kept unfinished work
 
@@ -101,7 +103,9 @@ def _place(shard: Path) -> Path | None:
     try:
         metadata = pq.read_metadata(shard).metadata or {}
         made, digest = metadata[EXTRACT_METADATA], metadata[PICTURES_METADATA].decode()
-    except (pa.ArrowException, OSError, ValueError, KeyError):
+    except BROKEN:
+        return None
+    if not re.fullmatch("[0-9a-f]+", digest):  # it becomes the name of a file
         return None
     return ROWS_FOLDER / fingerprint(made) / shard.parent.name / f"{digest}.parquet"
 
@@ -125,7 +129,7 @@ def _join(shard: Path, place: Path) -> None:
 def _count_rows(path: Path) -> int:
     try:
         return pq.read_metadata(path).num_rows
-    except (pa.ArrowException, OSError, ValueError):
+    except BROKEN:
         return 0
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,21 +14,21 @@ import pyarrow.parquet as pq
 
 from faceemo.console import progress
 from faceemo.durable import remove, written_whole
-from faceemo.emotions import NEUTRAL
+from faceemo.emotions import NEUTRAL, class_name
 from faceemo.errors import FaceemoError
 from faceemo.extraction.crop import SIDE
 from faceemo.extraction.engines.choice import ENGINE_DISTANCE
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
-from faceemo.extraction.schema import FORMAT
-from faceemo.extraction.schema import SCHEMA as LANDMARKS_SCHEMA
+from faceemo.extraction.fingerprint import check_made
+from faceemo.extraction.landmarks import open_landmarks
 from faceemo.features.baselines import Baselines, Faces, fit_baselines, subtract_baselines
 from faceemo.features.geometry import normalize, pose_angles
-from faceemo.params import NormalizeParams
+from faceemo.params import NormalizeParams, parse_section
 from faceemo.paths import FEATURES_FOLDER
 from faceemo.pictures.labels import RATERS
 from faceemo.pictures.manifest import Manifest, Raters, describe
 from faceemo.pictures.sources import Source
-from faceemo.rows import RowsFile, present_rows, rows_or_null
+from faceemo.rows import RowsFile, present_rows, rows_or_null, wrong_rows
 from faceemo.status import Status
 
 WIDTHS = {"features": COORDINATES, "crop": SIDE * SIDE}
@@ -53,7 +54,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-LANDMARKS_COLUMNS = ("image", "width", "height", "status", "landmarks", "crop")  # that are read
+FOLDERS = ("training", "validation")
 
 
 def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settings: NormalizeParams) -> None:
@@ -71,7 +72,7 @@ def normalize_sources(sources: dict[str, Source], landmarks_folder: Path, settin
         face_sum = np.zeros(COORDINATES)
         provenance = {
             b"faceemo.normalize": json.dumps(asdict(settings), sort_keys=True).encode(),
-            b"faceemo.extract": json.dumps(shards[0].metadata("extract"), sort_keys=True).encode(),
+            b"faceemo.extract": json.dumps(shards[0].metadata("extract", check_made), sort_keys=True).encode(),
             b"faceemo.raters": json.dumps(asdict(manifest.raters)).encode(),
             b"faceemo.classes": json.dumps(source.classes).encode(),
         }
@@ -126,7 +127,7 @@ def _with_what_is_known(key: str, shards: list[RowsFile], manifest: Manifest) ->
 
 def _say_mixed_engines(sources: dict[str, Source], landmarks_folder: Path) -> None:
     first = (open_landmarks(_shards(landmarks_folder / key)[0]) for key in sources)
-    counts = Counter(engine_of(shard.metadata("extract")) for shard in first)
+    counts = Counter(engine_of(shard.metadata("extract", check_made)) for shard in first)
     if len(counts) > 1:
         engines = " and ".join(f"{engine} ({count} sources)" for engine, count in sorted(counts.items()))
         print(
@@ -260,16 +261,6 @@ def _print_counts(key: str, counts: Counter[str], manifest: Manifest) -> None:
         print(f"{key}: labels: {count} could not be read, the first is {first}", flush=True)
 
 
-def open_landmarks(path: Path) -> RowsFile:
-    """A shard of data/landmarks. Raises FaceemoError if it is broken or extraction of another version wrote it."""
-    schema = pa.schema([LANDMARKS_SCHEMA.field(name) for name in LANDMARKS_COLUMNS])
-    file = RowsFile(path, schema, widths={"landmarks": COORDINATES})
-    number = file.metadata("extract").get("format")
-    if number != FORMAT:
-        raise file.other_version(f"its rows have format {number}, not {FORMAT}")
-    return file
-
-
 def engine_of(extract: dict) -> str:
     """The engine that found landmarks, by the settings of `extract` that travel with them."""
     return extract.get("engine", "mediapipe")  # the only one there was, before it was written down
@@ -277,23 +268,59 @@ def engine_of(extract: dict) -> str:
 
 def open_features(path: Path) -> RowsFile:
     """A file of data/features. Raises FaceemoError if it is broken or of another version."""
-    return RowsFile(path, SCHEMA, WIDTHS)
+    file = RowsFile(path, SCHEMA, WIDTHS)
+    return file.checked_by(_what_is_wrong, votes=len(raters_of(file).classes))
+
+
+def _what_is_wrong(rows: pa.Table) -> str | None:
+    """What normalize would not have written in these rows, some columns of SCHEMA; None if nothing."""
+    if wrong := wrong_rows(rows, list(Status), Status.OK, ("image", "emotion", "folder"), ("features",)):
+        return wrong
+    for name, is_right in (("emotion", lambda word: class_name(word) == word), ("folder", FOLDERS.__contains__)):
+        if name in rows.column_names and not all(map(is_right, rows[name].unique().to_pylist())):
+            return f"{name} that is none"
+    for name in {"votes", "agreement", "age"} & set(rows.column_names):
+        values = pc.list_flatten(rows[name]) if name == "votes" else rows[name]
+        if not pc.all(pc.greater_equal(values, 0), min_count=0).as_py():
+            return f"{name} below 0"
+    return None
 
 
 def feature_settings(file: RowsFile) -> dict:
     """The settings of `normalize` and `extract` that a features file was made with."""
-    return {name: file.metadata(name) for name in ("normalize", "extract")}
+    settings = file.metadata("normalize", lambda value: parse_section(NormalizeParams, value, "normalize"))
+    return {"normalize": asdict(settings), "extract": file.metadata("extract", check_made)}
 
 
 def raters_of(file: RowsFile) -> Raters:
     """Whose answers a features file's `votes` count."""
-    found = file.metadata("raters")
-    return Raters(tuple(found["classes"]), found["at_least"])
+    return file.metadata("raters", lambda found: Raters(_words(found["classes"]), _count(found["at_least"])))
+
+
+def classes_of(file: RowsFile) -> tuple[str, ...]:
+    """The classes that the pictures of a features file's source are named after."""
+    return file.metadata("classes", _words)
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise TypeError("no list of words")
+    return tuple(value)
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise TypeError("no count")
+    return value
 
 
 def mean_face(file: RowsFile) -> np.ndarray:
     """float64 [478, 3]: the mean normalised face of a features file, before any baseline."""
-    face = file.metadata("face")
-    if len(face) != COORDINATES:
-        raise file.other_version(f"a mean face of {len(face)} numbers, not {COORDINATES}")
-    return np.array(face).reshape(LANDMARKS, 3)
+    return file.metadata("face", _mesh)
+
+
+def _mesh(value: Any) -> np.ndarray:
+    mesh = np.array(value, np.float64).reshape(LANDMARKS, 3)
+    if not np.isfinite(mesh).all():
+        raise ValueError("no numbers")
+    return mesh

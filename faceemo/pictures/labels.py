@@ -1,7 +1,6 @@
 """The AI-Hub set's label JSON: what three raters saw in each picture, and where the face is."""
 
 import functools
-import json
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from faceemo.emotions import ENGLISH
 from faceemo.errors import FaceemoError
 from faceemo.pictures.archive import Archive, ReadError, file_state, is_extra
 from faceemo.pictures.reader import Picture, PictureReader
+from faceemo.plainjson import TooDeepError, parse_json
 
 RATERS = "ABC"
 VOTED = tuple(ENGLISH.values())  # the classes that votes count, in this order
@@ -181,21 +181,21 @@ def _text(data: bytes) -> str:
 
 def _parsed(text: str) -> object:
     # Every number of a record that is used is a box's side. int() refuses more than 4,300 digits.
-    return json.loads(text, parse_int=float)
+    return parse_json(text, parse_int=float, parse_constant=float)
 
 
 def _records(text: str) -> object:
     """The JSON of a member; None in the list stands for a record nested too deep to parse. Raises ValueError."""
     try:
         return _parsed(text)
-    except RecursionError:
+    except TooDeepError:
         return list(map(_shallow, _elements(text)))
 
 
 def _shallow(text: str) -> object:
     try:
         return _parsed(text)
-    except RecursionError:
+    except TooDeepError:
         return None
 
 

@@ -19,6 +19,7 @@ from faceemo.durable import write_text_whole
 from faceemo.errors import FaceemoError, too_long
 from faceemo.paths import SEEN_FOLDER
 from faceemo.pictures.archive import Archive, Member, ReadError, file_state
+from faceemo.plainjson import read_json
 
 BLOCK = 1 << 20
 MAX_BYTES = 200_000_000  # of a picture; a larger one is never read
@@ -99,10 +100,22 @@ def first_by_hash(pictures: Sequence[Picture], limit: int | None) -> list[int]:
 def read_seen(key: str, folder: Path = SEEN_FOLDER) -> Seen:
     """What was last seen of the files of source `key`; nothing if that is not there or damaged: it only spares work."""
     try:
-        values = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
-        return {name: (int(size), int(time), int(crc)) for name, (size, time, crc) in values.items()}
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        values = read_json(folder / f"{key}.json")
+    except (OSError, ValueError):
         return {}
+    if not isinstance(values, dict):
+        return {}
+    return {name: tuple(seen) for name, seen in values.items() if _is_seen(seen)}
+
+
+def _is_seen(value: object) -> bool:
+    """Whether this may be the size, time and CRC-32 of a file."""
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(type(number) is int for number in value)
+        and 0 <= value[2] < 2**32
+    )
 
 
 def write_seen(key: str, pictures: Iterable[Picture], folder: Path = SEEN_FOLDER) -> None:

@@ -2,15 +2,15 @@
 
 import csv
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from faceemo.errors import FaceemoError
 from faceemo.params import Params, load_params, parse_section
 from faceemo.paths import EVALUATION_FILE, HISTORY_FILE, IMPORTANCE_FILE, MODEL_FILE, PARAMS_FILE, SOURCES_FILE
 from faceemo.pictures.sources import Source, read_sources
+from faceemo.plainjson import read_json
 from faceemo.running import is_training
 
 if TYPE_CHECKING:
@@ -84,16 +84,11 @@ def not_written_by_training(path: Path) -> FaceemoError:
 
 def _read_evaluation() -> dict:
     try:
-        return json.loads(EVALUATION_FILE.read_text(encoding="utf-8"), parse_constant=_refuse)
+        return read_json(EVALUATION_FILE)
     except FileNotFoundError:
         raise _missing(EVALUATION_FILE) from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise not_written_by_training(EVALUATION_FILE) from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    """For NaN and Infinity, which training never writes."""
-    raise ValueError(constant)
 
 
 def _params(evaluation: dict) -> Params:

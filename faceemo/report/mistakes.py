@@ -6,8 +6,8 @@ import numpy as np
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.facemesh import COORDINATES, LANDMARKS, contour_edges, mesh_edges
+from faceemo.extraction.landmarks import open_landmarks
 from faceemo.features.geometry import equal_units
-from faceemo.features.normalize import open_landmarks
 from faceemo.paths import EVALUATION_FILE, LANDMARKS_FOLDER
 from faceemo.rows import image_hash, present_rows
 

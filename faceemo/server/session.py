@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from faceemo.errors import FaceemoError
+from faceemo.plainjson import parse_json
 from faceemo.prediction.model import Answer, EmotionModel
 from faceemo.server.answers import MODEL_ERROR, by_class, describe
 from faceemo.server.readers import Readers
@@ -82,8 +83,8 @@ class Session:
         Returns messages for the client: an error if it says anything else.
         """
         try:
-            command = json.loads(text) if len(text) <= COMMAND_CHARACTERS else None
-        except (ValueError, RecursionError):
+            command = parse_json(text) if len(text) <= COMMAND_CHARACTERS else None
+        except ValueError:
             command = None
         if not isinstance(command, dict) or list(command) != ["neutral"] or not isinstance(command["neutral"], str):
             return [json.dumps({"kind": "error", "error": 'not a command; known: {"neutral": "take"}'})]

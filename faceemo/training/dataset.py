@@ -13,7 +13,15 @@ from faceemo.emotions import chosen_classes
 from faceemo.errors import FaceemoError
 from faceemo.extraction.crop import SIDE
 from faceemo.extraction.facemesh import COORDINATES
-from faceemo.features.normalize import WIDTHS, engine_of, feature_settings, mean_face, open_features, raters_of
+from faceemo.features.normalize import (
+    WIDTHS,
+    classes_of,
+    engine_of,
+    feature_settings,
+    mean_face,
+    open_features,
+    raters_of,
+)
 from faceemo.params import LabelParams, SplitParams, lone_class
 from faceemo.pictures.manifest import Raters
 from faceemo.rows import RowsFile, as_objects, present_rows
@@ -195,7 +203,7 @@ def _found_classes(files: list[RowsFile], labels: LabelParams) -> set[str]:
     """Every emotion that a picture is named after and, where raters are learnt from, every class of a source."""
     found = {name for file in files for name in file.read(["emotion"])["emotion"].unique().to_pylist()} - {None}
     if labels.target != "archive":
-        found.update(*(file.metadata("classes") for file in files))
+        found.update(*(classes_of(file) for file in files))
     return found
 
 
@@ -207,6 +215,9 @@ def read_inputs(file: RowsFile, rows: np.ndarray, columns: Sequence[str]) -> Ite
         here = rows[(rows >= start) & (rows < stop)]
         if len(here):
             table = file.read_group(number, list(columns)).take(here - start)
+            for name in columns:
+                if table[name].null_count:
+                    raise file.not_written(f"a face without {name}")
             yield {name: present_rows(table[name], WIDTHS[name]) for name in columns}
         start = stop
 

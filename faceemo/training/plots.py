@@ -21,6 +21,7 @@ from faceemo.extraction.facemesh import mesh_edges
 from faceemo.fonts import HANGUL, drawn_names, font_with, has_hangul, page_font
 from faceemo.language import Language
 from faceemo.outputs import unheld
+from faceemo.plainjson import read_json
 
 if TYPE_CHECKING:  # else it imports torch
     from faceemo.training.train import Epoch
@@ -89,7 +90,7 @@ def write_importance(path: Path, importance: Importance, md5: str) -> None:
 
 def read_importance(path: Path) -> tuple[Importance, str]:
     """What write_importance wrote. Raises OSError, ValueError, KeyError or TypeError for another file."""
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = read_json(path)
     md5 = values.pop("model")
     arrays: dict[str, Any] = {name: None if one is None else np.array(one) for name, one in values.items()}
     return Importance(**arrays), md5

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_archives import SETTINGS, encoded, make_zip, on_a_full_disk, shard_rows, source_of
+from made_landmarks import WRONG_LANDMARKS, with_metadata, with_value
 from PIL import Image
 from skimage.data import astronaut
 from systems import needs_posix
@@ -300,6 +301,34 @@ def test_a_file_that_holds_no_rows_of_ours_stops_nothing(scanned, content):
         pq.write_table(table.select(content), path)
     scanned.scan()
     assert scanned.extract() == set(table["image"].to_pylist())
+    assert shard_bytes() == everything
+
+
+@in_a_tree
+@pytest.mark.parametrize(
+    ("wrong", "change"),
+    [
+        *((wrong, several[0]) for wrong, several in WRONG_LANDMARKS.items()),
+        ("names", lambda rows: with_value(rows, "image", "happy/other.png")),
+        ("sizes", lambda rows: with_value(rows, "size", 5)),
+        ("no rows", lambda rows: rows.slice(0, 0)),
+        ("rows", lambda rows: rows.slice(0, 2)),
+        ("no keys", lambda rows: with_metadata(rows, "extract", "{}")),
+    ],
+)
+def test_rows_that_extraction_did_not_write_are_read_from_their_pictures(scanned, wrong, change):
+    """Whole by their checksums, in the store and, by another name of the same file, in data/landmarks."""
+    everything = shard_bytes()
+    path = file_with_a_face()
+    table = pq.read_table(path)
+    face = table["crop"].is_valid().to_pylist().index(True)
+    rows = change(table.take([face, *(one for one in range(len(table)) if one != face)]))
+    for place in (path, *SHARDS.iterdir()):
+        if place.read_bytes() == path.read_bytes():
+            place.unlink()
+            pq.write_table(rows, place, write_page_checksum=True)
+    scanned.scan()  # it looks for pictures to repair, and tidies
+    assert set(table["image"].to_pylist()) >= scanned.extract()
     assert shard_bytes() == everything
 
 

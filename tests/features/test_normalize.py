@@ -10,7 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_archives import make_zip
-from made_landmarks import frontal_face, landmark_row, normalized, photo, settings, write_landmarks
+from made_landmarks import (
+    MADE,
+    OTHER_JSON,
+    WRONG_LANDMARKS,
+    frontal_face,
+    landmark_row,
+    normalized,
+    photo,
+    settings,
+    with_metadata,
+    write_landmarks,
+)
 from made_sources import label_json, rating, record
 
 from faceemo.emotions import KOREAN
@@ -154,7 +165,7 @@ def test_features_carry_their_settings_and_the_mean_face_before_any_baseline(pro
     file = features_of(project, KEY)
     found = feature_settings(file)
     assert found["normalize"] == dataclasses.asdict(settings(baseline="person"))
-    assert found["extract"] == {"engine": "mediapipe", "format": FORMAT}
+    assert found["extract"] == MADE
     expected = np.mean([expected_features(i) for i in range(4)], axis=0).reshape(478, 3)
     np.testing.assert_allclose(mean_face(file), expected, atol=2e-5)
 
@@ -201,6 +212,30 @@ def test_landmarks_of_another_version_are_one_clear_line_and_leave_no_features(p
     name = path.relative_to(project).as_posix()
     assert str(error.value).endswith(f"{name} is of another version of faceemo ({difference}); run 'dvc repro'")
     assert not list(project.glob("data/features/*"))
+
+
+@pytest.mark.parametrize(
+    "text", [*OTHER_JSON, json.dumps({**MADE, "settings": {}}), json.dumps({**MADE, "engine": None})]
+)
+def test_metadata_of_landmarks_without_its_keys_is_one_clear_line(project, text):
+    change_shard(project, lambda rows: with_metadata(rows, "extract", text))
+    with pytest.raises(
+        FaceemoError, match=r"part-00001\.parquet is of another version of faceemo \(.*; run 'dvc repro'$"
+    ):
+        run_normalize(project, {KEY: source()})
+
+
+@pytest.mark.parametrize("baseline", ["none", "person"])
+@pytest.mark.parametrize(
+    ("wrong", "change"), [(wrong, one) for wrong, several in WRONG_LANDMARKS.items() for one in several]
+)
+def test_landmarks_that_extraction_does_not_write_are_one_clear_line(project, baseline, wrong, change):
+    """Checksums tell that no bit of a file has changed, and not who wrote it."""
+    change_shard(project, change)
+    with pytest.raises(FaceemoError) as error:
+        run_normalize(project, {KEY: source()}, baseline=baseline)
+    assert str(error.value).endswith(f"part-00001.parquet holds what faceemo does not write ({wrong}); run 'dvc repro'")
+    assert not list(project.glob("data/features/*.parquet"))
 
 
 @pytest.mark.parametrize("keep", [0, 100, -100])

@@ -1,5 +1,6 @@
 """What a scan makes of places: archives of the set, trees and tables of one's own, and what it refuses."""
 
+import json
 import os
 import re
 import shutil
@@ -529,6 +530,17 @@ def test_a_damaged_memory_of_what_was_seen_costs_reading_and_nothing_else(add, d
     assert set(read_seen("faces")) == {"happy/1.jpg", "sad/1.jpg"}
     Path("data/.seen/faces.json").write_bytes(damage)
     assert digest() == before
+
+
+@pytest.mark.parametrize("crc", [-1, 2**32, 2**70, "12", 1.5, True, None, [], {}])
+def test_a_memory_that_knows_no_checksum_costs_reading_and_nothing_else(add, crc):
+    add("faces/happy/1.jpg", "faces/sad/1.jpg")
+    before = digest()
+    seen = Path("data/.seen/faces.json")
+    known = json.loads(seen.read_text(encoding="utf-8"))
+    known["sad/1.jpg"][2] = crc
+    seen.write_text(json.dumps(known), encoding="utf-8")
+    assert digest() == before and set(read_seen("faces")) == set(known)
 
 
 @pytest.mark.parametrize(

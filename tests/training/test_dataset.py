@@ -1,10 +1,13 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_datasets import ARCHIVE, SETTINGS, person, single, write_features
+from made_datasets import ARCHIVE, NORMALIZE, SETTINGS, person, single, write_features
+from made_landmarks import OTHER_JSON, with_metadata, with_number, with_value
 
 from faceemo.errors import FaceemoError
 from faceemo.extraction.crop import SIDE
@@ -66,8 +69,8 @@ def everybody(emotion: str, count: int = 2, start: float = 0.0, folder: str = "t
 def test_a_class_emptied_for_want_of_baselines_says_so(tmp_path, kind, emptied, says):
     gone = [subject for split in emptied for subject in people_of(split, 2)]
     rows = [{**one, "status": "no_baseline"} if one["subject"] in gone else one for one in everybody("neutral")]
-    write_features(tmp_path, "neutral-training-01", rows, normalize={"baseline": kind})
-    write_features(tmp_path, "anxious-training-01", everybody("anxious"), normalize={"baseline": kind})
+    write_features(tmp_path, "neutral-training-01", rows, normalize={**NORMALIZE, "baseline": kind})
+    write_features(tmp_path, "anxious-training-01", everybody("anxious"), normalize={**NORMALIZE, "baseline": kind})
     with pytest.raises(FaceemoError, match=says) as error:
         load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE)
     assert "\n" not in str(error.value)
@@ -182,7 +185,7 @@ def test_the_engine_and_versions_behind_each_source_come_with_the_features(tmp_p
         ("a", "neutral", "mediapipe", "0.10.21"),
         ("b", "anxious", "litert", "2.3.0"),
     ):
-        extract = {"engine": engine, "versions": {engine: version}, "settings": {}, "format": 5}
+        extract = {"engine": engine, "versions": {engine: version}, "settings": {"crops": False}, "format": 5}
         write_features(tmp_path, key, everybody(emotion), extract=extract)
     assert load_dataset(tmp_path, CLASSES, BY_PERSON, ARCHIVE).settings["sources"] == {
         "a": {"engine": "mediapipe", "versions": {"mediapipe": "0.10.21"}},
@@ -431,3 +434,75 @@ def test_a_group_is_one_class_of_several_archives(tmp_path):
     assert dataset.classes == ("neutral", "low")
     np.testing.assert_array_equal(dataset.targets.learnt, marks_of(tmp_path, dataset) >= 50)
     assert count_coverage(dataset)["per_emotion"] == {"neutral": 1, "low": 1}
+
+
+def wrong_features(folder: Path, change: Callable[[pa.Table], pa.Table]) -> str:
+    """The one line on features of which one file was changed so, read as train and folds read them."""
+    for emotion in ("neutral", "anxious"):
+        write_features(folder, emotion, [{**one, "votes": NEUTRAL_VOTES} for one in everybody(emotion)], voted=VOTED)
+    path = folder / "neutral.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    with pytest.raises(FaceemoError) as error:
+        dataset = load_dataset(folder, CLASSES, BY_PERSON, ARCHIVE)
+        load_inputs(folder, dataset, ["features", "crop"])
+    name, _, what = str(error.value).partition(" ")
+    assert name == path.as_posix() and "\n" not in what and what.endswith("; run 'dvc repro'")
+    return what
+
+
+WRONG_METADATA = {
+    "normalize": (json.dumps({**NORMALIZE, "scale": "feet"}), json.dumps({"baseline": "none"})),
+    "extract": (
+        '{"settings": {}}',
+        '{"settings": {"crops": 1}}',
+        '{"settings": {"crops": true}, "versions": {"a": 1}}',
+    ),
+    "raters": ('{"classes": [1], "at_least": 3}', '{"classes": ["happy"], "at_least": "3"}', '{"classes": "happy"}'),
+    "face": (json.dumps([0.5] * 1433), json.dumps([None] * 1434), json.dumps(["x"] * 1434)),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, own in WRONG_METADATA.items() for text in (*OTHER_JSON, *own)]
+)
+def test_metadata_of_features_without_its_keys_is_one_clear_line(tmp_path, name, text):
+    what = wrong_features(tmp_path, lambda rows: with_metadata(rows, name, text))
+    assert what.startswith("is of another version of faceemo (") and f"metadata faceemo.{name}" in what
+
+
+@pytest.mark.parametrize("text", ["null", "5", '"neutral"', "[1]", "[null]", "[" * 100_000])
+def test_classes_of_features_that_are_no_words_are_one_clear_line(tmp_path, text):
+    write_features(tmp_path, "neutral", everybody("neutral"))
+    path = tmp_path / "neutral.parquet"
+    pq.write_table(with_metadata(pq.read_table(path), "classes", text), path)
+    with pytest.raises(FaceemoError, match=r"another version of faceemo \(.*metadata faceemo.classes"):
+        load_dataset(tmp_path, None, BY_PERSON, LabelParams("majority"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "change"),
+    [
+        ("features that are no numbers", lambda rows: with_number(rows, "features", float("nan"))),
+        ("features that are no numbers", lambda rows: with_number(rows, "features", None)),
+        ("a face without features", lambda rows: with_value(rows, "features", None)),
+        ("a face without crop", lambda rows: with_value(rows, "crop", None)),
+        ("a row without image", lambda rows: with_value(rows, "image", None)),
+        ("a row without emotion", lambda rows: with_value(rows, "emotion", None)),
+        ("a row without folder", lambda rows: with_value(rows, "folder", None)),
+        ("a row without status", lambda rows: with_value(rows, "status", None)),
+        ("a status that is none", lambda rows: with_value(rows, "status", "fine")),
+        ("folder that is none", lambda rows: with_value(rows, "folder", "testing")),
+        ("emotion that is none", lambda rows: with_value(rows, "emotion", "")),
+        ("emotion that is none", lambda rows: with_value(rows, "emotion", "so so!")),
+        ("age below 0", lambda rows: with_value(rows, "age", -1)),
+        ("agreement below 0", lambda rows: with_value(rows, "agreement", -1)),
+        ("votes below 0", lambda rows: with_value(rows, "votes", [-1] * len(VOTED))),
+        ("votes that are no numbers", lambda rows: with_value(rows, "votes", [None] * len(VOTED))),
+    ],
+)
+def test_features_that_normalize_does_not_write_are_one_clear_line(tmp_path, wrong, change):
+    assert wrong_features(tmp_path, change) == f"holds what faceemo does not write ({wrong}); run 'dvc repro'"
+
+
+def test_votes_of_other_classes_than_their_raters_are_one_clear_line(tmp_path):
+    assert "(votes of other lengths than 7)" in wrong_features(tmp_path, lambda rows: with_value(rows, "votes", [1, 2]))
