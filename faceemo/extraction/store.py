@@ -26,7 +26,8 @@ from faceemo.extraction.landmarks import are_landmarks
 from faceemo.extraction.rescue import DIED
 from faceemo.extraction.schema import SCHEMA
 from faceemo.paths import ROWS_FOLDER
-from faceemo.pictures.reader import JPEG_SUFFIXES, SMALL, Picture, are_bytes_known, digest_of
+from faceemo.pictures.archive import JPEG_SUFFIXES
+from faceemo.pictures.reader import SMALL, Picture, are_bytes_known, digest_of
 from faceemo.rows import BROKEN, read_parquet
 from faceemo.status import Status
 

@@ -14,7 +14,8 @@ from faceemo.emotions import ENGLISH
 from faceemo.errors import FaceemoError, cannot_open, too_long
 from faceemo.pictures.names import member_names, unsure_names
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo")
+PICTURE_SUFFIXES = (*JPEG_SUFFIXES, ".png", ".apng", ".bmp", ".dib", ".webp")
 MACOS_FOLDER = "__MACOSX"  # AppleDouble files alone, a copy of each name: not worth a word
 # What Windows, macOS, Linux and network storage (Synology, QNAP, NetApp) keep on a drive: thumbnails, bins, snapshots.
 # Hidden folders begin with a dot.

@@ -18,7 +18,7 @@ from pathlib import Path
 from faceemo.durable import write_text_whole
 from faceemo.errors import FaceemoError, too_long
 from faceemo.paths import SEEN_FOLDER
-from faceemo.pictures.archive import Archive, Member, ReadError, file_state
+from faceemo.pictures.archive import JPEG_SUFFIXES, Archive, Member, ReadError, file_state
 from faceemo.plainjson import read_json
 
 BLOCK = 1 << 20
@@ -27,7 +27,6 @@ OPEN_ARCHIVES = 4  # that a reader keeps open; one of the set with 16,000 pictur
 # Size and CRC-32 tell the bytes of a JPEG from those of others. Of a PNG, whose parts end in CRC-32s of their own, 16
 # of the 32 bits are left, and small pictures are of few sizes: among 35,034 PNGs of 48 x 48 (FER+) 5,985 pairs of size
 # and CRC-32 stand for several pictures. A small JPEG may be a wrongly named PNG.
-JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 SMALL = 16_384  # bytes
 CHANGED = "changed since the last scan; run 'faceemo scan'"
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from faceemo.emotions import name_class, plain_word
 from faceemo.errors import FaceemoError
@@ -26,6 +26,7 @@ from faceemo.pictures.trees import (
     is_picture_name,
     label_names,
     place_emotion,
+    suffix_of,
     word_of,
 )
 
@@ -33,26 +34,15 @@ MAX_ID = 40  # characters, because ids become names of folders
 OF_ONE_EMOTION = 0.9  # of the pictures in an archive of the set, by their names: a few may be misnamed
 
 UNREAD_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".alz", ".egg", ".zipx")
-# Pictures, videos and archives of kinds that extraction does not read.
+# Pictures, videos and archives of kinds that extraction does not read; files without a suffix may be any.
 UNREAD_SUFFIXES = frozenset(
-    {*UNREAD_ARCHIVES}
-    | {
-        ".heic",
-        ".heif",
-        ".hif",
-        ".avif",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".jp2",
-        ".j2k",
-        ".jxl",
-        ".raw",
-        ".dng",
-        ".cr2",
-        ".nef",
-    }
-    | {".arw", ".psd", ".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mts", ".flv", ".3gp"}
+    {"", ".heic", ".heif", ".heics", ".hif", ".avif", ".tif", ".tiff", ".gif", ".svg", ".ico", ".tga", ".psd", ".eps"}
+    | {".jp2", ".j2k", ".j2c", ".jpf", ".jpx", ".jpm", ".jxl", ".jxr", ".jpeg2000", ".jpg_large", ".jpg!large"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".sgi", ".dds", ".exr", ".hdr"}
+    | {".raw", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".raf", ".rw2", ".pef"}
+    | {".srw", ".x3f", ".3fr", ".erf", ".mrw", ".iiq"}
+    | {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".flv", ".3gp"}
+    | {".ogv", ".vob", ".asf", *UNREAD_ARCHIVES}
 )
 
 
@@ -174,7 +164,7 @@ def scan_tree(
         sum(picture.size or 0 for picture in pictures) if is_folder else path.stat().st_size,
         options.subject == EACH,
         labels.files,
-        Counter(map(_suffix, others)),
+        Counter(suffix_of(file.name) for file in others),
         _lost(others, level, words),
         len(every) - len(pictures),
         (*listing.passed_over, *labels.others),
@@ -253,7 +243,7 @@ def names_in_doubt(names: Sequence[str]) -> str:
 
 def what_else(listing: Listing) -> str:
     """What is there in place of pictures, for the end of a line."""
-    found = Counter(_suffix(file) or "without a suffix" for file in listing.files)
+    found = Counter(suffix_of(file.name) or "without a suffix" for file in listing.files)
     hidden = Counter(reason for _, reason in listing.passed_over)
     said = [f"{count} {suffix}" for suffix, count in found.most_common(5)]
     said += [f"{count} passed over ({reason})" for reason, count in hidden.items()]
@@ -261,13 +251,9 @@ def what_else(listing: Listing) -> str:
     return f", but {', '.join(said)}{advice}" if said else ""
 
 
-def _suffix(file: Picture) -> str:
-    return PurePosixPath(file.name).suffix.lower()
-
-
 def _lost(others: list[Picture], level: int | None, words: set[str]) -> tuple[str, ...]:
     """The words for classes that pictures of kinds that are not read alone have."""
-    unread = (word_of(file.name, level or IN_NAMES) for file in others if _suffix(file) in UNREAD_SUFFIXES)
+    unread = (word_of(file.name, level or IN_NAMES) for file in others if suffix_of(file.name) in UNREAD_SUFFIXES)
     return tuple(sorted(set(filter(None, unread)) - words)) if level and level > IN_NAMES else ()
 
 

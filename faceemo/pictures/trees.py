@@ -14,7 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from faceemo.console import progress
@@ -188,6 +188,12 @@ def label_names(path: Path, files: list[Picture]) -> list[Picture]:
 def is_picture_name(name: str) -> bool:
     """Whether a file is a picture of a kind that is read, by its suffix."""
     return name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file, by its name, in lower case; of a hidden file without one its name."""
+    path = PurePosixPath(name)
+    return (path.suffix or (path.name if path.name.startswith(".") else "")).lower()
 
 
 def has_class(name: str, level: int) -> bool:

@@ -57,7 +57,8 @@ class VideoFrames:
         number, seconds = 0, -math.inf
         while video.grab():
             clock = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            seconds = clock if clock > seconds else max(seconds, -1 / rate) + 1 / rate  # a stream may have no clock
+            follows = clock > seconds and clock >= 0  # a stream may have no clock, and a wrong one
+            seconds = clock if follows else max(seconds, -1 / rate) + 1 / rate
             if number % self._every == 0:
                 there, bgr = video.retrieve()
                 if there:

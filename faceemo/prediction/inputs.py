@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from faceemo.pictures.places import CAMERA, expand_places
 from faceemo.pictures.reader import Picture, PictureReader
 from faceemo.pictures.scan_source import UNREAD_SUFFIXES, what_else
 from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
-from faceemo.pictures.trees import Listing, files_below, members_below
+from faceemo.pictures.trees import Listing, files_below, members_below, suffix_of
 from faceemo.prediction.frames import VIDEO_SUFFIXES, VideoFrames
 from faceemo.status import Status
 
@@ -105,9 +105,9 @@ def _note_passed_over(place: Path, listing: Listing, note: Callable[[str], None]
 
 def _note_unread(place: Path, names: list[str], note: Callable[[str], None]) -> None:
     """A note of how many pictures, videos and archives there are among these names of files that are not read."""
-    found = Counter(suffix for name in names if (suffix := PurePath(name).suffix.lower()) in UNREAD_SUFFIXES)
+    found = Counter(suffix for name in names if (suffix := suffix_of(name)) in UNREAD_SUFFIXES)
     if found:
-        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.items()))
+        counts = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in sorted(found.items()))
         note(f"note: not read in {place}: {counts}; save pictures as .jpg or .png, and unpack what is packed")
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import unicodedata
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -458,11 +459,12 @@ def test_archives_and_tables_among_pictures_are_passed_over_with_what_to_do(add,
 
 def test_a_class_whose_pictures_are_all_of_kinds_that_are_not_read_is_named(add, project):
     add("faces/happy/1.jfif", "faces/sad/1.jpe", "faces/angry/1.heic", "faces/hurt/1.MP4", "faces/hurt/2.jpg")
-    add("faces/labels/a.json", "faces/none/file")
+    add("faces/neutral/1.PJPEG", "faces/bored/1.mpo", "faces/calm/1.apng", "faces/fear/0001", "faces/tired/1.ppm")
+    add("faces/labels/a.json", "faces/notes/.DS_Store", "faces/drawn/1.SVG")
     one = scan_one("faces")
-    assert one.lost == ("angry",)
-    assert one.others == {".heic": 1, ".mp4": 1, ".json": 1, "": 1}
-    assert dict(one.classes) == {"happy": 1, "hurt": 1, "sad": 1}
+    assert one.lost == ("angry", "drawn", "fear", "tired")
+    assert one.others == Counter([".heic", ".mp4", ".json", "", ".ppm", ".ds_store", ".svg"])
+    assert dict(one.classes) == dict.fromkeys(("happy", "hurt", "sad", "neutral", "bored", "calm"), 1)
 
 
 @pytest.mark.parametrize("place", ["가족 사진", "2024", "---"])

@@ -61,13 +61,14 @@ class TestFindInputs:
         assert find_inputs([tmp_path / "drawn"]) == find_inputs(drawn) == drawn
 
     def test_pictures_of_other_kinds_are_passed_over_and_told(self, tmp_path):
-        for name in ("a.jpg", "scan.TIF", "b/move.gif", "notes.txt"):
+        for name in ("a.jpg", "scan.TIF", "b/move.gif", "notes.txt", "b/0001", ".DS_Store"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
         notes = []
         assert find_inputs([tmp_path], notes.append) == [tmp_path / "a.jpg"]
         assert notes == [
-            f"note: not read in {tmp_path}: 1 .gif, 1 .tif; save pictures as .jpg or .png, and unpack what is packed"
+            f"note: not read in {tmp_path}: 1 without a suffix, 1 .gif, 1 .tif; save pictures as .jpg or .png, and "
+            "unpack what is packed"
         ]
 
     def test_other_kinds_in_an_archive_are_counted(self, make_zip):
