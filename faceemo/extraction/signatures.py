@@ -8,6 +8,7 @@ from faceemo.extraction.containers import FRAMES, JPEG_SIGNATURE, PNG_SIGNATURE,
 _SAVE = "which is not read; save it as JPEG"
 _TIFF = f"a TIFF picture or a camera's raw one, {_SAVE}"
 _BROKEN = "whose header cannot be read; copy or download it again"
+_AS_TEXT = "a picture that was copied as text; copy it again byte by byte"
 _PAGE = "a web page (HTML), not a picture; download the picture itself"
 
 # Of pictures in ISO base media files: https://github.com/nokiatech/heif and AV1 Image File Format 1.1
@@ -30,9 +31,14 @@ _SIGNATURES = (
     (b"Rar!", "a RAR archive, not a picture"),
     (b"7z\xbc\xaf", "a 7z archive, not a picture"),
     (b"\x1f\x8b", "a gzip archive, not a picture"),
-    (b"\x1a\x45\xdf\xa3", "a video, not a picture"),
+    *(
+        (beginning, "a video, not a picture")
+        for beginning in (b"\x1a\x45\xdf\xa3", b"FLV\1", b"\0\0\1\xba", b"\x30\x26\xb2\x75")
+    ),
     (JPEG_SIGNATURE, f"a JPEG {_BROKEN}"),
     (PNG_SIGNATURE, f"a PNG {_BROKEN}"),
+    # The beginnings of PNG and JPEG with other line ends, in UTF-8, and with what stands there for bytes that are none.
+    *((beginning, _AS_TEXT) for beginning in (b"\x89PNG", b"\xc2\x89PNG", b"\xc3\xbf\xc3\x98", b"\xef\xbf\xbd")),
     (b"GIF8", f"a GIF {_BROKEN}"),
 )
 _TEXT_SIZE = 1024  # bytes that are looked at
@@ -92,7 +98,7 @@ def _of_text(data: bytes) -> str | None:
         return f"a BMP {_BROKEN}" if data.startswith(b"BM") else None
     if text.startswith("version https://git-lfs"):
         return "a pointer of Git LFS, not the picture itself; run 'git lfs pull'"
-    if text.startswith("/annex/objects/"):
+    if text.startswith(("/annex/objects/", "../")) and "annex/objects/" in text:
         return "a pointer of git-annex, not the picture itself; run 'git annex get'"
     if text.startswith("<"):
         if any(tag in text for tag in ("<!doctype html", "<html", "<head", "<body", "<script")):

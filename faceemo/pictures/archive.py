@@ -1,5 +1,6 @@
 """Members of a ZIP archive: their names as people wrote them, and their bytes."""
 
+import contextlib
 import errno
 import lzma
 import re
@@ -25,6 +26,10 @@ SYSTEM_FOLDERS = (
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "~snapshot"),
 )
 ENCRYPTED_FLAG = 0x1
+OTHER_ARCHIVES = (
+    *((b"Rar!", "RAR"), (b"7z\xbc\xaf", "7z"), (b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "XZ")),
+    *((b"ALZ\1", "ALZ"), (b"EGGA", "EGG")),
+)
 
 # The end record, and that of ZIP64 before it with its locator in between: APPNOTE.TXT of PKWARE, 4.3.14 to 4.3.16.
 _END = struct.Struct("<4s4H2LH")
@@ -91,7 +96,7 @@ class Archive:
         except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError, EOFError) as error:
             if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that of a seek to where a directory says
                 raise cannot_open(path, error) from None
-            raise FaceemoError(f"{path}: not a readable ZIP archive ({error}); download or copy it again") from None
+            raise FaceemoError(f"{path}: not a readable ZIP archive ({error}); {_remedy(path)}") from None
         listed = len(self._zip.infolist())
         if not _agree(listed, recorded):
             self.close()
@@ -143,6 +148,23 @@ class Archive:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a file that is no readable ZIP archive, by its beginning."""
+    head = b""
+    with contextlib.suppress(OSError):
+        if path.is_file():  # a pipe would be waited for
+            with path.open("rb") as file:
+                head = file.read(512)
+    kind = next((kind for beginning, kind in OTHER_ARCHIVES if head.startswith(beginning)), None)
+    if kind:
+        return f"it is an archive of {kind}: unpack it, or pack it anew as .zip"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS: run 'git lfs pull'"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return "it is a web page, as of a download without logging in; log in and download it again"
+    return "download or copy it again"
 
 
 def _recorded_count(file: IO[bytes]) -> int | None:

@@ -32,8 +32,9 @@ from faceemo.pictures.trees import Listing, archive_emotion, files_below, is_pic
 
 # What browsers and downloaders name a file that is not whole yet: `….zip.part`, `….zip.crdownload`, `….zip.irx603`.
 _UNFINISHED = re.compile(r"\.zip\.!?\w+$|\.(part|partial|crdownload|download|aria2)$")
-_PART = re.compile(r"\.zip\.(part)?\d+$|\.z\d\d$")  # of an archive in several: `….zip.part0`, `….zip.001`, `….z01`
-_OTHER_KIND = "an archive of a kind that is not read; unpack it, or pack it anew as .zip"
+_PART = re.compile(
+    r"\.(zip|7z)\.(part)?\d+$|\.z\d\d$|\.part\d+\.rar$"
+)  # of an archive in several: `….zip.part0`, `….zip.001`, `….z01`
 
 
 @dataclass(frozen=True)
@@ -137,13 +138,24 @@ def _look_at(place: Path, emotions: tuple[str, ...] | None, there: _Places) -> N
         there.own[place.resolve()] = _Place(place)
     elif place.suffix.lower() in SPREADSHEET_SUFFIXES:
         raise FaceemoError(f"{place}: a spreadsheet; save it as CSV (in Excel: CSV UTF-8) and name that")
-    elif place.name.lower().endswith(UNREAD_ARCHIVES):
-        raise FaceemoError(f"{place}: {_OTHER_KIND}")
+    elif reason := _why_no_archive(place.name.lower()):
+        raise FaceemoError(f"{place}: {reason}")
     elif place.suffix.lower() != ".zip":
         raise FaceemoError(f"{place}: neither a folder, a ZIP archive nor a table ({', '.join(TABLE_SUFFIXES)})")
     else:
         for one in _opened(place, place.parent, emotions, there):
             (there.of_set if one.name else there.own)[place.resolve()] = one
+
+
+def _why_no_archive(name: str) -> str | None:
+    """What a file that is named like an archive and cannot be read as one is, by its name in lower case."""
+    if _PART.search(name):
+        return "one part of an archive; join all its parts into one .zip"
+    if _UNFINISHED.search(name):
+        return "looks like an unfinished download; wait for it, or download it again"
+    if name.endswith(UNREAD_ARCHIVES):
+        return "an archive of a kind that is not read; unpack it, or pack it anew as .zip"
+    return None
 
 
 def _why_missing(place: Path) -> str:
@@ -164,12 +176,8 @@ def _look_into(folder: Path, emotions: tuple[str, ...] | None, there: _Places) -
                     archives += _opened(path, folder, emotions, there)
                 except FaceemoError as error:  # one damaged archive is no reason to stop at the others
                     there.faults.append((path, str(error).removeprefix(f"{path}: ")))
-            elif _PART.search(name):
-                there.faults.append((path, "one part of an archive; join all its parts into one .zip"))
-            elif _UNFINISHED.search(name):
-                there.faults.append((path, "looks like an unfinished download; wait for it, or download it again"))
-            elif name.endswith(UNREAD_ARCHIVES):
-                there.faults.append((path, _OTHER_KIND))
+            elif reason := _why_no_archive(name):
+                there.faults.append((path, reason))
             elif name.endswith(TABLE_SUFFIXES):
                 there.passed_over.append((path, "a table in a folder; name it itself to scan it"))
             advance(1)

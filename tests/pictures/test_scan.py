@@ -335,6 +335,37 @@ def test_a_pattern_that_the_shell_left_becomes_the_places_that_match(add, make_z
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *((name, "one part of an archive; join all") for name in ("a.zip.001", "a.z01", "a.7z.002", "a.part1.rar")),
+        *((name, "looks like an unfinished download") for name in ("a.zip.part", "a.zip.irx603", "a.crdownload")),
+        *((name, "of a kind that is not read; unpack it, or pack it anew as .zip") for name in ("a.TAR", "a.tar.gz")),
+    ],
+)
+def test_what_is_no_archive_yet_says_so_named_itself_and_in_a_folder(add, project, name, words):
+    add(name)
+    for place in (name, project):
+        assert re.search(f"{re.escape(name)}: .*{words}", refusal(place))
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [
+        (b"Rar!\x1a\x07\0", "it is an archive of RAR: unpack it, or pack it anew as .zip"),
+        (b"\x1f\x8b\x08\0", "it is an archive of gzip: unpack"),
+        (b"EGGA\0\1", "it is an archive of EGG: unpack"),
+        (b"\n<!DOCTYPE html><title>AI-Hub</title>", "it is a web page, as of a download without logging in; log in"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS: run 'git lfs pull'"),
+        (b"PK\3\4", "download or copy it again"),
+        (bytes(3000), "download or copy it again"),
+    ],
+)
+def test_another_file_that_is_called_zip_says_what_it_is(add, content, remedy):
+    add("a.zip", content=content)
+    assert f"a.zip: not a readable ZIP archive (File is not a zip file); {remedy}" in refusal("a.zip")
+
+
 def test_a_place_that_is_no_source_is_one_line(add, project):
     add("faces.xlsx")
     assert refusal("faces.xlsx") == "faces.xlsx: a spreadsheet; save it as CSV (in Excel: CSV UTF-8) and name that"

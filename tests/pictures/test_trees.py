@@ -125,7 +125,7 @@ def test_hidden_files_and_folders_and_those_of_systems_are_passed_over_and_count
     assert names(one) == kept
     reasons = {path.name: why for path, why in one.passed_over}
     assert reasons == {**dict.fromkeys(HIDDEN, "a hidden or system folder"), ".trashed-1.jpg": "a hidden file"}
-    assert one.others == {"": 1}
+    assert one.others == {".ds_store": 1}
 
 
 @ON_LINUX
