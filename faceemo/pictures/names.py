@@ -79,14 +79,15 @@ def _decoded(raws: list[bytes]) -> list[str | None]:
     utf8 = [_decode(raw, "utf-8") for raw in raws]
     if None not in utf8:
         return utf8
-    if _are_korean([raw for raw in raws if not raw.isascii()]):
+    if are_korean([raw for raw in raws if not raw.isascii()]):
         return [_decode(raw, "cp949") or name for raw, name in zip(raws, utf8, strict=True)]
-    if _are_korean([raw for raw, name in zip(raws, utf8, strict=True) if name is None]):  # two programs packed it
+    if are_korean([raw for raw, name in zip(raws, utf8, strict=True) if name is None]):  # two programs packed it
         return [name or _decode(raw, "cp949") for raw, name in zip(raws, utf8, strict=True)]
     return utf8
 
 
-def _are_korean(raws: list[bytes]) -> bool:
+def are_korean(raws: Sequence[bytes]) -> bool:
+    """Whether nearly all of these texts, each with bytes beyond ASCII, are common Korean in CP949."""
     return sum(_KOREAN.fullmatch(raw) is not None for raw in raws) >= MOST * len(raws)
 
 

@@ -60,7 +60,7 @@ def look_at(picture: Picture, seen: Seen) -> Picture:
         found = _stat(picture.path)
         size, time, crc = seen.get(picture.name, (None, None, None))
         if (size, time) != (found.st_size, found.st_mtime_ns):
-            crc = _crc(picture.path)
+            crc = _crc(picture.path, found.st_size)
     except ReadError as error:
         return replace(picture, error=str(error))
     except OSError as error:
@@ -219,9 +219,11 @@ def _stat(path: str) -> os.stat_result:
     return found
 
 
-def _crc(path: str) -> int:
+def _crc(path: str, size: int) -> int:
+    """Of the first `size` bytes: what the system makes up while it is read, as /proc/kmsg, has no end and no size."""
     crc = 0
     with Path(path).open("rb") as file:
-        while block := file.read(BLOCK):
+        while size > 0 and (block := file.read(min(size, BLOCK))):
             crc = zlib.crc32(block, crc)
+            size -= len(block)
     return crc

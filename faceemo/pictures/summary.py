@@ -1,5 +1,6 @@
 """What `faceemo scan` says of what it found, in lines for a terminal."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -41,9 +42,9 @@ def left_out_lines(result: Scan) -> Iterator[str]:
 def _dropped(result: Scan, earlier: Mapping[str, Source]) -> Iterator[str]:
     """Sources of the last scan that are not among those of this one."""
     gone = f"no longer in {SOURCES_FILE.as_posix()}"
-    passed_over = {path.resolve() for path, _ in result.passed_over}
+    passed_over = {os.path.realpath(path) for path, _ in result.passed_over}  # Path.resolve raises for a link to itself
     keys = [key for key in earlier if key not in result.found]
-    unread = [key for key in keys if locate(earlier[key].path).resolve() in passed_over]
+    unread = [key for key in keys if os.path.realpath(locate(earlier[key].path)) in passed_over]
     elsewhere = [key for key in keys if key not in unread]
     if unread:
         yield f"{gone}: {', '.join(unread)}, which {'was' if len(unread) == 1 else 'were'} passed over"

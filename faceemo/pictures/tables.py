@@ -19,6 +19,7 @@ import pyarrow as pa
 from faceemo.emotions import KOREAN, class_name, plain_word
 from faceemo.errors import FaceemoError
 from faceemo.pictures.archive import Archive, file_state
+from faceemo.pictures.names import are_korean
 from faceemo.pictures.reader import Picture
 from faceemo.pictures.trees import members_of
 
@@ -65,7 +66,8 @@ SEX = {
 MAX_AGE = 150
 MAX_VOTES = 127  # of one class for one picture: features hold them as int8
 LEAST_VOTED = 2  # columns of votes named after emotions, beside which other columns of whole numbers are votes too
-NOTHING = ("", "nan", "none", "null")  # in lower case: a value that is not there, as pandas and databases write it
+# In lower case: a value that is not there, as pandas, spreadsheets and databases write it; "na" may be somebody's name.
+NOTHING = ("", "nan", "none", "null", "<na>", "n/a", "#n/a", "<null>")
 # What pandas writes beside the columns, and calls an index that reset_index makes a column
 INDEX_COLUMN = re.compile(r"(unnamed: [\d.]+|__index_level_\d+__|index|level_\d+)?")
 NEAR = 0.75  # how alike two names are at least, of one that is taken for a misspelt other (difflib's ratio)
@@ -207,7 +209,9 @@ def _csv_rows(path: Path, data: bytes) -> tuple[list[str], Lines]:
 
 def _text(path: Path, data: bytes) -> str:
     by_mark = ("utf-16",) if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ()
-    for encoding in (*by_mark, "utf-8-sig", "cp949"):
+    lines = [line for line in data.splitlines() if not line.isascii()]
+    korean = ("cp949",) if are_korean(lines) else ()  # text in Shift-JIS or GBK can be read as rare Hangul
+    for encoding in (*by_mark, "utf-8-sig", *korean):
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:
@@ -229,7 +233,9 @@ def _parquet_rows(path: Path, data: bytes) -> tuple[list[str], Lines]:
             values = [None] * len(table) if INDEX_COLUMN.fullmatch(name) else column.to_pylist()
             columns.append([_as_text(value) for value in values])
         except (pa.ArrowException, ValueError, OverflowError) as error:  # times and text that Python cannot hold
-            raise FaceemoError(f"{path}: column {name}: a value cannot be read ({_first_line(error)})") from None
+            raise FaceemoError(
+                f"{path}: column {name}: a value cannot be read ({_first_line(error)}); write it as text"
+            ) from None
     return names, [(number, list(row)) for number, row in enumerate(zip(*columns, strict=True), 1)]
 
 
@@ -238,7 +244,7 @@ def _as_text(value: Any) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return next(iter(str(error).splitlines()), type(error).__name__).partition(". ")[0]
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:

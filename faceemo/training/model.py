@@ -204,6 +204,8 @@ def load_model(path: Path) -> TrainedModel:
 
 
 def _read(path: Path) -> object:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise FaceemoError(f"{path}: not a faceemo model (not a regular file)")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -15,10 +15,11 @@ from made_sources import label_json, names, of_set, rating, record, scan_one
 from systems import needs_linux, needs_posix
 
 from faceemo.errors import FaceemoError
-from faceemo.pictures.reader import read_seen, write_seen
+from faceemo.pictures.reader import PictureReader, read_seen, write_seen
 from faceemo.pictures.scan import scan
 from faceemo.pictures.scan_source import ScanOptions
 from faceemo.pictures.sources import read_sources, write_sources
+from faceemo.pictures.summary import scan_lines
 
 
 def refusal(*places, emotions=None, **options):
@@ -380,9 +381,22 @@ def test_a_special_file_is_never_waited_for(add, project, name):
     add("set/happy/1.jpg", "set/sad/1.jpg")
     os.mkfifo(f"set/{name}")
     Path(f"set/happy/{name}").symlink_to("/dev/zero")
-    assert names(scan_one("set")) == ["happy/1.jpg", "sad/1.jpg"]
+    Path("set/happy/loop.jpg").symlink_to("loop.jpg")
+    result = scan([Path("set")])
+    assert names(result.found["set"]) == ["happy/1.jpg", "sad/1.jpg"]
+    assert any("a link to nothing" in line for line in scan_lines(result, ScanOptions(), result.sources))
     for place in (f"set/{name}", f"set/happy/{name}"):
         assert "neither a folder nor a regular file" in refusal(place)
+
+
+@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="Linux alone has such files")
+def test_no_more_is_read_of_a_file_than_it_says_to_hold(add):
+    """/proc/kmsg is a regular file of no bytes that never ends."""
+    add("set/happy/1.jpg", "set/sad/1.jpg")
+    Path("set/happy/log.jpg").symlink_to("/proc/self/environ")
+    with PictureReader(Path("set")) as reader:
+        (found,) = [one for one in scan_one("set").pictures if one.name == "happy/log.jpg"]
+        assert (found.size, found.crc) == (0, 0) and reader.read(found) == b""
 
 
 def test_a_folder_is_read_as_often_for_many_archives_as_for_few(make_zip, project, monkeypatch):

@@ -179,6 +179,20 @@ def test_a_picture_that_is_missing_is_kept_with_its_reason(table, make_zip):
     assert errors.keys() - {"x" * 20, "y" * 20} == {"gone.jpg", "a.zip/gone.jpg", "b.zip/3.jpg", "C:/faces/1.jpg"}
 
 
+@pytest.mark.parametrize("column", ["index", "Unnamed: 0", "Unnamed: 0.1", "level_0", "__index_level_0__", ""])
+def test_an_index_of_pandas_is_no_column(table, column):
+    rows = read_table(table(f"{column},path,emotion,subject\n7,1.jpg,happy,<NA>\n8,2.jpg,sad,Na\n")).rows
+    assert rows["path"].to_pylist() == ["1.jpg", "2.jpg"] and rows["subject"].to_pylist() == [None, "Na"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word"), [("cp932", "笑顔"), ("gbk", "高兴"), ("big5", "快樂"), ("cp1252", "fâché")]
+)
+def test_words_in_another_encoding_never_become_hangul(table, encoding, word):
+    text = "path,emotion\n" + "".join(f"{number}.jpg,{word}\n" for number in range(5))
+    assert "neither UTF-8 nor CP949; save it as CSV in UTF-8" in refusal(table(text, encoding=encoding))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -216,6 +230,10 @@ def test_a_picture_that_is_missing_is_kept_with_its_reason(table, make_zip):
         ("path,emotion\n1.jpg,happy\n./1.jpg,sad\n", "line 3: two emotions for 1.jpg: happy in line 2, sad here"),
         ("path,emotion\n1.jpg,happy\n2.jpg, \n", "line 3: the emotion is empty"),
         ("sep=,\n\npath,emotion\n1.jpg,happy\n2.jpg,NaN\n", "line 5: the emotion is empty"),
+        *(
+            (f"path,emotion\n1.jpg,happy\n2.jpg,{gap}\n", "line 3: the emotion is empty")
+            for gap in ("<NA>", "#N/A", "n/a")
+        ),
         ("path,emotion\n1.jpg,happy\n ,sad\n", "line 3: the path is empty"),
         ("path,emotion\nhttps://a.b/1.jpg,happy\n", "line 2: https://a.b/1.jpg is an address; download the pictures"),
         ("path,emotion\nhttps:/a.b/1.jpg,happy\n", "line 2: https:/a.b/1.jpg is an address"),
