@@ -1,5 +1,6 @@
 """Files that are whole or not there, also after a power cut: written aside, synced, renamed."""
 
+import errno
 import itertools
 import json
 import os
@@ -111,6 +112,29 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file, made where it is not there, against other processes; the system lets go of it when this one ends.
+
+    Raises BlockingIOError if another process holds it. On a disk that knows no locks it holds nothing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                raise BlockingIOError(error.errno, error.strerror, str(path)) from None
+        yield
 
 
 def link(old: Path, new: Path) -> None:

@@ -48,16 +48,35 @@ def extract(
 ) -> Path:
     """Extract the pictures of source `key` to data/landmarks/<key>/part-00000.parquet and on; returns that folder.
 
-    Raises FaceemoError if the pictures are not those that were scanned, the engine is not installed or workers die over
-    and over; Interrupted on Ctrl-C.
+    Raises FaceemoError if the pictures are not those that were scanned, the engine is not installed, another process is
+    extracting them or workers die over and over; Interrupted on Ctrl-C.
     """
     settings = replace(settings, engine=choose_engine(settings.engine))  # a cluster's workers must not choose again
     pictures = pictures_of(key, source)
     if digest_of(pictures) != source.digest:
         what = "archive" if source.zip else "pictures"
         raise FaceemoError(f"{key}: {what} changed since the last scan; run 'faceemo scan'")
-    store = Store(key, how_made(settings))
     shards = list(batches([pictures[index] for index in first_by_hash(pictures, limit)], shard_rows))
+    store = Store(key, how_made(settings))
+    with store.alone():
+        unread, seconds = _fill(store, key, shards, settings, root_of(source), workers, task_pictures)
+        folder = LANDMARKS_FOLDER / key
+        store.publish(shards, folder)
+        store.drop_unused(shards, pictures)
+    print(_summary(key, folder, unread, seconds), flush=True)
+    return folder
+
+
+def _fill(
+    store: Store,
+    key: str,
+    shards: list[list[Picture]],
+    settings: ExtractParams,
+    root: str | None,
+    workers: int | None,
+    task_pictures: int,
+) -> tuple[int, float]:
+    """Write the rows of these shards that the store lacks; how many pictures were read, and in how many seconds."""
     missing = [shard for shard in shards if not store.has(shard)]
     kept = len(shards) - len(missing)
     wanted = list(chain.from_iterable(missing))
@@ -69,7 +88,6 @@ def extract(
 
     started = time.perf_counter()
     packages = ("faceemo", *packages_of(settings.engine))
-    root = root_of(source)
     if settings.scheduler:  # a cluster's workers run in other folders
         unread = [replace(picture, path=os.path.abspath(picture.path)) for picture in unread]  # noqa: PTH100
         root = root and os.path.abspath(root)  # noqa: PTH100
@@ -92,11 +110,7 @@ def extract(
     except KeyboardInterrupt:
         raise Interrupted(f"{key}: {kept} of {len(shards)} shards are kept, run again to go on") from None
 
-    folder = LANDMARKS_FOLDER / key
-    store.publish(shards, folder)
-    store.drop_unused(shards, pictures)
-    print(_summary(key, folder, len(unread), time.perf_counter() - started), flush=True)
-    return folder
+    return len(unread), time.perf_counter() - started
 
 
 def _counted(results: Iterable[list[Reading]], advance: Callable[..., None]) -> Iterator[Reading]:

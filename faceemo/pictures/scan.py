@@ -220,7 +220,7 @@ def _opened(path: Path, top: Path, emotions: tuple[str, ...] | None, there: _Pla
     pictures = [file for file in listing.files if is_picture_name(file.name)]
     if pictures and not (name and name.is_labels):
         check_readable(path, pictures)
-        if name and not holds_the_set(pictures):
+        if name and not holds_the_set(pictures, name):
             name = None
     elif name and holds_labels(path):
         name = replace(name, is_labels=True)

@@ -21,6 +21,7 @@ from faceemo.pictures.trees import (
     IN_NAMES,
     IN_PLACE,
     Listing,
+    emotion_of_folders,
     find_level,
     has_class,
     is_picture_name,
@@ -210,15 +211,20 @@ def _described(key: str, source: Source, pictures: list[Picture], table: Table |
     return manifest
 
 
-def holds_the_set(pictures: list[Picture]) -> bool:
-    """Whether pictures are those of an archive of the set.
+def holds_the_set(pictures: list[Picture], name: ArchiveName) -> bool:
+    """Whether pictures are those of an archive of the set with this name.
 
-    Most of their names begin with the 64 digits of a person, and nearly all that tell an emotion tell the same one.
+    Nearly all names and folders of pictures that tell one of the seven emotions tell the same one. Most names begin
+    with the 64 digits of a person, if the archive's own name says no more than an emotion.
     """
     parsed = [parse_picture_name(picture.name) for picture in pictures]
-    emotions = Counter(one.emotion for one in parsed if one.emotion)
-    is_one = max(emotions.values(), default=0) >= OF_ONE_EMOTION * emotions.total()
-    return is_one and 2 * sum(one.subject is not None for one in parsed) > len(pictures)
+    emotions = Counter(
+        own.emotion or emotion_of_folders(picture.name) for own, picture in zip(parsed, pictures, strict=True)
+    )
+    del emotions[None]
+    if max(emotions.values(), default=0) < OF_ONE_EMOTION * emotions.total():
+        return False
+    return name.says_set or 2 * sum(own.subject is not None for own in parsed) > len(pictures)
 
 
 def own_id(path: Path, kind: str, taken: Iterable[str]) -> str:

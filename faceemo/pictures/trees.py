@@ -209,6 +209,12 @@ def word_of(name: str, level: int) -> str | None:
     return _class_word(folders[level - 1]) if len(folders) >= level > 0 else None
 
 
+def emotion_of_folders(name: str) -> str | None:
+    """The one of the seven emotions that a folder in a picture's name is named after, the nearest first."""
+    found = (class_name(_class_word(part)) for part in reversed(name.split("/")[:-1]))
+    return next((emotion for emotion in found if emotion in KOREAN), None)
+
+
 def find_level(names: list[str], place: Path) -> int:
     """The level of folders that names the classes of these pictures in a folder or archive.
 

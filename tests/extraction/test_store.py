@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zlib
 from collections import Counter
 from dataclasses import replace
@@ -330,6 +332,21 @@ def test_rows_that_extraction_did_not_write_are_read_from_their_pictures(scanned
     scanned.scan()  # it looks for pictures to repair, and tidies
     assert set(table["image"].to_pylist()) >= scanned.extract()
     assert shard_bytes() == everything
+
+
+@in_a_tree
+def test_a_source_that_another_process_extracts_is_one_line_and_its_work_goes_on(scanned):
+    everything = shard_bytes()
+    lock = (next(ROWS.glob(f"*/{KEY}")) / store.LOCK).resolve()
+    lines = ("import sys; from pathlib import Path", "from faceemo.durable import locked")
+    code = "\n".join([*lines, f"with locked(Path({str(lock)!r})): print(flush=True), sys.stdin.read()"])
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.readline()
+        with pytest.raises(FaceemoError, match="faces: another process is extracting it; wait until it has ended, or"):
+            scanned.extract()
+        process.stdin.close()
+    assert scanned.extract() == set() and shard_bytes() == everything
 
 
 @in_a_tree
