@@ -8,20 +8,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hostile import TIMES, damaged, outcome
 from made_sources import label_json, of_set, rating, record
 from systems import WINDOWS
 
-from faceemo.errors import FaceemoError
 from faceemo.pictures.labels import read_labels
 from faceemo.pictures.manifest import read_manifest
+from faceemo.pictures.opening import pictures_of
+from faceemo.pictures.reader import read_seen, write_seen
 from faceemo.pictures.scan import scan
 from faceemo.pictures.scan_source import ScanOptions
 from faceemo.pictures.summary import scan_lines
 
-INSERTED = (
-    *(b'"', b"\n", b"\r", b",", b";", b"\t", b"\0", b"\xff", b"[", b"{", b"-1", b"9" * 400, b"1e999", b"nan"),
-    *(b"sep=;\n", b"\xef\xbb\xbf", b"\\ud800", b"http://", b"..", b".zip/", "가".encode()),
-)
 FOLDERS = (
     "happy",
     "기쁨",
@@ -53,34 +51,6 @@ FILES = (
 ARCHIVES = ("faces.zip", "기쁨.zip", "[원천]EMOIMG_중립_TRAIN_01.zip", "[라벨]EMOIMG_중립_TRAIN.zip")
 
 
-def damaged(data, chance):
-    """One or a few changes of bytes."""
-    data = bytearray(data)
-    for _ in range(chance.choice((1, 1, 2, 8))):
-        start = chance.randrange(len(data) + 1)
-        end = start + chance.choice((1, 2, 8, 64))
-        data[start:end] = chance.choice(
-            (
-                b"",
-                chance.randbytes(2),
-                data[start:end] * 2,
-                chance.choice(INSERTED),
-                chance.choice(INSERTED) + data[start:end],
-            )
-        )
-    return bytes(data)
-
-
-def outcome(attempt):
-    """What became of an attempt; any error but ours fails the test."""
-    try:
-        attempt()
-    except FaceemoError as error:
-        assert "\n" not in str(error)
-        return "refused"
-    return "read"
-
-
 def scan_whole(place):
     options = ScanOptions(subject="each")
     result = scan([place], options=options)
@@ -104,16 +74,16 @@ def test_damaged_tables_are_read_or_one_line(faces):
     lines = [",".join(faces[0]), *(",".join(map(str, face.values())) for face in faces)]
     pq.write_table(pa.Table.from_pylist(faces), "whole.parquet", compression="none")
     for name, whole in {"a.csv": "\n".join(lines).encode(), "a.parquet": Path("whole.parquet").read_bytes()}.items():
-        for _ in range(100):
+        for _ in range(100 * TIMES):
             Path(name).write_bytes(damaged(whole, chance))
             found[name, outcome(lambda name=name: scan_whole(Path(name)))] += 1
-    assert len(found) == 4 and found.total() == 200
+    assert len(found) == 4 and found.total() == 200 * TIMES
 
 
 def test_damaged_label_files_are_read_or_one_line():
     chance, found = random.Random(2), Counter()
     whole = label_json(*(record(f"{n}.jpg", rating(), rating("슬픔"), rating("불안")) for n in range(6)))
-    for _ in range(200):
+    for _ in range(200 * TIMES):
         with zipfile.ZipFile("labels.zip", "w") as archive:
             archive.writestr("a.json", damaged(whole, chance))
         found[outcome(lambda: read_labels(Path("labels.zip")))] += 1
@@ -123,7 +93,7 @@ def test_damaged_label_files_are_read_or_one_line():
 def test_odd_trees_and_damaged_archives_are_read_or_one_line():
     chance, found = random.Random(3), Counter()
     labels = label_json(record(of_set(1), rating()))
-    for number in range(80):
+    for number in range(80 * TIMES):
         folder, packed = Path(f"{number}"), Path(f"{number}/{chance.choice(ARCHIVES)}")
         folder.mkdir()
         with zipfile.ZipFile(packed, "w") as archive:
@@ -139,4 +109,21 @@ def test_odd_trees_and_damaged_archives_are_read_or_one_line():
             packed.write_bytes(damaged(packed.read_bytes(), chance))
         for place in (packed, folder / "tree", folder):
             found[outcome(lambda place=place: scan_whole(place))] += 1
-    assert len(found) == 2 and found.total() == 240
+    assert len(found) == 2 and found.total() == 240 * TIMES
+
+
+def test_a_damaged_memory_of_files_is_read_or_forgotten():
+    chance, found = random.Random(4), Counter()
+    for word in ("happy", "sad"):
+        for number in range(3):
+            path = Path(f"faces/{word}/{number}.jpg")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(f"{word}{number}".encode())
+    (source,) = scan([Path("faces")], options=ScanOptions(subject="each")).sources.values()
+    write_seen("faces", pictures_of("faces", source))
+    whole = Path("data/.seen/faces.json").read_bytes()
+    for _ in range(200 * TIMES):
+        Path("data/.seen/faces.json").write_bytes(damaged(whole, chance))
+        found[len(read_seen("faces"))] += 1
+        assert all(picture.crc is not None and 0 <= picture.crc < 2**32 for picture in pictures_of("faces", source))
+    assert found[0] and found[6] and len(found) > 2
