@@ -16,6 +16,8 @@ def is_training() -> bool:
     try:
         writers = read_json(LOCK_FILE)["write"]
         pids = [one["pid"] for path, one in writers.items() if Path(path) == Path(os.path.realpath(MODEL_FILE))]
-        return any(map(psutil.pid_exists, pids))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no lock, or of another version of dvc
+        written = LOCK_FILE.stat().st_mtime
+        return any(psutil.Process(pid).create_time() <= written for pid in pids)  # else another one has the number now
+    # no lock, or of another version of dvc; no such process
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, psutil.Error):
         return False

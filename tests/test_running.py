@@ -28,6 +28,9 @@ def test_dvc_trains_while_a_living_process_writes_the_model(written):
     assert is_training()
     written("data/features", os.getpid())
     assert not is_training()
+    written("models/emotion.pt", os.getpid())
+    os.utime(LOCK_FILE, (0, 0))  # another process has the number of one that was killed
+    assert not is_training()
     written("models/emotion.pt", 2**22 + 1)  # above the largest number of a process: it was killed, and left its lock
     assert not is_training()
 

@@ -7,7 +7,7 @@ session = onnxruntime.InferenceSession("models/emotion.onnx")
 inputs = {
     "landmarks": face.landmarks.reshape(1, 478, 3),  # of face = EmotionModel.find_face(picture), or any FaceMesh's
     "size": np.array([[face.width, face.height]], np.float32),
-    "crop": face.crop[None],  # docs/use.md shows how to make it
+    "crop": face.crop[None],  # docs/give.md shows how to make it
 }
 names = [one.name for one in session.get_inputs()]  # a network takes landmarks and size, crop, or all three
 (probabilities,) = session.run(["probabilities"], {name: inputs[name] for name in names})
@@ -46,7 +46,7 @@ OPSET = 17  # ONNX Runtime 1.12 and later
 MEANINGS = {
     "landmarks": "float32 [N, 478, 3]: FaceMesh's, x and z in picture widths, y in picture heights",
     "size": "float32 [N, 2]: width and height in pixels of the upright picture of each",
-    "crop": f"uint8 [N, {SIDE}, {SIDE}]: the face in grey, laid onto the mean mesh (docs/use.md)",
+    "crop": f"uint8 [N, {SIDE}, {SIDE}]: the face in grey, laid onto the mean mesh (docs/give.md)",
     "baseline": "float32 [1, 1434] for one person's faces or [N, 1434]: the mean of the output features over pictures "
     "of the same person's neutral face; zeros to ask for features alone",
 }

@@ -317,6 +317,9 @@ class EmotionModel:
             )
         if baseline is not None and not self.takes_baseline:
             raise FaceemoError(NO_NEUTRAL.format("this model"))
+        width = COORDINATES if self.judges_change else len(self._ideal)
+        if baseline is not None and baseline.shape[-1] != width:
+            raise FaceemoError("this baseline is of another model: take it anew with mean_face")
 
     def _read(self, pictures: PicturesLike) -> list[Reading]:
         several = cast(Iterable[PictureLike], [pictures] if is_one(pictures) else pictures)

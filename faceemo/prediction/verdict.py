@@ -58,7 +58,7 @@ def _left_out(found: dict) -> list[str]:
     if bad:
         lines.append(f"  not judged: {', '.join(bad)}")
     if count := found["left_to_start"]:
-        lines.append(f"  {count} faces look more like those of the model that it began as, which answers for them")
+        lines.append(f"  left to the model that it began as, whose faces they look more like: {count}")
     return lines
 
 

@@ -22,7 +22,8 @@ FLOOR = 1e-3  # of a crop's contrast: what is below it is noise
 MOST = 20_000  # crops that a domain is learnt from
 BLOCK = 512  # crops whose textures are computed at once
 FOLDS = 5
-LEFT = 0.02  # of the crops of people held out in training. Accuracy is the same from 0.005 to 0.05 (docs/recipes.md)
+LEFT = 0.02  # of the crops of people held out in training; measured beside others in docs/recipes.md
+SPREAD = 1e-6  # variance that a texture has at least: few crops, or the same one again, have none
 
 
 class Texture(nn.Module):
@@ -102,8 +103,9 @@ def _textures(crops: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _domain(textures: np.ndarray) -> torch.Tensor:
-    fitted = LedoitWolf().fit(textures)
-    factor = np.linalg.cholesky(fitted.get_precision())
+    fitted = LedoitWolf().fit(textures if len(textures) > 1 else textures.repeat(2, axis=0))  # it warns of one
+    covariance = fitted.covariance_ + SPREAD * np.eye(len(fitted.covariance_))
+    factor = np.linalg.cholesky(np.linalg.inv(covariance))
     return torch.from_numpy(np.vstack([fitted.location_, factor]).astype(np.float32))
 
 

@@ -70,11 +70,18 @@ class TrainedModel:
         return {name: tuple(self.settings["emotions"][name]) for name in self.classes}
 
     def has_seen(self, subjects: Iterable[str | None]) -> list[bool]:
-        """Whether each of these people was in its training or validation; False for None, and if it does not say."""
+        """Whether each of these people was in its training or validation, or in those of its start; False for None, and
+        if it does not say.
+        """
+        subjects = list(subjects)
+        by_start = [False for _ in subjects] if self.start is None else self.start.has_seen(subjects)
         if self.people is None or self.salt is None:
-            return [False for _ in subjects]
+            return by_start
         known = {row.tobytes() for row in self.people.numpy()}
-        return [subject is not None and hash_person(subject, self.salt) in known for subject in subjects]
+        return [
+            seen or (subject is not None and hash_person(subject, self.salt) in known)
+            for subject, seen in zip(subjects, by_start, strict=True)
+        ]
 
     def weighted(self) -> Network:
         """The network with its weights, on the CPU."""
@@ -107,7 +114,7 @@ class TrainedModel:
 
     def anonymous(self) -> "TrainedModel":
         """The same without a word on whom it was trained on: for a model that is given away."""
-        return replace(self, salt=None, people=None)
+        return replace(self, salt=None, people=None, start=None if self.start is None else self.start.anonymous())
 
 
 class Deferring(nn.Module):

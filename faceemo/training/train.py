@@ -89,6 +89,10 @@ def train(
     with threads_kept() as threads:
         torch.manual_seed(params.seed)
         start = None if params.train.start is None else load_model(model_file(params.train.start))
+        if start is not None and (seen := sum(start.has_seen(set(dataset.column("subject")[dataset.test])))):
+            print(
+                f"train.start has learnt from {seen} of the test people: they make this model look better", flush=True
+            )
         preparation = prepare(dataset, inputs, recipe, params.train, start)
         tensors = make_tensors(dataset, inputs, recipe, preparation, params.train, devices[0])
         network = _begin(recipe.build(classes, _mesh_width(preparation)), preparation, start, dataset)
@@ -226,7 +230,7 @@ def leave_to(start: TrainedModel, model: TrainedModel, dataset: Dataset, inputs:
         return model
     subject = dataset.column("subject")[dataset.train]
     margin = fit_margin(inputs[CROP], dataset.train, subject, start.domain)
-    return replace(model, start=replace(start.anonymous(), start=None), margin=margin)
+    return replace(model, start=replace(start, start=None), margin=margin)
 
 
 @dataclass

@@ -366,6 +366,9 @@ class TestBaseline:
         with pytest.raises(FaceemoError, match="takes no neutral face: neutral is none of its classes"):
             other.predict(pictures[0], np.zeros(2, np.float32))
         assert [one.takes_baseline for one in (model, person_model, other)] == [True, True, False]
+        for one in (model, person_model):
+            with pytest.raises(FaceemoError, match="this baseline is of another model: take it anew with mean_face"):
+                one.predict(pictures[0], np.zeros(5, np.float32))
 
     def test_a_neutral_face_takes_off_half_of_what_it_is_answered_otherwise(self, model, inputs):
         own, face = inputs[0].reading, inputs[3].reading

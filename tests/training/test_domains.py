@@ -82,7 +82,6 @@ def test_faces_that_look_like_those_of_the_start_get_its_answers():
         np.testing.assert_allclose(training.logits[~left], (own - lean)[~left], atol=1e-4)
         expected = softmax(first[left][:, [1, 0]] / start.temperature, axis=1)
         np.testing.assert_allclose(softmax(training.logits[left] / model.temperature, axis=1), expected, atol=1e-4)
-    assert training.model.start.people is None
 
 
 def test_crops_are_likelier_among_their_like():
@@ -104,6 +103,19 @@ def test_the_margin_leaves_few_of_those_that_are_at_home():
         assert left.float().mean() <= 0.05
     assert fit_margin(crops, rows, np.full(200, person(0), object), domain) == -math.inf
     assert fit_margin(crops, rows, np.full(200, None, object), domain) > -math.inf
+
+
+@pytest.mark.parametrize(
+    "crops", [smooth(1), smooth(2), np.repeat(smooth(1), 20, axis=0), np.zeros((3, 64, 64), np.uint8)]
+)
+def test_a_few_crops_or_the_same_one_again_are_a_domain_too(crops):
+    rows = np.arange(len(crops))
+    domain = fit_domain(crops, rows)
+    assert domain.isfinite().all()
+    margin = fit_margin(
+        crops, rows, np.array([person(at) for at in rows], object), fit_domain(rough(50), np.arange(50))
+    )
+    assert not math.isnan(margin)
 
 
 def test_a_crop_of_one_grey_has_a_texture_too():

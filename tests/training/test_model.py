@@ -87,6 +87,9 @@ def test_a_model_keeps_its_start_in_its_file(tmp_path):
     with torch.no_grad():
         assert torch.equal(loaded.predictor()(*faces), model.predictor()(*faces))
     assert len(set(loaded.balanced().start.shares)) == 1
+    other = dataclasses.replace(model, people=hash_people(["choi"], "0123"))
+    assert other.has_seen(["choi", "kim", "park", None]) == [True, True, False, False]
+    assert not any(other.anonymous().has_seen(["choi", "kim"]))
     damaged = dataclasses.replace(start, temperature=0.0)
     save_model(tmp_path / "emotion.pt", dataclasses.replace(model, start=damaged))
     assert "not a model of this version of faceemo" in error_of(tmp_path / "emotion.pt")
