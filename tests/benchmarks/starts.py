@@ -9,8 +9,8 @@ else: as folder, table or archive names the pictures, and as most raters saw the
 networks that did not learn from its person which are right. Differences to the first settings are paired, with 95 %
 intervals over people. --across: other projects with features; their pictures of classes with the same names are judged
 by every model, without the class shares that it learnt; beside it the network alone, without the start that it keeps,
-and the start itself. --neutral: every picture is
-judged once more beside the other neutral ones of its person, and that is compared with the same network without.
+and the start itself. --neutral: every picture is judged once more beside the other neutral ones of its person, and that
+is compared with the same network without.
 """
 
 import argparse
