@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -221,10 +222,11 @@ def test_a_killed_scheduler_is_one_line_that_says_what_is_kept(tmp_path):
     with cluster(tmp_path, 2) as found:
         hook = at_the_first_shard(killing(found.scheduler))
         done = run_driver(tmp_path, ANXIOUS, workers=1, hook=hook, scheduler=found.address)
-    assert (done.returncode, done.stderr) == (
-        1,
-        f"extract: error: a-training-01: the Dask scheduler at {found.address} has gone; start it and its workers, and "
-        "run again (1 of 6 shards are kept)\n",
+    assert done.returncode == 1
+    assert re.fullmatch(  # what was on its way when it went may be a shard or more
+        rf"extract: error: a-training-01: the Dask scheduler at {re.escape(found.address)} has gone; start it and its "
+        r"workers, and run again \([1-5] of 6 shards are kept\)\n",
+        done.stderr,
     )
 
 
@@ -241,11 +243,12 @@ def test_without_workers_it_says_what_it_waits_for_and_ends_after_the_time_of_da
         hook = soon + at_the_first_shard(killing(*found.workers))
         done = run_driver(tmp_path, ANXIOUS, workers=1, hook=hook, scheduler=found.address)
     assert f"{found.address} has no workers left, waiting for one: 'dask worker {found.address}'\n" in done.stdout
-    assert (done.returncode, done.stderr) == (
-        1,
-        f"extract: error: a-training-01: {found.address} had no workers for 3 seconds "
-        "(distributed.scheduler.no-workers-timeout); start some with 'dask worker' and run again "
-        "(1 of 6 shards are kept)\n",
+    assert done.returncode == 1
+    assert re.fullmatch(
+        rf"extract: error: a-training-01: {re.escape(found.address)} had no workers for 3 seconds "
+        r"\(distributed\.scheduler\.no-workers-timeout\); start some with 'dask worker' and run again "
+        r"\([1-5] of 6 shards are kept\)\n",
+        done.stderr,
     )
 
 
@@ -293,7 +296,7 @@ def test_a_worker_with_another_version_is_named_with_both_before_any_work(tmp_pa
     assert (
         done.stderr.startswith("extract: error: extract.scheduler: the worker tcp://127.0.0.1:") and said in done.stderr
     )
-    assert not (tmp_path / "data").exists()
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_a_worker_with_another_version_that_comes_later_is_named_too(tmp_path, monkeypatch):

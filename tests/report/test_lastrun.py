@@ -189,5 +189,5 @@ def test_plots_of_the_run_are_written_in_every_format_and_are_of_this_run(projec
         assert told in capsys.readouterr().err
         path.write_text(whole, encoding="utf-8")
     assert main(["report", "--plots", "params.yaml"]) == 1
-    assert "--plots params.yaml is a file; name a folder" in capsys.readouterr().err
+    assert "--plots params.yaml: this is not a folder; name a new folder" in capsys.readouterr().err
     assert {one: one.read_bytes() for one in Path("figures").iterdir()} == before
