@@ -23,7 +23,7 @@ from faceemo.extraction.executors import WorkerDiedError, open_workers
 from faceemo.extraction.fingerprint import how_made, packages_of
 from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.schema import SCHEMA
-from faceemo.extraction.store import Store
+from faceemo.extraction.store import Store, alone
 from faceemo.extraction.worker import TASK_PICTURES, Reading, Task, batches, read_task
 from faceemo.params import ExtractParams
 from faceemo.paths import LANDMARKS_FOLDER
@@ -58,7 +58,7 @@ def extract(
         raise FaceemoError(f"{key}: {what} changed since the last scan; run 'faceemo scan'")
     shards = list(batches([pictures[index] for index in first_by_hash(pictures, limit)], shard_rows))
     store = Store(key, how_made(settings))
-    with store.alone():
+    with alone(key):
         unread, seconds = _fill(store, key, shards, settings, root_of(source), workers, task_pictures)
         folder = LANDMARKS_FOLDER / key
         store.publish(shards, folder)

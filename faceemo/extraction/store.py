@@ -11,7 +11,7 @@ picture with the same name, but for its folders.
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ from faceemo.status import Status
 DIGEST_LENGTH = 32
 PICTURES_METADATA = b"faceemo.pictures"  # in a file of rows: the digest of its pictures, which is its name in the store
 WHOLE = "whole"  # a file in a folder of the store whose source was whole when a stage last worked in it
-LOCK = "lock"  # a file in a folder of the store that a process holds while it works in it
 # Landmarks are noise to a dictionary; their bytes split by significance compress by a third.
 FILE_FORMAT: dict[str, Any] = {
     "compression": "zstd",
@@ -53,6 +52,22 @@ def rows_folder() -> Path:
     return ROWS_FOLDER
 
 
+@contextmanager
+def alone(key: str) -> Iterator[None]:
+    """Keep other processes from the rows of source `key`. Raises FaceemoError if one is at work on them.
+
+    The file that is held stands beside the folders of rows, and stays: whoever removed it would let a second one in.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(ROWS_FOLDER / f"{key}.lock"))
+        except BlockingIOError:
+            raise FaceemoError(
+                f"{key}: another process is extracting it; wait until it has ended, or stop it"
+            ) from None
+        yield
+
+
 class Store:
     """The rows of source `key` that are made in one way, and where those of other sources are found."""
 
@@ -63,17 +78,6 @@ class Store:
         self._way = rows_folder() / name
         self.folder = self._way / key
         self._desk = ROWS_FOLDER / name / key  # of this copy of the project alone: several may work at once
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from the source's rows of this kind. Raises FaceemoError if one is at work on them."""
-        try:
-            with locked(self._desk / LOCK):
-                yield
-        except BlockingIOError:
-            raise FaceemoError(
-                f"{self._desk.name}: another process is extracting it; wait until it has ended, or stop it"
-            ) from None
 
     def has(self, pictures: Sequence[Picture]) -> bool:
         """Whether the rows of exactly these pictures are a file of the source: whole, and none to be tried again."""

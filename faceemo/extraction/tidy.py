@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from faceemo.durable import link, remove, rename
+from faceemo.errors import FaceemoError
 from faceemo.extraction.fingerprint import EXTRACT_METADATA, fingerprint
-from faceemo.extraction.store import PICTURES_METADATA, WHOLE, lasting_keys, rows_folder
+from faceemo.extraction.store import PICTURES_METADATA, WHOLE, alone, lasting_keys, rows_folder
 from faceemo.paths import LANDMARKS_FOLDER, ROWS_FOLDER
 from faceemo.rows import BROKEN
 
@@ -29,7 +30,8 @@ EARLIER_FOLDER = Path("data/.partial")  # where versions before 0.3 kept unfinis
 def tidy(keys: Iterable[str]) -> None:
     """Link the store's files of these sources with their landmarks, and remove what those make superfluous:
 
-    rows that they hold, and a source's rows of other settings where it was whole too. Unfinished work stays.
+    rows that they hold, and a source's rows of other settings where it was whole too. Unfinished work stays, and all
+    of a source that another process extracts.
     """
     if rows_folder() != ROWS_FOLDER:
         return  # a copy of the project below .dvc/tmp: the project itself does that
@@ -40,7 +42,7 @@ def tidy(keys: Iterable[str]) -> None:
     for folder in {place.parent for place in used}:
         for other in set(ROWS_FOLDER.glob(f"*/{folder.name}")) - {folder}:
             if (other / WHOLE).exists():
-                _remove(other)
+                _remove(other, folder.name)
     held: dict[Path, pa.ChunkedArray] = {}  # by way of making rows: the keys of all that whole sources have
     for path in sorted(ROWS_FOLDER.glob("*/*/*.parquet")):
         way = path.parents[1]
@@ -50,7 +52,7 @@ def tidy(keys: Iterable[str]) -> None:
             several = [lasting_keys(place)[0] for place in used if place.parents[1] == way]
             held[way] = pa.chunked_array(several, pa.string())
         if pc.all(pc.is_in(lasting_keys(path)[0], held[way]), min_count=0).as_py():
-            _remove(path)
+            _remove(path, path.parent.name)
     _remove_empty()
 
 
@@ -70,9 +72,10 @@ class Unused:
         return self.paths[0].parent
 
     def remove(self) -> None:
-        """Delete them, and folders that are empty then."""
-        for path in self.paths:
-            remove(path)
+        """Delete them, and folders that are empty then. Raises FaceemoError if another process extracts the source."""
+        with alone(self.key):
+            for path in self.paths:
+                remove(path)
         _remove_empty()
 
 
@@ -133,8 +136,9 @@ def _count_rows(path: Path) -> int:
         return 0
 
 
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # another process has it open on Windows; the next run comes by
+def _remove(path: Path, key: str) -> None:
+    """Remove rows of source `key`, unless another process extracts it or, on Windows, has them open."""
+    with contextlib.suppress(FaceemoError, OSError), alone(key):  # the next run comes by
         remove(path)
 
 
@@ -142,7 +146,7 @@ def _remove_empty() -> None:
     """Remove folders of the store without rows."""
     for folder in ROWS_FOLDER.glob("*/*"):
         if not any(folder.glob("*.*")):
-            _remove(folder)
+            _remove(folder, folder.name)
     for folder in (*ROWS_FOLDER.glob("*"), EARLIER_FOLDER):
         with contextlib.suppress(OSError):  # it is not empty
             folder.rmdir()

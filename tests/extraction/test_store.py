@@ -337,7 +337,7 @@ def test_rows_that_extraction_did_not_write_are_read_from_their_pictures(scanned
 @in_a_tree
 def test_a_source_that_another_process_extracts_is_one_line_and_its_work_goes_on(scanned):
     everything = shard_bytes()
-    lock = (next(ROWS.glob(f"*/{KEY}")) / store.LOCK).resolve()
+    lock = (ROWS / f"{KEY}.lock").resolve()
     lines = ("import sys; from pathlib import Path", "from faceemo.durable import locked")
     code = "\n".join([*lines, f"with locked(Path({str(lock)!r})): print(flush=True), sys.stdin.read()"])
     command = [sys.executable, "-c", code]
@@ -347,6 +347,40 @@ def test_a_source_that_another_process_extracts_is_one_line_and_its_work_goes_on
             scanned.extract()
         process.stdin.close()
     assert scanned.extract() == set() and shard_bytes() == everything
+
+
+def test_what_tidies_leaves_a_source_that_is_being_extracted(work):
+    desk, other = ROWS / "0123" / KEY, ROWS / "4567" / "other"
+    with store.alone(KEY):
+        for folder in (desk, other):
+            folder.mkdir(parents=True)  # no shard is finished yet
+        tidy.tidy([])
+        assert desk.exists() and not other.exists()
+        with pytest.raises(FaceemoError, match="faces: another process is extracting it"), store.alone(KEY):
+            pass
+        (desk / "1.parquet").touch()
+        (unused,) = find_unused([])
+        with pytest.raises(FaceemoError, match="faces: another process is extracting it"):
+            unused.remove()
+        assert (desk / "1.parquet").exists()
+    unused.remove()
+    assert not desk.exists()
+
+
+@in_a_tree
+def test_whole_rows_of_other_settings_stay_while_they_are_extracted(scanned):
+    scanned.extract(crops=False)
+    as_dvc_stores()
+    with store.alone(KEY):
+        tidy.tidy([KEY])
+    assert len(list(ROWS.glob("*/*"))) == 2
+    tidy.tidy([KEY])
+    assert len(list(ROWS.glob("*/*"))) == 1
+
+
+def test_what_the_work_itself_is_refused_keeps_its_own_words(work):
+    with pytest.raises(BlockingIOError, match="a pipe that is full"), store.alone(KEY):
+        raise BlockingIOError("a pipe that is full")
 
 
 @in_a_tree
@@ -458,12 +492,12 @@ def test_whole_rows_of_other_settings_go_and_unfinished_ones_stay(scanned, monke
     scanned.extract(crops=False)
     as_dvc_stores()
     tidy.tidy([KEY])
-    assert len(list(ROWS.glob("*"))) == 1
+    assert len(list(ROWS.glob("*/*"))) == 1
     scanned.extract_and_stop(monkeypatch, limit=5)
     scanned.extract(crops=False)
     as_dvc_stores()
     tidy.tidy([KEY])
-    assert len(list(ROWS.glob("*"))) == 2
+    assert len(list(ROWS.glob("*/*"))) == 2
     assert len(scanned.extract()) == len(PICTURES) - 5
 
 
