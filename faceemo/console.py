@@ -116,7 +116,12 @@ def progress(
 
         bar_of = functools.partial(tqdm, desc=description, unit=unit, dynamic_ncols=True, delay=BAR_SECONDS)
         with bar_of(total=total, initial=done) as bar:
-            shown = threading.Timer(BAR_SECONDS, bar.refresh)  # by itself a bar waits for the first advance
+
+            def show() -> None:
+                bar.delay = 0  # within it, close() takes the bar for one that was never drawn, and ends no line
+                bar.refresh()
+
+            shown = threading.Timer(BAR_SECONDS, show)  # by itself a bar waits for the first advance
             shown.daemon = True
             shown.start()
 
@@ -128,6 +133,7 @@ def progress(
                 yield advance_bar
             finally:
                 shown.cancel()
+                shown.join()  # it may be drawing now
         return
 
     to = to or sys.stdout  # as it is now: a training of folds is made silent, and how far it is goes on

@@ -236,6 +236,15 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_on_where_it_was_and_tells_the
     assert capsys.readouterr().out == ""
 
 
+def test_a_bar_without_an_advance_ends_its_line(monkeypatch):
+    monkeypatch.setattr(console, "BAR_SECONDS", 0.1)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with pytest.raises(ValueError, match="mine"), progress(3, "x", "files"):
+        time.sleep(0.4)
+        raise ValueError("mine")
+    assert "0/3" in sys.stderr.getvalue() and sys.stderr.getvalue().endswith("\n")
+
+
 def test_quick_work_on_a_terminal_shows_no_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress(10, "a", "pictures") as advance:
