@@ -1,5 +1,6 @@
 """What a user names with --out: a file, which is replaced whole, or a stream, which is written into."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -59,15 +60,23 @@ def check_folder(option: str, folder: Path, suffixes: tuple[str, ...]) -> None:
 
 
 def _try_to_write(option: str, named: Path, path: Path) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")  # the name that it will be written under
+    folder = path.parent
+    new = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
     try:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.open("ab").close()
-        temporary.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(f"{path.name}.tmp").stat()  # whether the name that it will be written under may be one
+        tried = folder / f".{os.urandom(8).hex()}.tmp"  # a name of its own: another run may be at work there
+        tried.open("xb").close()
+        tried.unlink()
     except OSError as error:
         raise FaceemoError(
             f"{option} {named}: cannot be written ({error.strerror or error}); name another place"
         ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            for one in new:
+                one.rmdir()
 
 
 def await_release(path: Path) -> None:

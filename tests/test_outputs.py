@@ -102,6 +102,7 @@ def test_a_picture_that_another_program_holds_is_told_before_the_work_and_else_d
 ):
     folder, picture = tmp_path / "그림", tmp_path / "그림" / "가.jpg"
     check_folder("--annotate", folder, (".jpg",))
+    folder.mkdir()
     (folder / "notes.txt").write_text("held too, and not drawn anew", encoding="utf-8")
     picture.write_bytes(b"old")
     assert unheld(picture) == picture
@@ -126,6 +127,21 @@ def test_a_place_where_nothing_can_be_written_is_told_before_the_work(tmp_path, 
     with pytest.raises(FaceemoError, match=r"^--plots .*: cannot be written \(.+\); name another place$"):
         check_folder("--plots", tmp_path / place, (".png",))
     assert [path.name for path in tmp_path.iterdir()] == ["a file"]
+
+
+def test_trying_leaves_what_another_run_writes_there_and_no_folders(tmp_path):
+    half = tmp_path / "a.csv.tmp"
+    half.write_text("half", encoding="utf-8")
+    check_out(tmp_path / "a.csv")
+    check_out(tmp_path / "new" / "deep" / "a.csv")
+    check_folder("--plots", tmp_path / "plots", (".png",))
+    assert half.read_text(encoding="utf-8") == "half" and list(tmp_path.iterdir()) == [half]
+
+
+def test_a_name_that_is_too_long_is_told_before_the_work(tmp_path):
+    with pytest.raises(FaceemoError, match="cannot be written"):
+        check_out(tmp_path / f"{'a' * 250}.csv")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_read_only_table_is_replaced(tmp_path):

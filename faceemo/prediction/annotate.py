@@ -43,7 +43,7 @@ def check_drawing_folder(option: str, folder: Path, files: Iterable[Path]) -> No
     check_folder(option, folder, DRAWN_SUFFIXES)
     if any(file.parent.resolve() == folder.resolve() for file in files):
         raise FaceemoError(f"{option} {folder}: pictures to judge lie there and would be replaced; name a new folder")
-    if not (folder / DRAWN_MARK).exists() and any(map(is_readable, folder.iterdir())):
+    if not (folder / DRAWN_MARK).exists() and any(map(is_readable, folder.glob("*"))):
         raise FaceemoError(
             f"{option} {folder}: pictures or videos lie there that may not be drawn ones and could be replaced; name "
             "a new folder"
