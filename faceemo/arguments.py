@@ -264,7 +264,7 @@ COMMANDS = {
         [
             _out(REPORT_FILE),
             _option("--language", choices=("ko", "en"), help="default: the system's"),
-            _option("--plots", type=Path, metavar="DIR", help=f"also write the run's plots there, {FORMATS}"),
+            _option("--plots", type=_path, metavar="DIR", help=f"also write the run's plots there, {FORMATS}"),
         ],
     ),
 }

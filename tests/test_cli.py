@@ -331,6 +331,7 @@ QUOTED = 'D:\\한글 폴더 (1)\\런던"'  # what cmd makes of "D:\\한글 폴�
         ["evaluate", "내 사진", "--mistakes", QUOTED],
         ["export", "--out", QUOTED],
         ["report", "--out", QUOTED],
+        ["report", "--plots", QUOTED],
         ["folds", "--out", QUOTED],
         ["serve", "--model", QUOTED],
     ],
