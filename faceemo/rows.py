@@ -46,7 +46,7 @@ class RowsFile:
                 raise self.other_version(f"no column {field.name} of {field.type}")
 
     def checked_by(self, what_is_wrong: Callable[[pa.Table], str | None], **widths: int) -> "RowsFile":
-        """The same file, whose rows have further columns of vectors and are looked at whenever they are read.
+        """From now on rows have further columns of vectors, and are looked at whenever they are read; returns the file.
 
         what_is_wrong: what some columns of some rows hold that they should not; None if nothing.
         """
@@ -75,7 +75,7 @@ class RowsFile:
     def metadata(self, name: str, parse: Callable[[Any], Parsed]) -> Parsed:
         """What `parse` makes of the JSON that stands under faceemo.<name> in the file's metadata.
 
-        parse: raises ValueError, TypeError, LookupError or FaceemoError for what is not as it should be.
+        parse: raises ValueError, TypeError, LookupError, OverflowError or FaceemoError for what is not as it should be.
         """
         text = (self._file.metadata.metadata or {}).get(f"faceemo.{name}".encode())
         try:
@@ -84,7 +84,7 @@ class RowsFile:
             raise self.other_version(f"no metadata faceemo.{name}") from None
         try:
             return parse(value)
-        except (ValueError, TypeError, LookupError, FaceemoError):
+        except (ValueError, TypeError, LookupError, OverflowError, FaceemoError):
             raise self.other_version(f"metadata faceemo.{name} of another kind") from None
 
     def other_version(self, difference: str) -> FaceemoError:
@@ -151,7 +151,7 @@ def _are_numbers(vectors: pa.ListArray) -> bool:
     return values.null_count == 0 and bool(np.isfinite(values.to_numpy()).all())
 
 
-def mapping(value: Any) -> dict:
+def as_mapping(value: Any) -> dict:
     """The value, which JSON metadata holds, if it is a mapping. Raises TypeError for any other."""
     if not isinstance(value, dict):
         raise TypeError("no mapping")

@@ -126,7 +126,10 @@ WRONG_LANDMARKS = {
         lambda rows: with_value(rows, "landmarks", [0.5] * 1434),
         lambda rows: with_value(rows, "landmarks", [float(number % 3 == 0) * number for number in range(1434)]),
     ],
-    "landmarks far from the picture": [lambda rows: with_number(rows, "landmarks", 3e38)],
+    "landmarks far from the picture": [
+        lambda rows: with_number(rows, "landmarks", 3e38),
+        lambda rows: with_value(rows, "landmarks", [0.1, 0.2, 3e38] + [0.5] * 1431),  # in depth
+    ],
     "a row without image": [lambda rows: with_value(rows, "image", None)],
     "a row without status": [lambda rows: with_value(rows, "status", None)],
     "a status that is none": [lambda rows: with_value(rows, "status", "no_baseline")],

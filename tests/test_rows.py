@@ -9,7 +9,7 @@ import pytest
 from systems import needs_linux
 
 from faceemo.errors import FaceemoError
-from faceemo.rows import RowsFile, as_objects, mapping, present_rows, read_parquet, rows_or_null
+from faceemo.rows import RowsFile, as_mapping, as_objects, present_rows, read_parquet, rows_or_null
 
 VECTORS = [np.arange(4) + 10.5, None, np.arange(4) - 0.25, None, None, np.full(4, -3e38)]
 PRESENT = np.array([vector for vector in VECTORS if vector is not None], np.float32)
@@ -88,7 +88,7 @@ def test_a_file_gives_its_rows_groups_and_metadata(tmp_path):
     assert file.read(["width"])["width"].to_pylist() == [0, 1, 2, 3, 4, 5]
     assert file.read_group(1, ["width"])["width"].to_pylist() == [4, 5]
     assert file.read().schema.names == SCHEMA.names
-    assert file.metadata("extract", mapping) == {"format": 3}
+    assert file.metadata("extract", as_mapping) == {"format": 3}
 
 
 def test_a_column_more_than_asked_for_does_no_harm(tmp_path):
@@ -110,11 +110,17 @@ def test_a_column_that_is_missing_or_of_another_type_is_named(tmp_path, fields, 
     assert message.startswith(f"{(tmp_path / 'a.parquet').as_posix()} is of another version of faceemo ({difference}")
 
 
+def test_a_number_in_metadata_that_no_float_holds_is_named(tmp_path):
+    metadata = {"faceemo.extract": json.dumps(10**400)}
+    file = RowsFile(write_rows(tmp_path / "a.parquet", metadata=metadata), SCHEMA, WIDTHS)
+    assert "(metadata faceemo.extract of another kind)" in error_of(lambda: file.metadata("extract", float))
+
+
 @pytest.mark.parametrize("metadata", [None, {"faceemo.extract": "{"}, {"faceemo.extract": b"\xff"}, {"other": "{}"}])
 def test_metadata_that_is_missing_or_no_json_is_named(tmp_path, metadata):
     file = RowsFile(write_rows(tmp_path / "a.parquet", metadata=metadata), SCHEMA, WIDTHS)
     assert "is of another version of faceemo (no metadata faceemo.extract)" in error_of(
-        lambda: file.metadata("extract", mapping)
+        lambda: file.metadata("extract", as_mapping)
     )
 
 

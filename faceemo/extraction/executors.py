@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import importlib.metadata
 import logging
 import multiprocessing
 import os
@@ -13,11 +12,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from faceemo.console import say
@@ -32,6 +32,7 @@ CLUSTER_SECONDS = 30  # to answer and to have a worker
 LOOK_SECONDS = 10.0  # between two looks at who is there
 PATIENCE = "distributed.scheduler.no-workers-timeout"  # of Dask's configuration: how long to do without a worker
 
+Versions = Mapping[str, Callable[[], str]]  # of packages: what is called on a machine to know that which is there
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -64,19 +65,19 @@ class Workers:
 
 @contextlib.contextmanager
 def open_workers(
-    scheduler: str | None, workers: int | None, tasks: int, packages: Collection[str] = ()
+    scheduler: str | None, workers: int | None, tasks: int, versions: Versions = MappingProxyType({})
 ) -> Iterator[Workers]:
     """Workers for so many tasks.
 
     scheduler: the address of a Dask scheduler, or None for this machine, with one process a core or `workers`. A single
         task runs in this process: a picture that kills its worker ends that too.
-    packages: whose versions must be the same on a cluster's workers as here.
+    versions: of packages that must be the same on a cluster's workers as here.
     Raises WorkerDiedError if memory runs out in the block or the cluster goes, FaceemoError if it does not answer or
     one of its workers has other packages.
     """
     count = min(workers or default_workers(), tasks)
     try:
-        with _cluster(scheduler, packages) if scheduler and tasks else _local(count, tasks) as opened:
+        with _cluster(scheduler, versions) if scheduler and tasks else _local(count, tasks) as opened:
             yield opened
     except MemoryError:
         raise WorkerDiedError from None
@@ -195,7 +196,7 @@ def _local(count: int, tasks: int) -> Iterator[Workers]:
 
 
 @contextlib.contextmanager
-def _cluster(scheduler: str, packages: Collection[str]) -> Iterator[Workers]:
+def _cluster(scheduler: str, versions: Versions) -> Iterator[Workers]:
     try:
         from distributed import Client, KilledWorker
     except ModuleNotFoundError:
@@ -215,7 +216,7 @@ def _cluster(scheduler: str, packages: Collection[str]) -> Iterator[Workers]:
             raise FaceemoError(
                 f"extract.scheduler: {scheduler} has no workers; start some with 'dask worker'"
             ) from None
-        cluster = _ClusterExecutor(client, scheduler, packages)
+        cluster = _ClusterExecutor(client, scheduler, versions)
         threads = sum(cluster.threads().values())
         try:  # Dask gives a task whose worker died to another by itself, and raises KilledWorker when several have
             yield Workers(
@@ -228,14 +229,15 @@ def _cluster(scheduler: str, packages: Collection[str]) -> Iterator[Workers]:
 class _ClusterExecutor(Executor):
     """The workers of a Dask cluster, which must have the same packages as this machine."""
 
-    def __init__(self, client: "distributed.Client", scheduler: str, packages: Collection[str]) -> None:
+    def __init__(self, client: "distributed.Client", scheduler: str, versions: Versions) -> None:
         self._client = client
         self._scheduler = scheduler
-        self._versions = {name: importlib.metadata.version(name) for name in packages}
+        self._versions = {name: (ask, ask()) for name, ask in versions.items()}
         self._known: set[str] = set()  # addresses of workers that have these
         self._looked = 0.0
         self._executor = client.get_executor(pure=False)
-        self._patience = _patience(client)
+        with self._connected():
+            self._patience = _patience(client)
 
     def submit(self, function: Callable, /, *args: object, **kwargs: object) -> Future:
         """As concurrent.futures.Executor.submit; a FaceemoError of the function names the machine."""
@@ -252,15 +254,15 @@ class _ClusterExecutor(Executor):
         with self._connected():
             threads = self._client.nthreads()
             new = sorted(threads.keys() - self._known)
-            for name, here in self._versions.items() if new else ():
-                versions = self._client.run(importlib.metadata.version, name, workers=new, on_error="return")
-                for address, found in versions.items():
-                    if isinstance(found, importlib.metadata.PackageNotFoundError):
+            for name, (ask, here) in self._versions.items() if new else ():
+                for address, found in self._client.run(ask, workers=new, on_error="return").items():
+                    if isinstance(found, ModuleNotFoundError):  # also that of importlib.metadata
                         found = "not installed"
                     if isinstance(found, str) and found != here:  # else it has just died
-                        (machine,) = self._client.run(platform.node, workers=[address]).values()
+                        named = self._client.run(platform.node, workers=[address], on_error="return").get(address)
+                        machine = f" on {named}" if isinstance(named, str) else ""  # else it has died since
                         raise FaceemoError(
-                            f"extract.scheduler: the worker {address} on {machine} has {name} {found}, this machine "
+                            f"extract.scheduler: the worker {address}{machine} has {name} {found}, this machine "
                             f"{here}; install the same there"
                         )
         self._known.update(new)

@@ -5,11 +5,13 @@ cluster's) return readings; this process alone writes. Finished shards lie in th
 data/landmarks/<id>/ by one rename when the source is complete. What the store has of a picture's bytes is not read.
 """
 
+import importlib.metadata
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -19,8 +21,8 @@ import pyarrow as pa
 from faceemo.console import Interrupted, progress
 from faceemo.errors import FaceemoError
 from faceemo.extraction.engines.choice import choose_engine
-from faceemo.extraction.executors import WorkerDiedError, open_workers
-from faceemo.extraction.fingerprint import how_made, packages_of
+from faceemo.extraction.executors import Versions, WorkerDiedError, open_workers
+from faceemo.extraction.fingerprint import how_made, versions_of
 from faceemo.extraction.rescue import read_in_order
 from faceemo.extraction.schema import SCHEMA
 from faceemo.extraction.store import Store, alone
@@ -87,14 +89,14 @@ def _fill(
         print(f"{key}: {total - len(unread)} of {total} pictures were read before", flush=True)
 
     started = time.perf_counter()
-    packages = ("faceemo", *packages_of(settings.engine))
+    versions: Versions = {"faceemo": partial(importlib.metadata.version, "faceemo"), **versions_of(settings.engine)}
     if settings.scheduler:  # a cluster's workers run in other folders
         unread = [replace(picture, path=os.path.abspath(picture.path)) for picture in unread]  # noqa: PTH100
         root = root and os.path.abspath(root)  # noqa: PTH100
     tasks = [Task(batch, settings, root) for batch in batches(unread, task_pictures)]
     try:
         with (
-            open_workers(settings.scheduler, workers, len(tasks), packages) as opened,
+            open_workers(settings.scheduler, workers, len(tasks), versions) as opened,
             progress(total, key, "pictures", done=total - len(unread)) as advance,
         ):
             readings = _counted(read_in_order(opened, read_task, tasks), advance)

@@ -3,13 +3,15 @@
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from faceemo.extraction.engines.choice import choose_engine
 from faceemo.extraction.schema import FORMAT
 from faceemo.params import ExtractParams
-from faceemo.rows import mapping
+from faceemo.rows import as_mapping
 
 EXTRACT_METADATA = b"faceemo.extract"
 FINGERPRINT_LENGTH = 16
@@ -23,14 +25,15 @@ def how_made(settings: ExtractParams) -> bytes:
     values = asdict(settings)
     del values["scheduler"]
     engine = choose_engine(values.pop("engine"))
-    made = {"engine": engine, "settings": values, "versions": _versions(engine), "format": FORMAT}
+    versions = {name: ask() for name, ask in versions_of(engine).items()}
+    made = {"engine": engine, "settings": values, "versions": versions, "format": FORMAT}
     return json.dumps(made, sort_keys=True).encode()
 
 
 def check_made(value: Any) -> dict:
     """What how_made gave, as JSON has it. Raises ValueError, TypeError or LookupError for anything else."""
-    made = mapping(value)
-    versions = mapping(made.get("versions", {}))
+    made = as_mapping(value)
+    versions = as_mapping(made.get("versions", {}))
     words = [made.get("engine", ""), *versions, *versions.values()]
     if not isinstance(made["settings"]["crops"], bool) or not all(isinstance(word, str) for word in words):
         raise TypeError("other settings or versions")
@@ -42,15 +45,17 @@ def fingerprint(made: bytes) -> str:
     return hashlib.sha256(made).hexdigest()[:FINGERPRINT_LENGTH]
 
 
-def packages_of(engine: str) -> tuple[str, ...]:
-    """The installed packages that rows by an engine depend on, by their names on PyPI; of OpenCV there are several."""
-    return {"mediapipe": "mediapipe", "litert": "ai-edge-litert"}[engine], "simplejpeg", "pillow"
+def versions_of(engine: str) -> dict[str, Callable[[], str]]:
+    """Of the packages that rows by an engine depend on: how each is asked for its version, here or on another machine.
+
+    By their names on PyPI; OpenCV comes in packages of several names, so it is asked itself.
+    """
+    names = ({"mediapipe": "mediapipe", "litert": "ai-edge-litert"}[engine], "simplejpeg", "pillow")
+    asked: dict[str, Callable[[], str]] = {name: partial(importlib.metadata.version, name) for name in names}
+    return asked | {"opencv": _opencv} if engine == "litert" else asked
 
 
-def _versions(engine: str) -> dict[str, str]:
-    versions = {name: importlib.metadata.version(name) for name in packages_of(engine)}
-    if engine == "litert":
-        import cv2  # it comes in packages of several names, so it is asked itself
+def _opencv() -> str:
+    import cv2  # it takes a while
 
-        versions["opencv"] = cv2.__version__
-    return versions
+    return cv2.__version__

@@ -12,18 +12,18 @@ from faceemo.extraction.facemesh import COORDINATES, LANDMARKS
 from faceemo.extraction.fingerprint import EXTRACT_METADATA, check_made
 from faceemo.extraction.schema import FORMAT, SCHEMA
 from faceemo.plainjson import parse_json
-from faceemo.rows import RowsFile, mapping, no_numbers, other_lengths, present_rows, wrong_rows
+from faceemo.rows import RowsFile, as_mapping, no_numbers, other_lengths, present_rows, wrong_rows
 from faceemo.status import Status
 
 WIDTHS = {"landmarks": COORDINATES, "crop": SIDE * SIDE}
-FARTHEST = 1e9  # sides of the picture, from its corner: beyond it, squares may be no numbers
+FARTHEST = 1e9  # sides of the picture, from its corner and in depth: beyond it, squares may be no numbers
 STATUSES = [status for status in Status if status != Status.NO_BASELINE]
 
 
 def open_landmarks(path: Path) -> RowsFile:
     """A file of landmarks. Raises FaceemoError if it is broken or extraction of another version wrote it."""
     file = RowsFile(path, SCHEMA, WIDTHS)
-    number = file.metadata("extract", mapping).get("format")
+    number = file.metadata("extract", as_mapping).get("format")
     if number != FORMAT:
         raise file.other_version(f"its rows have format {number}, not {FORMAT}")
     return file.checked_by(partial(_what_is_wrong, made=file.metadata("extract", check_made)))
@@ -51,9 +51,9 @@ def _what_is_wrong(rows: pa.Table, made: dict) -> str | None:
     if "turned" in rows.column_names and not set(rows["turned"].unique().to_pylist()) <= {0, 180}:
         return "turned by other than 0 and 180"
     if "landmarks" in rows.column_names:
-        points = present_rows(rows["landmarks"], COORDINATES).reshape(-1, LANDMARKS, 3)[:, :, :2]
+        points = present_rows(rows["landmarks"], COORDINATES).reshape(-1, LANDMARKS, 3)
         if not (np.abs(points) < FARTHEST).all():
             return "landmarks far from the picture"
-        if not (np.ptp(points, axis=1) > 0).all():
+        if not (np.ptp(points[:, :, :2], axis=1) > 0).all():
             return "landmarks all in one place"
     return None

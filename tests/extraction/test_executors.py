@@ -1,9 +1,11 @@
 import contextlib
 import ctypes
 import errno
+import functools
 import importlib.metadata
 import json
 import os
+import pickle
 import platform
 import re
 import shutil
@@ -41,6 +43,7 @@ from faceemo.extraction.executors import (
     open_workers,
 )
 from faceemo.extraction.extract import extract
+from faceemo.extraction.fingerprint import how_made, versions_of
 from faceemo.pictures.archive import Archive
 from faceemo.pictures.reader import MAX_BYTES, first_by_hash
 from faceemo.pictures.scan import scan
@@ -299,14 +302,57 @@ def test_a_worker_with_another_version_is_named_with_both_before_any_work(tmp_pa
     assert not list(tmp_path.rglob("*.parquet"))
 
 
+ONE_PACKAGE = {"faceemo": functools.partial(importlib.metadata.version, "faceemo")}
+
+
 def test_a_worker_with_another_version_that_comes_later_is_named_too(tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "LOOK_SECONDS", 0.2)
-    with cluster(tmp_path, 1) as found, open_workers(found.address, None, 2, ["faceemo"]) as opened:
+    with cluster(tmp_path, 1) as found, open_workers(found.address, None, 2, ONE_PACKAGE) as opened:
         assert opened.result(opened.executor.submit(abs, -1)) == 1
         found.add_worker(**other_version(tmp_path / "other"))
         with pytest.raises(FaceemoError, match=r"has faceemo 0\.0\.1, this machine"):
             for _ in range(600):
                 opened.result(opened.executor.submit(time.sleep, 0.1))
+
+
+class Dying:
+    """A client whose worker has another version, and dies when it is asked what machine it is on."""
+
+    status = "running"
+
+    def get_executor(self, pure):
+        return None
+
+    def nthreads(self):
+        return {"tcp://1.2.3.4:5": 1}
+
+    def run(self, function, workers, on_error="raise"):
+        found = OSError("gone") if function is platform.node else "0.0.1"
+        if isinstance(found, OSError) and on_error == "raise":
+            raise found
+        return dict.fromkeys(workers, found)
+
+    def run_on_scheduler(self, *_):
+        self.status = "closed"
+        raise OSError("gone")
+
+
+def test_a_worker_with_another_version_that_dies_then_is_named_by_its_address(monkeypatch):
+    monkeypatch.setattr(executors, "_patience", lambda client: None)
+    with pytest.raises(FaceemoError, match=r"the worker tcp://1\.2\.3\.4:5 has faceemo 0\.0\.1, this machine "):
+        executors._ClusterExecutor(Dying(), "tcp://1.2.3.4:1", ONE_PACKAGE).threads()
+
+
+def test_a_scheduler_that_goes_before_any_work_is_one_line():
+    with pytest.raises(executors.WorkerDiedError, match=r"the Dask scheduler at tcp://1\.2\.3\.4:1 has gone"):
+        executors._ClusterExecutor(Dying(), "tcp://1.2.3.4:1", {})
+
+
+@pytest.mark.parametrize("engine", ["litert", "mediapipe"])
+def test_workers_are_asked_for_all_versions_that_rows_depend_on(engine):
+    made = json.loads(how_made(replace(SETTINGS, engine=engine)))["versions"]
+    assert {name: pickle.loads(pickle.dumps(ask))() for name, ask in versions_of(engine).items()} == made
+    assert ("opencv" in made) == (engine == "litert")
 
 
 @pytest.mark.parametrize("kind", ["folder", "table", "archive"])
