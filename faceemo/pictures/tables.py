@@ -1,6 +1,7 @@
 """Tables of pictures: CSV or Parquet, a line a picture, with its path and emotion and what else is known of it."""
 
 import codecs
+import contextlib
 import csv
 import difflib
 import hashlib
@@ -77,6 +78,7 @@ LINE_BREAK = "a value with a line break; take it out, or close the quotation mar
 _SEX_OF = {word: sex for sex, words in SEX.items() for word in words}
 _SEPARATOR = re.compile(r"sep=(\t|[^\w\s\"])", re.IGNORECASE)  # a first line that says the delimiter to Excel
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # with one slash too, as Python's Path leaves it
+_HANGUL = re.compile("[가-힣]")
 _WINDOWS_PATH = re.compile(r"[a-zA-Z]:/|//")
 
 
@@ -209,14 +211,15 @@ def _csv_rows(path: Path, data: bytes) -> tuple[list[str], Lines]:
 
 def _text(path: Path, data: bytes) -> str:
     by_mark = ("utf-16",) if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ()
-    lines = [line for line in data.splitlines() if not line.isascii()]
-    korean = ("cp949",) if are_korean(lines) else ()  # text in Shift-JIS or GBK can be read as rare Hangul
-    for encoding in (*by_mark, "utf-8-sig", *korean):
-        try:
+    for encoding in (*by_mark, "utf-8-sig"):
+        with contextlib.suppress(UnicodeDecodeError):
             return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise FaceemoError(f"{path}: neither UTF-8 nor CP949; save it as CSV in UTF-8")
+    with contextlib.suppress(UnicodeDecodeError):
+        text = data.decode("cp949")
+        # Text in Shift-JIS or GBK can be read as rare Hangul; Chinese characters alone are no sign of either.
+        if are_korean([line.encode("cp949") for line in text.splitlines() if _HANGUL.search(line)]):
+            return text
+    raise FaceemoError(f"{path}: neither UTF-8 nor, as far as can be told, Korean in CP949; save it as CSV in UTF-8")
 
 
 def _parquet_rows(path: Path, data: bytes) -> tuple[list[str], Lines]:

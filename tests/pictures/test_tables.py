@@ -190,7 +190,18 @@ def test_an_index_of_pandas_is_no_column(table, column):
 )
 def test_words_in_another_encoding_never_become_hangul(table, encoding, word):
     text = "path,emotion\n" + "".join(f"{number}.jpg,{word}\n" for number in range(5))
-    assert "neither UTF-8 nor CP949; save it as CSV in UTF-8" in refusal(table(text, encoding=encoding))
+    assert "neither UTF-8 nor, as far as can be told, Korean in CP949; save it as CSV in UTF-8" in refusal(
+        table(text, encoding=encoding)
+    )
+
+
+@pytest.mark.parametrize(
+    "lines", [["0.jpg,happy,李"], [*(f"{number}.jpg,기쁨,김" for number in range(9)), "9.jpg,기쁨,똠방"]]
+)
+def test_chinese_characters_and_a_rare_syllable_are_korean_too(add, table, lines):
+    add(*(f"{number}.jpg" for number in range(10)))
+    found = rows(table("\n".join(["path,emotion,subject", *lines]), encoding="cp949"))
+    assert found[-1]["subject"] == lines[-1].split(",")[-1]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +276,7 @@ def test_what_is_wrong_is_one_line_that_names_the_line(table, text, words):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"\xff\xfe\x00\x80\x80", "neither UTF-8 nor CP949"),
+        (b"\xff\xfe\x00\x80\x80", "neither UTF-8 nor, as far as can be told, Korean in CP949"),
         (b"path,emotion\n" + b"x" * 200_000 + b",sad\n", "line 2: field larger than field limit"),
         (b"PAR1", "not a readable Parquet file"),
     ],
