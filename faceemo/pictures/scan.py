@@ -32,6 +32,8 @@ from faceemo.pictures.trees import Listing, archive_emotion, files_below, is_pic
 
 # What browsers and downloaders name a file that is not whole yet: `….zip.part`, `….zip.crdownload`, `….zip.irx603`.
 _UNFINISHED = re.compile(r"\.zip\.!?\w+$|\.(part|partial|crdownload|download|aria2)$")
+# What people and servers lay beside an archive, named after it: checksums, signatures, notes.
+_BESIDE = re.compile(r"\.(sha\d+|md5|crc32|asc|sig|txt|md|json|xml|html|log)$")
 _PART = re.compile(
     r"\.(zip|7z)\.(part)?\d+$|\.z\d\d$|\.part\d+\.rar$"
 )  # of an archive in several: `….zip.part0`, `….zip.001`, `….z01`
@@ -151,10 +153,11 @@ def _why_no_archive(name: str) -> str | None:
     """What a file that is named like an archive and cannot be read as one is, by its name in lower case."""
     if _PART.search(name):
         return "one part of an archive; join all its parts into one .zip"
-    if _UNFINISHED.search(name):
-        return "looks like an unfinished download; wait for it, or download it again"
     if name.endswith(UNREAD_ARCHIVES):
         return "an archive of a kind that is not read; unpack it, or pack it anew as .zip"
+    is_whole = _BESIDE.search(name) or is_picture_name(name) or name.endswith(TABLE_SUFFIXES)
+    if _UNFINISHED.search(name) and not is_whole:
+        return "looks like an unfinished download; wait for it, or download it again"
     return None
 
 
@@ -167,6 +170,8 @@ def _why_missing(place: Path) -> str:
 def _look_into(folder: Path, emotions: tuple[str, ...] | None, there: _Places) -> None:
     listing = files_below(folder)
     not_asked = len(there.not_asked)
+    faults: list[tuple[Path, str]] = []
+    tables: list[tuple[Path, str]] = []
     archives: list[_Place] = []
     with progress(len(listing.files), f"{folder}: looking", "files") as advance:
         for file in listing.files:
@@ -175,19 +180,21 @@ def _look_into(folder: Path, emotions: tuple[str, ...] | None, there: _Places) -
                 try:
                     archives += _opened(path, folder, emotions, there)
                 except FaceemoError as error:  # one damaged archive is no reason to stop at the others
-                    there.faults.append((path, str(error).removeprefix(f"{path}: ")))
+                    faults.append((path, str(error).removeprefix(f"{path}: ")))
             elif reason := _why_no_archive(name):
-                there.faults.append((path, reason))
+                faults.append((path, reason))
             elif name.endswith(TABLE_SUFFIXES):
-                there.passed_over.append((path, "a table in a folder; name it itself to scan it"))
+                tables.append((path, "a table in a folder; name it itself to scan it"))
             advance(1)
+    there.faults += faults
     pictures = sum(is_picture_name(file.name) for file in listing.files)
     holds_set = len(there.not_asked) > not_asked or any(one.name and not one.name.is_labels for one in archives)
     if pictures and not holds_set:
-        there.own[folder.resolve()] = _Place(folder, listing)
-        there.passed_over += [(one.path, f"an archive among pictures; {_remedy(one)}") for one in archives]
+        among = [(one.path, f"an archive among pictures; {_remedy(one)}") for one in archives]
+        passed_over = [*listing.passed_over, *faults, *tables, *among]
+        there.own[folder.resolve()] = _Place(folder, listing._replace(passed_over=passed_over))
         return
-    there.passed_over += listing.passed_over
+    there.passed_over += [*tables, *listing.passed_over]
     if pictures:
         what = "1 picture" if pictures == 1 else f"{pictures} pictures"
         there.passed_over.append((folder, f"{what} beside archives of the set; name their folder itself"))
@@ -207,9 +214,9 @@ def _remedy(one: _Place) -> str:
 def _opened(path: Path, top: Path, emotions: tuple[str, ...] | None, there: _Places) -> list[_Place]:
     """An archive, as one of the set or as a tree of one's own; none if its emotion is not asked for.
 
-    A name that only holds an emotion is not enough for the set: the pictures must be named as those of the set, or
-    label files lie there instead of pictures. Raises FaceemoError if the archive or none of its pictures can be read,
-    and if it holds nothing of use.
+    A name of the set is not enough: the pictures must agree with it (see holds_the_set), or label files lie there
+    instead of pictures. Raises FaceemoError if the archive or none of its pictures can be read, if it holds nothing of
+    use, and if its pictures are the set's of another emotion than its name says.
     """
     name = read_archive_name(path, top)
     if name and emotions is not None and name.emotion not in emotions:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from faceemo.emotions import name_class, plain_word
+from faceemo.emotions import KOREAN, name_class, plain_word
 from faceemo.errors import FaceemoError
 from faceemo.pictures.archive import parse_picture_name
 from faceemo.pictures.archive_names import ArchiveName
@@ -35,16 +35,20 @@ MAX_ID = 40  # characters, because ids become names of folders
 OF_ONE_EMOTION = 0.9  # of the pictures in an archive of the set, by their names: a few may be misnamed
 
 UNREAD_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".alz", ".egg", ".zipx")
-# Pictures, videos and archives of kinds that extraction does not read; files without a suffix may be any.
-UNREAD_SUFFIXES = frozenset(
-    {"", ".heic", ".heif", ".heics", ".hif", ".avif", ".tif", ".tiff", ".gif", ".svg", ".ico", ".tga", ".psd", ".eps"}
+UNREAD_PICTURES = frozenset(
+    {".heic", ".heif", ".heics", ".hif", ".avif", ".tif", ".tiff", ".gif", ".svg", ".ico", ".tga", ".psd", ".eps"}
     | {".jp2", ".j2k", ".j2c", ".jpf", ".jpx", ".jpm", ".jxl", ".jxr", ".jpeg2000", ".jpg_large", ".jpg!large"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".sgi", ".dds", ".exr", ".hdr"}
     | {".raw", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".raf", ".rw2", ".pef"}
     | {".srw", ".x3f", ".3fr", ".erf", ".mrw", ".iiq"}
-    | {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".flv", ".3gp"}
-    | {".ogv", ".vob", ".asf", *UNREAD_ARCHIVES}
 )
+# Pictures, videos and archives of kinds that extraction does not read; files without a suffix may be any.
+UNREAD_SUFFIXES = (
+    UNREAD_PICTURES
+    | {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".flv", ".3gp"}
+    | {".ogv", ".vob", ".asf", *UNREAD_ARCHIVES, ""}
+)
+SAVE_PICTURES = "save pictures as .jpg or .png"
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Found:
     labels: list[Picture] = field(default_factory=list)
     """The set's label files among the pictures."""
     others: Counter[str] = field(default_factory=Counter)
-    """Files that are no pictures of a kind that is read, by suffix."""
+    """Files that are no pictures of a kind that is read and not among those passed over, by suffix."""
     lost: tuple[str, ...] = ()
     """Folders where a class would stand, whose pictures are all of kinds that are not read."""
     without_class: int = 0
@@ -157,6 +161,7 @@ def scan_tree(
         classes=_classes(path, words, options, listing.unsure_names),
     )
     others = [file for file in listing.files if not is_picture_name(file.name)]
+    told = {place for place, _ in listing.passed_over} if is_folder else set()
     return Found(
         source,
         pictures,
@@ -165,7 +170,7 @@ def scan_tree(
         sum(picture.size or 0 for picture in pictures) if is_folder else path.stat().st_size,
         options.subject == EACH,
         labels.files,
-        Counter(suffix_of(file.name) for file in others),
+        Counter(suffix_of(file.name) for file in others if Path(file.path) not in told),
         _lost(others, level, words),
         len(every) - len(pictures),
         (*listing.passed_over, *labels.others),
@@ -216,15 +221,22 @@ def holds_the_set(pictures: list[Picture], name: ArchiveName) -> bool:
 
     Nearly all names and folders of pictures that tell one of the seven emotions tell the same one. Most names begin
     with the 64 digits of a person, if the archive's own name says no more than an emotion.
+    Raises FaceemoError if they are the set's and tell another emotion than the archive's name.
     """
     parsed = [parse_picture_name(picture.name) for picture in pictures]
-    emotions = Counter(
-        own.emotion or emotion_of_folders(picture.name) for own, picture in zip(parsed, pictures, strict=True)
-    )
-    del emotions[None]
-    if max(emotions.values(), default=0) < OF_ONE_EMOTION * emotions.total():
+    told = (own.emotion or emotion_of_folders(picture.name) for own, picture in zip(parsed, pictures, strict=True))
+    emotions = Counter(filter(None, told))
+    emotion, count = next(iter(emotions.most_common(1)), (name.emotion, 0))
+    if count < OF_ONE_EMOTION * emotions.total():
         return False
-    return name.says_set or 2 * sum(own.subject is not None for own in parsed) > len(pictures)
+    if not name.says_set and 2 * sum(own.subject is not None for own in parsed) <= len(pictures):
+        return False
+    if emotion != name.emotion:
+        raise FaceemoError(
+            f"{name.path}: its name says {name.emotion} ({KOREAN[name.emotion]}), but its pictures say {emotion} "
+            f"({KOREAN[emotion]}); give it the name that is right, or download it again"
+        )
+    return True
 
 
 def own_id(path: Path, kind: str, taken: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from faceemo.paths import SOURCES_FILE
 from faceemo.pictures.archive_names import part_of
 from faceemo.pictures.copies import find_copies
 from faceemo.pictures.scan import Scan
-from faceemo.pictures.scan_source import UNREAD_SUFFIXES, Found, ScanOptions, names_in_doubt
+from faceemo.pictures.scan_source import SAVE_PICTURES, UNREAD_PICTURES, Found, ScanOptions, names_in_doubt
 from faceemo.pictures.sources import Source, holds_sample, locate
 
 MANY = 3  # places passed over for one reason of which each is named
@@ -157,7 +157,7 @@ def _by_suffix(others: Counter[str]) -> str:
     said = [f"{count} {printable(suffix) or 'without a suffix'}" for suffix, count in others.most_common(SUFFIXES)]
     rest = others.total() - sum(count for _, count in others.most_common(SUFFIXES))
     said += [f"{rest} others"] if rest else []
-    return ", ".join(said) + ("; save pictures as .jpg or .png" if UNREAD_SUFFIXES & others.keys() else "")
+    return ", ".join(said) + (f"; {SAVE_PICTURES}" if UNREAD_PICTURES & others.keys() else "")
 
 
 def _people_of_own(key: str, one: Found, options: ScanOptions) -> Iterator[str]:

@@ -211,8 +211,7 @@ def word_of(name: str, level: int) -> str | None:
 
 def emotion_of_folders(name: str) -> str | None:
     """The one of the seven emotions that a folder in a picture's name is named after, the nearest first."""
-    found = (class_name(_class_word(part)) for part in reversed(name.split("/")[:-1]))
-    return next((emotion for emotion in found if emotion in KOREAN), None)
+    return next(filter(None, map(_emotion_word, reversed(name.split("/")[:-1]))), None)
 
 
 def find_level(names: list[str], place: Path) -> int:

@@ -23,7 +23,7 @@ from faceemo.params import ExtractParams
 from faceemo.pictures.archive import PICTURE_SUFFIXES, is_extra, parse_picture_name
 from faceemo.pictures.places import CAMERA, expand_places
 from faceemo.pictures.reader import Picture, PictureReader
-from faceemo.pictures.scan_source import UNREAD_SUFFIXES, what_else
+from faceemo.pictures.scan_source import SAVE_PICTURES, UNREAD_ARCHIVES, UNREAD_PICTURES, UNREAD_SUFFIXES, what_else
 from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
 from faceemo.pictures.trees import Listing, files_below, members_below, suffix_of
 from faceemo.prediction.frames import VIDEO_SUFFIXES, VideoFrames
@@ -108,7 +108,9 @@ def _note_unread(place: Path, names: list[str], note: Callable[[str], None]) -> 
     found = Counter(suffix for name in names if (suffix := suffix_of(name)) in UNREAD_SUFFIXES)
     if found:
         counts = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in sorted(found.items()))
-        note(f"note: not read in {place}: {counts}; save pictures as .jpg or .png, and unpack what is packed")
+        advice = [SAVE_PICTURES] * (not UNREAD_PICTURES.isdisjoint(found))
+        advice += ["unpack what is packed"] * (not found.keys().isdisjoint(UNREAD_ARCHIVES))
+        note(f"note: not read in {place}: {'; '.join([counts, *advice])}")
 
 
 def is_readable(path: Path) -> bool:

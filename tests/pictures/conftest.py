@@ -1,9 +1,13 @@
 """Files, archives and tables for the tests of scanning: small, and read by nobody but scan."""
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 from made_sources import label_json, of_set, rating, record
+
+from faceemo.emotions import KOREAN
+from faceemo.pictures.trees import archive_emotion
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +35,9 @@ def add_archive(make_zip):
 
     def add_archive(path, pictures=1, content=None):
         content = content or unicodedata.normalize("NFC", path)
-        return make_zip(path, *((of_set(f"{content} {number}"), content.encode()) for number in range(pictures)))
+        emotion = KOREAN[archive_emotion(unicodedata.normalize("NFC", Path(path).stem)) or "neutral"]
+        pictured = (of_set(f"{content} {number}", emotion) for number in range(pictures))
+        return make_zip(path, *((name, content.encode()) for name in pictured))
 
     return add_archive
 

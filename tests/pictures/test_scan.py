@@ -330,7 +330,12 @@ def test_a_pattern_that_the_shell_left_becomes_the_places_that_match(add, make_z
         add(f"set {folder}/happy/{folder}.jpg", f"set {folder}/sad/{folder}2.jpg")
     add("set.txt")
     assert sorted(scan([Path("set ?")]).sources) == ["set-a", "set-b"]
-    assert "set*.zip: no file matches this" in refusal("set*.zip")
+    assert [refusal(name) for name in ("set*.zip", "**.png")] == [
+        f"{name}: no file matches this" for name in ("set*.zip", "**.png")
+    ]
+    for name in ("data[1", "[원천]불안.zip"):  # a name with brackets is rather a name
+        assert refusal(name) == f"{name}: no such folder, archive or table"
+    assert list(scan([Path("set [b]")]).sources) == ["set-b"]
     assert (
         refusal("https://a.b/c.zip") == "https://a.b/c.zip: pictures and videos are read from files; download it first"
     )
@@ -341,7 +346,7 @@ def test_a_pattern_that_the_shell_left_becomes_the_places_that_match(add, make_z
     [
         *((name, "one part of an archive; join all") for name in ("a.zip.001", "a.z01", "a.7z.002", "a.part1.rar")),
         *((name, "looks like an unfinished download") for name in ("a.zip.part", "a.zip.irx603", "a.crdownload")),
-        *((name, "of a kind that is not read; unpack it, or pack it anew as .zip") for name in ("a.TAR", "a.tar.gz")),
+        *((name, "of a kind that is not read; unpack it, or pack it anew as .zip") for name in ("a.TAR", "a.zip.gz")),
     ],
 )
 def test_what_is_no_archive_yet_says_so_named_itself_and_in_a_folder(add, project, name, words):
@@ -353,9 +358,9 @@ def test_what_is_no_archive_yet_says_so_named_itself_and_in_a_folder(add, projec
 @pytest.mark.parametrize(
     ("content", "remedy"),
     [
-        (b"Rar!\x1a\x07\0", "it is an archive of RAR: unpack it, or pack it anew as .zip"),
-        (b"\x1f\x8b\x08\0", "it is an archive of gzip: unpack"),
-        (b"EGGA\0\1", "it is an archive of EGG: unpack"),
+        (b"Rar!\x1a\x07\0", "it is a RAR archive: unpack it, or pack it anew as .zip"),
+        (b"\x1f\x8b\x08\0", "it is a gzip archive: unpack"),
+        (b"EGGA\0\1", "it is an EGG archive: unpack"),
         (b"\n<!DOCTYPE html><title>AI-Hub</title>", "it is a web page, as of a download without logging in; log in"),
         (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS: run 'git lfs pull'"),
         (b"PK\3\4", "download or copy it again"),
@@ -420,6 +425,15 @@ class TestArchivesNamedAfterAnEmotion:
         make_zip(name, *((picture, picture.encode()) for picture in pictures))
         one = scan_one(project)
         assert dict(one.classes) == {"happy": 1, "neutral": 1} and not one.source.is_of_set
+
+    @pytest.mark.parametrize("name", ["[원천]EMOIMG_중립_TRAIN_01.zip", "중립.zip"])
+    def test_with_the_sets_pictures_of_another_emotion_are_refused_and_others_go_on(self, add_archive, make_zip, name):
+        bad = make_zip(f"set/{name}", *((of_set(one, "기쁨"), b"%d" % one) for one in range(3)))
+        words = "its name says neutral (중립), but its pictures say happy (기쁨); give it the name that is right"
+        assert f"{bad}: {words}" in refusal(bad)
+        add_archive("set/[원천]불안.zip")
+        result = scan([Path("set")])
+        assert list(result.sources) == ["anxious-training-01"] and words in passed_over(result)[name]
 
     def test_without_folders_hold_that_emotion_and_take_options(self, make_zip, project):
         make_zip("기쁨.zip", ("kim_1.jpg", b"1"), ("test/lee_1.jpg", b"2"))
@@ -494,7 +508,7 @@ def test_archives_and_tables_among_pictures_are_passed_over_with_what_to_do(add,
     make_zip("faces/more.zip", ("happy/2.jpg", b"2"))
     result = scan([Path("faces")])
     one = result.found["faces"]
-    assert (one.without_class, one.others.total(), names(one)) == (1, 4, ["happy/1.jpg", "sad/1.jpg"])
+    assert (one.without_class, one.others.total(), names(one)) == (1, 1, ["happy/1.jpg", "sad/1.jpg"])
     assert passed_over(result) == {
         "extra.csv": "a table in a folder; name it itself to scan it",
         "more.zip": "an archive among pictures; name it itself to scan it",

@@ -34,6 +34,27 @@ def test_each_source_is_said_with_classes_people_and_what_is_not_read(add, make_
     assert lines[-1] == (f"neutral-training-01: not read: 1 .tiff, {suffixes}, 2 others; save pictures as .jpg or .png")
 
 
+def test_each_file_among_pictures_is_told_once_and_by_what_it_is(add, make_zip):
+    add("own/happy/1.jpg", "own/sad/2.jpg", "own/LICENSE", "own/backup.tar.gz", "own/x.zip.sha256", "own/x.zip.jpg")
+    add("own/y.zip.gz", "own/list.csv", "own/z.zip.part")
+    make_zip("own/more.zip", ("happy/3.jpg", b"3"))
+    packed = "an archive of a kind that is not read; unpack it, or pack it anew as .zip"
+    lines = said("own")
+    assert sorted(lines) == sorted(
+        [
+            f"passed over: {Path('own/backup.tar.gz')} ({packed})",
+            f"passed over: {Path('own/y.zip.gz')} ({packed})",
+            f"passed over: {Path('own/list.csv')} (a table in a folder; name it itself to scan it)",
+            f"passed over: {Path('own/more.zip')} (an archive among pictures; name it itself to scan it)",
+            f"passed over: {Path('own/z.zip.part')} "
+            "(looks like an unfinished download; wait for it, or download it again)",
+            "own: 1 happy, 1 sad",
+            "own: 1 picture passed over: no folder names a class",
+            "own: not read: 1 without a suffix, 1 .sha256",
+        ]
+    )
+
+
 def test_what_is_left_out_is_said_where_models_are_judged_too(add):
     add("faces/happy/1.jpg", "faces/happy/2.tif", "faces/top.jpg", "faces/.git/1.jpg")
     assert list(left_out_lines(scan([Path("faces")], options=ScanOptions(to_judge=True)))) == [

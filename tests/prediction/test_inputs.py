@@ -67,8 +67,7 @@ class TestFindInputs:
         notes = []
         assert find_inputs([tmp_path], notes.append) == [tmp_path / "a.jpg"]
         assert notes == [
-            f"note: not read in {tmp_path}: 1 without a suffix, 1 .gif, 1 .tif; save pictures as .jpg or .png, and "
-            "unpack what is packed"
+            f"note: not read in {tmp_path}: 1 without a suffix, 1 .gif, 1 .tif; save pictures as .jpg or .png"
         ]
 
     def test_other_kinds_in_an_archive_are_counted(self, make_zip):
@@ -77,9 +76,20 @@ class TestFindInputs:
         )
         notes = []
         assert count_inputs([archive], notes.append) == 1
-        assert notes == [
-            f"note: not read in {archive}: 2 .gif, 1 .mp4; save pictures as .jpg or .png, and unpack what is packed"
-        ]
+        assert notes == [f"note: not read in {archive}: 2 .gif, 1 .mp4; save pictures as .jpg or .png"]
+
+    def test_pictures_are_to_be_saved_and_archives_to_be_unpacked_where_there_are_such(self, tmp_path):
+        (tmp_path / "a.jpg").touch()
+        said = f"note: not read in {tmp_path}: "
+        for name, line in (
+            ("LICENSE", "1 without a suffix"),
+            ("a.tar", "1 without a suffix, 1 .tar; unpack what is packed"),
+            ("a.gif", "1 without a suffix, 1 .gif, 1 .tar; save pictures as .jpg or .png; unpack what is packed"),
+        ):
+            (tmp_path / name).touch()
+            notes = []
+            find_inputs([tmp_path], notes.append)
+            assert notes == [said + line]
 
     def test_an_archive_without_pictures_says_what_it_holds_and_any_what_is_passed_over(self, make_zip):
         nested = make_zip("nested.zip", ("a.zip", b"x"), ("__MACOSX/._a.jpg", b"x"))
