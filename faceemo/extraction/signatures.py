@@ -4,6 +4,7 @@ import codecs
 import unicodedata
 
 from faceemo.extraction.containers import FRAMES, JPEG_SIGNATURE, PNG_SIGNATURE, jpeg_segments
+from faceemo.pictures.archive import LFS_POINTER, OTHER_ARCHIVES
 
 _SAVE = "which is not read; save it as JPEG"
 _TIFF = f"a TIFF picture or a camera's raw one, {_SAVE}"
@@ -28,9 +29,7 @@ _SIGNATURES = (
     (b"%!PS", f"an EPS picture, {_SAVE}"),
     (b"%PDF-", "a PDF, not a picture"),
     (b"PK\3\4", "a ZIP archive, not a picture"),
-    (b"Rar!", "a RAR archive, not a picture"),
-    (b"7z\xbc\xaf", "a 7z archive, not a picture"),
-    (b"\x1f\x8b", "a gzip archive, not a picture"),
+    *((beginning, f"{kind}, not a picture") for beginning, kind in OTHER_ARCHIVES),
     *(
         (beginning, "a video, not a picture")
         for beginning in (b"\x1a\x45\xdf\xa3", b"FLV\1", b"\0\0\1\xba", b"\x30\x26\xb2\x75")
@@ -96,7 +95,7 @@ def _of_text(data: bytes) -> str | None:
     text = _beginning(data)
     if text is None:
         return f"a BMP {_BROKEN}" if data.startswith(b"BM") else None
-    if text.startswith("version https://git-lfs"):
+    if text.startswith(LFS_POINTER.decode()):
         return "a pointer of Git LFS, not the picture itself; run 'git lfs pull'"
     if text.startswith(("/annex/objects/", "../")) and "annex/objects/" in text:
         return "a pointer of git-annex, not the picture itself; run 'git annex get'"

@@ -27,9 +27,11 @@ SYSTEM_FOLDERS = (
 )
 ENCRYPTED_FLAG = 0x1
 OTHER_ARCHIVES = (
-    *((b"Rar!", "RAR"), (b"7z\xbc\xaf", "7z"), (b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "XZ")),
-    *((b"ALZ\1", "ALZ"), (b"EGGA", "EGG")),
+    *((b"Rar!", "a RAR archive"), (b"7z\xbc\xaf", "a 7z archive"), (b"\x1f\x8b", "a gzip archive")),
+    *((b"BZh", "a bzip2 archive"), (b"\xfd7zXZ", "an XZ archive"), (b"ALZ\1", "an ALZ archive")),
+    (b"EGGA", "an EGG archive"),
 )
+LFS_POINTER = b"version https://git-lfs"
 
 # The end record, and that of ZIP64 before it with its locator in between: APPNOTE.TXT of PKWARE, 4.3.14 to 4.3.16.
 _END = struct.Struct("<4s4H2LH")
@@ -159,8 +161,8 @@ def _remedy(path: Path) -> str:
                 head = file.read(512)
     kind = next((kind for beginning, kind in OTHER_ARCHIVES if head.startswith(beginning)), None)
     if kind:
-        return f"it is an archive of {kind}: unpack it, or pack it anew as .zip"
-    if head.startswith(b"version https://git-lfs"):
+        return f"it is {kind}: unpack it, or pack it anew as .zip"
+    if head.startswith(LFS_POINTER):
         return "it is a pointer of Git LFS: run 'git lfs pull'"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return "it is a web page, as of a download without logging in; log in and download it again"

@@ -163,7 +163,9 @@ class PictureReader:
         archive = self._archive(picture.path)
         member = archive.members[index] if index < len(archive.members) else None
         if member is None or (member.size, member.info.CRC) != (picture.size, picture.crc):
-            raise FaceemoError(f"{picture.path} is not the archive that was scanned; copy it there again")
+            raise FaceemoError(
+                f"{picture.path} is not the archive that was scanned; put that one back, or run 'faceemo scan'"
+            )
         return archive.read(member, max_bytes)
 
     def _archive(self, path: str) -> Archive:
