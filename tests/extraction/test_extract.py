@@ -140,7 +140,7 @@ def test_auto_is_the_work_of_the_engine_that_it_takes(tmp_path):
     for engine in ("auto", choose_engine("auto")):
         folder = extract("a-training-01", source_of(NEUTRAL), replace(SETTINGS, engine=engine), 2, workers=1)
         made[engine] = (folder / "part-00000.parquet").read_bytes()
-        assert len(list((tmp_path / "data/.rows").iterdir())) == 1
+        assert len([one for one in (tmp_path / "data/.rows").iterdir() if one.is_dir()]) == 1
     assert len(set(made.values())) == 1
 
 
