@@ -394,7 +394,7 @@ def test_a_special_file_is_never_waited_for(add, project, name):
         assert "neither a folder nor a regular file" in refusal(place)
 
 
-@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="Linux alone has such files")
+@needs_linux("has such files in /proc")
 def test_no_more_is_read_of_a_file_than_it_says_to_hold(add):
     """/proc/kmsg is a regular file of no bytes that never ends."""
     add("set/happy/1.jpg", "set/sad/1.jpg")

@@ -151,7 +151,7 @@ def test_a_file_that_is_no_torch_file_is_one_clear_line(tmp_path, content):
     assert "not a faceemo model" in error_of(tmp_path / "emotion.pt")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFO")
+@needs_posix("Windows has no FIFO")
 def test_a_pipe_is_never_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.pt")
     with pytest.raises(FaceemoError, match=r"a.pt: not a faceemo model \(not a regular file\)"):
