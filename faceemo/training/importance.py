@@ -14,7 +14,7 @@ from faceemo.training.recipe import CROP, MESH, Inputs
 
 PATCHES = 8  # along a crop's side, that are covered one after another
 ROWS = 2000
-CROP_ROWS = 128  # of them, each of which is looked at 64 times
+CROP_ROWS = 128  # of them, each of which is looked at 64 times; so many at once, since activations of crops are large
 
 
 def measure_importance(model: TrainedModel, face: np.ndarray, inputs: Inputs, test: np.ndarray) -> Importance:
@@ -48,11 +48,13 @@ def landmark_importance(model: TrainedModel, inputs: Sequence[np.ndarray]) -> np
     counts by how much it really moves. Of a model that looks both ways it is that of the faces and their mirror images,
     and as even from left to right as the model is.
     """
-    place = model.columns.index(MESH)
-    taken = [torch.from_numpy(one) for one in inputs]
-    taken[place].requires_grad_()
-    (gradient,) = torch.autograd.grad(model.build()(*taken).max(dim=1).values.sum(), taken[place])
-    strength = (gradient * model.state_dict[f"branches.{MESH}.std"]).abs().mean(dim=0)
+    network, place = model.build(), model.columns.index(MESH)
+    gradients = []
+    for block in zip(*(torch.from_numpy(one).split(CROP_ROWS) for one in inputs), strict=True):
+        features = block[place].clone().requires_grad_()
+        logits = network(*block[:place], features, *block[place + 1 :])
+        gradients += torch.autograd.grad(logits.max(dim=1).values.sum(), features)
+    strength = (torch.cat(gradients) * model.state_dict[f"branches.{MESH}.std"]).abs().mean(dim=0)
     found = strength.reshape(LANDMARKS, 3).sum(dim=1).double().numpy()
     return (found + found[mirrored_points()]) / 2 if model.mirror else found
 
