@@ -16,6 +16,7 @@ from faceemo.durable import free_name, is_held, rename, sync_folder, written_who
 from faceemo.errors import FaceemoError
 
 HELD = "another program holds this file open"
+PLOT_FORMATS = ("png", "svg", "pdf")
 STDOUT = (Path("-"), Path("/dev/stdout"))
 
 
@@ -98,7 +99,7 @@ def unheld(path: Path) -> Path:
 
 def check_plots_folder(folder: Path) -> None:
     """As check_folder, for --plots."""
-    check_folder("--plots", folder, (".png", ".svg", ".pdf"))
+    check_folder("--plots", folder, tuple(f".{one}" for one in PLOT_FORMATS))
 
 
 def said_to(out: Path) -> TextIO:

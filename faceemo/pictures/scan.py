@@ -34,9 +34,8 @@ from faceemo.pictures.trees import Listing, archive_emotion, files_below, is_pic
 _UNFINISHED = re.compile(r"\.zip\.!?\w+$|\.(part|partial|crdownload|download|aria2)$")
 # What people and servers lay beside an archive, named after it: checksums, signatures, notes.
 _BESIDE = re.compile(r"\.(sha\d+|md5|crc32|asc|sig|txt|md|json|xml|html|log)$")
-_PART = re.compile(
-    r"\.(zip|7z)\.(part)?\d+$|\.z\d\d$|\.part\d+\.rar$"
-)  # of an archive in several: `….zip.part0`, `….zip.001`, `….z01`
+# Of an archive in several: `….zip.part0`, `….zip.001`, `….z01`.
+_PART = re.compile(r"\.(zip|7z)\.(part)?\d+$|\.z\d\d$|\.part\d+\.rar$")
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,12 @@ from faceemo.prediction.baselines import PeoplesBaselines, names_say_who
 from faceemo.prediction.inputs import Input, find_inputs, no_pixels, read_inputs
 from faceemo.prediction.labelled import LabelledPictures, find_labelled, read_labelled
 from faceemo.prediction.mistakes import draw_mistakes
-from faceemo.prediction.model import ANSWER_FACES, NO_NEUTRAL, EmotionModel, engine_note
+from faceemo.prediction.model import NO_NEUTRAL, EmotionModel, engine_note
 from faceemo.prediction.verdict import comparison_lines, draw_plots, model_lines, pictures_line
 from faceemo.status import Status
 from faceemo.training.metrics import Outcome, differences, log_losses, plain, score
 from faceemo.training.model import COMES_ALONG, COMES_ALONG_FILE
+from faceemo.training.recipe import FACES_AT_ONCE
 from faceemo.training.targets import Targets
 
 TRUTHS = ("label", "majority")  # that of folder, table or archive; that of the raters
@@ -81,13 +82,16 @@ class Judged:
     @property
     def is_ever_wrong(self) -> bool:
         """Whether an answer is not what folder, table or archive says."""
-        truth = self.truth("label")
-        judged = self.answered & (truth >= 0)
-        return bool((self.probability[judged].argmax(axis=1) != truth[judged]).any())
+        faces = self.faces("label")
+        return bool((self.probability[faces].argmax(axis=1) != self.truth("label")[faces]).any())
 
     def truth(self, name: str) -> np.ndarray:
         """int64 [N]: the class of each picture by one of TRUTHS, below 0 for none."""
         return self.targets.named if name == "label" else self.targets.majority
+
+    def faces(self, truth: str) -> np.ndarray:
+        """bool [N]: those with an answer and with a class by one of TRUTHS."""
+        return self.answered & (self.truth(truth) >= 0)
 
     def needed(self, pictures: LabelledPictures, given_neutral: bool) -> np.ndarray:
         """bool [N]: the pictures to read, those that baselines are made of among them."""
@@ -121,8 +125,8 @@ def evaluate(options: EvaluateOptions) -> None:
     for number, one in enumerate(judged, 1):
         stem = "" if len(judged) == 1 else f"{number}-{Path(one.name).stem}-"
         truth = one.truth("label")
-        faces = np.flatnonzero(one.answered & (truth >= 0))
-        if options.plots and len(faces):
+        faces = one.faces("label")
+        if options.plots and faces.any():
             draw_plots(options.plots, stem, one.probability[faces], truth[faces], one.model.trained.classes)
             written += [options.plots] * (options.plots not in written)
         if options.mistakes:
@@ -227,7 +231,7 @@ def answer_all(
             if fitted is not None:
                 baselines = dict(zip(faces.tolist(), fitted.of(some), strict=True))
     with progress(len(asked), f"evaluate: {one.name}", "faces") as advance:
-        for batch in batches(asked.tolist(), ANSWER_FACES):
+        for batch in batches(asked.tolist(), FACES_AT_ONCE):
             own = None if baselines is None else [baselines.get(at) for at in batch]
             for at, answer in zip(batch, model.answer([readings[at] for at in batch], own), strict=True):
                 one.status[at] = answer.status
@@ -325,16 +329,16 @@ def scores_of(one: Judged, pictures: LabelledPictures) -> dict:
         },
         "left_to_start": one.left_to_start,
         "status": {name: int((one.status == name).sum()) for name in Status},
-        **{truth: _score_by(one, one.truth(truth), pictures.person) for truth in TRUTHS},
+        **{truth: _score_by(one, truth, pictures.person) for truth in TRUTHS},
     }
 
 
-def _score_by(one: Judged, truth: np.ndarray, person: np.ndarray) -> dict | None:
-    """None where no picture asked has a class in truth [N]."""
+def _score_by(one: Judged, name: str, person: np.ndarray) -> dict | None:
+    """By one of TRUTHS; None where no picture asked has a class in it."""
+    truth, faces = one.truth(name), one.faces(name)
     asked = one.asked & (truth >= 0)
     if not asked.any():
         return None
-    faces = np.flatnonzero(asked & one.answered)
     right = np.count_nonzero(one.probability[faces].argmax(axis=1) == truth[faces])
     return {
         **score(one.probability[faces], truth[faces], person[faces], one.model.trained.classes),
@@ -346,7 +350,7 @@ def compare(judged: list[Judged], person: np.ndarray) -> dict:
     """Several models on the pictures that all of them judge, and what each has more than the first, by TRUTHS."""
     found: dict[str, dict | None] = {}
     for truth in TRUTHS:
-        faces = np.flatnonzero(np.all([one.answered & (one.truth(truth) >= 0) for one in judged], axis=0))
+        faces = np.flatnonzero(np.all([one.faces(truth) for one in judged], axis=0))
         found[truth] = _compare_on(judged, truth, faces, person[faces]) if len(faces) else None
     return found
 

@@ -30,13 +30,12 @@ from faceemo.paths import MODEL_FILE
 from faceemo.prediction.readings import PictureLike, PicturesLike, is_one, read
 from faceemo.status import Status
 from faceemo.training.model import COMES_ALONG_FILE, Deferring, TrainedModel, load_model, model_file
-from faceemo.training.recipe import CROP, MESH
+from faceemo.training.recipe import CROP, FACES_AT_ONCE, MESH
 
 NO_NEUTRAL = "{} takes no neutral face: neutral is none of its classes"
 # What a person's neutral face is answered otherwise than neutral is taken off every answer to that person, by this
 # share: the best on people never seen, from 0.4 to 0.6 about alike (docs/recipes.md).
 NEUTRAL_SHARE = 0.5
-ANSWER_FACES = 512  # looked at together; of crops a face and its mirror image take 0.6 MB meanwhile
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ class EmotionModel:
             if reading.status == Status.OK and (baseline is not None or not self.judges_change)
         ]
         probability: dict[int, np.ndarray] = {}
-        for some in batches(judged, ANSWER_FACES):
+        for some in batches(judged, FACES_AT_ONCE):
             inputs = self.inputs([readings[index] for index in some])
             stacked = None
             if baselines is not None:
@@ -214,12 +213,15 @@ class EmotionModel:
         """bool [N], of N readings whose status is ok: the faces that look more like those that the model which this one
         began as has learnt from, which therefore answers for them (docs/recipes.md).
         """
-        return self._left(self.inputs(readings)).numpy() if readings else np.zeros(0, bool)
+        if not readings or not isinstance(self._network, Deferring):
+            return np.zeros(len(readings), bool)
+        with torch.inference_mode():
+            return self._network.left(torch.from_numpy(_crops(readings))).numpy()
 
     def features(self, readings: Sequence[Reading]) -> np.ndarray:
         """float32 [N, 1434] of N readings whose status is ok, without a baseline: the pipeline's, bit for bit."""
         found = np.empty((len(readings), COORDINATES), np.float32)
-        for some in batches(list(range(len(readings))), ANSWER_FACES):
+        for some in batches(list(range(len(readings))), FACES_AT_ONCE):
             landmarks = np.stack([readings[index].mesh for index in some])
             width, height = np.array([(readings[index].width, readings[index].height) for index in some]).T
             found[some] = normalize(landmarks, width, height, self.normalize_settings)
@@ -237,8 +239,11 @@ class EmotionModel:
         logits = self._logits(inputs)
         if baseline is not None and not self.judges_change:
             changes = torch.from_numpy(baseline - self._ideal).unflatten(-1, (-1, len(self.classes_)))
-            left = self._left(inputs)[:, None]  # they are set right by what the start says of the neutral face
-            logits = logits - NEUTRAL_SHARE * torch.where(left, changes[..., -1, :], changes[..., 0, :])
+            change = changes[..., 0, :]
+            if isinstance(self._network, Deferring):  # what is left is set right by the start's neutral face
+                left = self._network.left(torch.from_numpy(inputs[CROP]))
+                change = torch.where(left[:, None], changes[..., 1, :], change)
+            logits = logits - NEUTRAL_SHARE * change
         probability = logits.softmax(dim=1).numpy()
         if not np.isfinite(probability).all():  # NaN in predict_proba stands for "no face"
             raise FaceemoError("the model's probabilities are not finite numbers; train it again with 'dvc repro'")
@@ -292,14 +297,6 @@ class EmotionModel:
         """float32 [N, classes], divided by the temperature."""
         with torch.inference_mode():
             return self._network(*self._columns(inputs)) / self.trained.temperature
-
-    def _left(self, inputs: Mapping[str, np.ndarray]) -> torch.Tensor:
-        """bool [N], as left_to_start."""
-        columns, network = self._columns(inputs), self._network
-        if not isinstance(network, Deferring):
-            return torch.zeros(len(columns[0]), dtype=torch.bool)
-        with torch.inference_mode():
-            return network.left(*columns)
 
     def _columns(self, inputs: Mapping[str, np.ndarray]) -> list[torch.Tensor]:
         return [torch.from_numpy(inputs[column]) for column in self.trained.columns]

@@ -8,6 +8,7 @@ import numpy as np
 
 from faceemo.console import cells, padded, printable
 from faceemo.emotions import class_text
+from faceemo.outputs import PLOT_FORMATS
 from faceemo.prediction.labelled import LabelledPictures
 from faceemo.status import Status
 from faceemo.training.lines import confusion_lines, words_of
@@ -114,13 +115,7 @@ def comparison_lines(compared: dict, counted: str) -> list[str]:
 
 def draw_plots(folder: Path, stem: str, probability: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> None:
     """Confusion and calibration of probabilities [N, classes] and classes int64 [N], in every format."""
-    from faceemo.training.plots import (
-        EVERY_FORMAT,
-        Words,
-        draw,
-        plot_confusion,
-        plot_reliability,
-    )  # they need matplotlib
+    from faceemo.training.plots import Words, draw, plot_confusion, plot_reliability  # they need matplotlib
 
     counts = confusion(target, probability.argmax(axis=1), len(classes))
     bins = np.transpose(calibration_bins(probability, target))
@@ -128,7 +123,7 @@ def draw_plots(folder: Path, stem: str, probability: np.ndarray, target: np.ndar
         f"{stem}confusion": functools.partial(plot_confusion, counts),
         f"{stem}reliability": functools.partial(plot_reliability, bins, len(classes)),
     }
-    draw(folder, plots, Words(classes, as_page=True), EVERY_FORMAT)
+    draw(folder, plots, Words(classes, as_page=True), PLOT_FORMATS)
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,7 @@ import jinja2
 
 from faceemo.emotions import IN_KOREAN, class_text
 from faceemo.language import Language
-from faceemo.outputs import check_out, check_plots_folder, said_to, written_to
+from faceemo.outputs import PLOT_FORMATS, check_out, check_plots_folder, said_to, written_to
 from faceemo.paths import EVALUATION_FILE
 from faceemo.report.cautions import cautions
 from faceemo.report.charts import history_charts, reliability_chart, roc_chart
@@ -48,10 +48,10 @@ def write_report(out: Path, language: str, plots: Path | None = None) -> None:
 
 
 def _write_plots(run: LastRun, folder: Path, language: str) -> None:
-    from faceemo.training.plots import EVERY_FORMAT, Words, draw, run_plots  # they need matplotlib
+    from faceemo.training.plots import Words, draw, run_plots  # they need matplotlib
 
     plots = run_plots(run.evaluation, run.history, run.importance())
-    draw(folder, plots, Words(list(run.evaluation["classes"]), language, as_page=True), EVERY_FORMAT)
+    draw(folder, plots, Words(list(run.evaluation["classes"]), language, as_page=True), PLOT_FORMATS)
 
 
 def render(run: LastRun, language: Language) -> str:

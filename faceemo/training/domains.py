@@ -16,11 +16,11 @@ from torch import nn
 from torch.nn import functional
 
 from faceemo.training.cnn import middle, prepared
+from faceemo.training.recipe import FACES_AT_ONCE
 
 KERNEL = 3
 FLOOR = 1e-3  # of a crop's contrast: what is below it is noise
 MOST = 20_000  # crops that a domain is learnt from
-BLOCK = 512  # crops whose textures are computed at once
 FOLDS = 5
 LEFT = 0.02  # of the crops of people held out in training; measured beside others in docs/recipes.md
 SPREAD = 1e-6  # variance that a texture has at least: few crops, or the same one again, have none
@@ -98,7 +98,7 @@ def _some(count: int) -> np.ndarray:
 @torch.no_grad()
 def _textures(crops: np.ndarray, rows: np.ndarray) -> np.ndarray:
     texture = Texture()
-    blocks = (crops[rows[start : start + BLOCK]] for start in range(0, len(rows), BLOCK))
+    blocks = (crops[rows[start : start + FACES_AT_ONCE]] for start in range(0, len(rows), FACES_AT_ONCE))
     return np.concatenate([texture(torch.from_numpy(block)).numpy() for block in blocks])
 
 

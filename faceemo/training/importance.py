@@ -14,7 +14,8 @@ from faceemo.training.recipe import CROP, MESH, Inputs
 
 PATCHES = 8  # along a crop's side, that are covered one after another
 ROWS = 2000
-CROP_ROWS = 128  # of them, each of which is looked at 64 times; so many at once, since activations of crops are large
+CROP_ROWS = 128  # of them, each of which is looked at 64 times
+GRADIENT_ROWS = 128  # at once: for gradients all activations of their crops are kept
 
 
 def measure_importance(model: TrainedModel, face: np.ndarray, inputs: Inputs, test: np.ndarray) -> Importance:
@@ -50,7 +51,7 @@ def landmark_importance(model: TrainedModel, inputs: Sequence[np.ndarray]) -> np
     """
     network, place = model.build(), model.columns.index(MESH)
     gradients = []
-    for block in zip(*(torch.from_numpy(one).split(CROP_ROWS) for one in inputs), strict=True):
+    for block in zip(*(torch.from_numpy(one).split(GRADIENT_ROWS) for one in inputs), strict=True):
         features = block[place].clone().requires_grad_()
         logits = network(*block[:place], features, *block[place + 1 :])
         gradients += torch.autograd.grad(logits.max(dim=1).values.sum(), features)

@@ -144,13 +144,13 @@ class Deferring(nn.Module):
         """As what build gives."""
         logits = self.own(*columns)
         if torch.onnx.is_in_onnx_export():  # where all faces take the same way
-            return torch.where(self.left(*columns)[:, None], self._merged(logits, columns), logits)
+            return torch.where(self.left(columns[self.crop])[:, None], self._merged(logits, columns), logits)
         return self.settle(logits, *columns)
 
     @torch.no_grad()
     def settle(self, logits: torch.Tensor, *columns: torch.Tensor) -> torch.Tensor:
         """Put the start's answers into the model's own logits [N, classes], which are returned, where they are due."""
-        left = self.left(*columns)
+        left = self.left(columns[self.crop])
         if left.any():
             logits[left] = self._merged(logits[left], [column[left] for column in columns])
         return logits
@@ -160,9 +160,9 @@ class Deferring(nn.Module):
         own = self.own(*columns)
         return torch.stack([own, self._merged(own, columns)], dim=1)
 
-    def left(self, *columns: torch.Tensor) -> torch.Tensor:
-        """bool [N]: which faces are left to the start, by the model's columns [N, ...]."""
-        return self.likelier(columns[self.crop]) < self.margin
+    def left(self, crops: torch.Tensor) -> torch.Tensor:
+        """bool [N]: which faces are left to the start, by their crops uint8 [N, side, side]."""
+        return self.likelier(crops) < self.margin
 
     def _merged(self, logits: torch.Tensor, columns: Sequence[torch.Tensor]) -> torch.Tensor:
         start = self.start(*(columns[one] for one in self.read))[:, self.place] * self.scale

@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # else it imports torch
 matplotlib.use("Agg")  # files only, on machines without a screen too
 logging.getLogger("fontTools.subset").setLevel(logging.ERROR)  # it warns of tables that no PDF needs
 
-EVERY_FORMAT = ("png", "svg", "pdf")
 NO_DATE = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # same numbers, same bytes
 LARGEST_DOT, SMALLEST_DOT = 180, 20  # areas in square points
 TRAIN, VALID, INK = "#8a8f98", "#1f6feb", "#24292f"

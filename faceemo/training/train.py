@@ -22,12 +22,11 @@ from faceemo.training.devices import batch_sizes, find_devices, has_bfloat16, th
 from faceemo.training.domains import fit_domain, fit_margin
 from faceemo.training.model import Deferring, TrainedModel, load_model, model_file, save_model
 from faceemo.training.networks import Network
-from faceemo.training.recipe import CROP, MESH, RECIPES, Inputs, choose_network
+from faceemo.training.recipe import CROP, FACES_AT_ONCE, MESH, RECIPES, Inputs, choose_network
 from faceemo.training.seen import hash_people, salt_of
 from faceemo.training.standardize import mean_of_rows
 from faceemo.training.tensors import Preparation, TrainingTensors, class_shares, make_tensors, prepare
 
-EVALUATION_ROWS = 512  # a face and its mirror image, of crops, take 0.6 MB of activations
 WARM_UP = 0.2  # of all steps
 LONG_SECONDS = 600.0  # a training above that is announced with its length
 
@@ -65,7 +64,7 @@ class Training:
         predictor = model.predictor()
         if isinstance(predictor, Deferring):
             rows = map(torch.from_numpy, (logits, *(inputs[column] for column in model.columns)))
-            for block in zip(*(one.split(EVALUATION_ROWS) for one in rows), strict=True):
+            for block in zip(*(one.split(FACES_AT_ONCE) for one in rows), strict=True):
                 predictor.settle(*block)
         return replace(self, model=model, logits=logits)
 
@@ -349,8 +348,8 @@ def predict_logits(
     classes = logits_of(rows[:1]).shape[1]
     # In one block: if each part were kept, small blocks would lie between large freed ones, and 500 MB stay taken.
     logits = torch.empty(len(rows), classes, device=device)
-    for start in range(0, len(rows), EVALUATION_ROWS):
-        some = rows[start : start + EVALUATION_ROWS]
+    for start in range(0, len(rows), FACES_AT_ONCE):
+        some = rows[start : start + FACES_AT_ONCE]
         logits[start : start + len(some)] = logits_of(some)
         after_batch(len(some))
     return logits

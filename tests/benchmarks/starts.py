@@ -127,7 +127,7 @@ def beside_neutral(
     if isinstance(predictor, Deferring):
         columns = [torch.from_numpy(np.ascontiguousarray(inputs[name][faces])) for name in model.columns]
         each = list(predictor.each(*columns).unbind(1))
-        left = predictor.left(*columns).numpy()
+        left = predictor.left(columns[predictor.crop]).numpy()
     corrected, ideal = np.full(each[0].shape, np.nan, np.float32), np.array(model.classes) == NEUTRAL
     for index, person in enumerate(subject):
         own = np.flatnonzero(neutral & (subject == person))

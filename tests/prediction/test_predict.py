@@ -286,7 +286,7 @@ class TestPictures:
         """At once, those of the whole set would take more memory than most machines have."""
         readings = [entry.reading for entry in inputs[:5]]
         together, sizes = model.answer(readings), []
-        monkeypatch.setattr(model_module, "ANSWER_FACES", 2)
+        monkeypatch.setattr(model_module, "FACES_AT_ONCE", 2)
         network = model._network
         monkeypatch.setattr(model, "_network", lambda *columns: sizes.append(len(columns[0])) or network(*columns))
         for one, other in zip(model.answer(readings), together, strict=True):

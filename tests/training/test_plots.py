@@ -12,6 +12,7 @@ from PIL import Image
 
 from faceemo.emotions import IN_KOREAN, KOREAN
 from faceemo.fonts import font_with
+from faceemo.outputs import PLOT_FORMATS
 from faceemo.params import load_params
 from faceemo.training.dataset import Dataset
 from faceemo.training.devices import threads_kept
@@ -20,7 +21,6 @@ from faceemo.training.importance import crop_importance, landmark_importance, me
 from faceemo.training.mirror import mirrored_points
 from faceemo.training.model import TrainedModel
 from faceemo.training.plots import (
-    EVERY_FORMAT,
     Importance,
     Words,
     draw,
@@ -115,8 +115,8 @@ def assert_picture(path: Path) -> None:
 )
 def test_a_run_leaves_every_picture_and_table(tmp_path, classes, epochs, network):
     folder = tmp_path / "plots"
-    draw_run(folder, run_of(classes, epochs, network), formats=EVERY_FORMAT)
-    assert {path.name for path in folder.iterdir()} == {f"{name}.{one}" for name in PICTURES for one in EVERY_FORMAT}
+    draw_run(folder, run_of(classes, epochs, network), formats=PLOT_FORMATS)
+    assert {path.name for path in folder.iterdir()} == {f"{name}.{one}" for name in PICTURES for one in PLOT_FORMATS}
     for name in PICTURES:
         assert_picture(folder / f"{name}.png")
         assert "</svg>" in (folder / f"{name}.svg").read_text(encoding="utf-8")[-20:]
@@ -133,7 +133,7 @@ def test_predictions_are_a_row_a_picture(tmp_path):
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     run = run_of(("neutral", "anxious"), 3, "both")
     for folder in ("first", "second"):
-        draw_run(tmp_path / folder, run, formats=EVERY_FORMAT)
+        draw_run(tmp_path / folder, run, formats=PLOT_FORMATS)
     for path in (tmp_path / "first").iterdir():
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
 
@@ -260,7 +260,7 @@ def test_classes_in_hangul_are_drawn_by_name_or_number_without_a_warning(tmp_pat
     """Whether this machine has a font for them or not."""
     for number, classes in enumerate([("neutral", "지루함"), ("neutral", "지루함", "happy"), ("neutral", "ᚠᚢᚦ")]):
         folder = tmp_path / str(number)
-        draw_run(folder, run_of(classes, 2), formats=EVERY_FORMAT)
+        draw_run(folder, run_of(classes, 2), formats=PLOT_FORMATS)
         for name in PICTURES:
             assert_picture(folder / f"{name}.png")
     assert not [one.message for one in recwarn] and not caplog.records
