@@ -35,7 +35,8 @@ ROC_POINTS = 200  # at most
 def evaluate(dataset: Dataset, logits: np.ndarray, temperature: float, params: Params, model: dict) -> dict:
     """The whole of evaluation.json.
 
-    logits: float32 [N, classes] for the N faces of the dataset; divided by temperature they give the probabilities.
+    logits: float32 [N, classes] for the N faces of the dataset, of which those of its train split are not looked at;
+    divided by temperature they give the probabilities.
     model: what names the model: md5 of its file, its network, the epoch that was kept, and `learnt_valid`, whether it
     has learnt from the valid people too in the end; valid's score is then of the network that has not.
 

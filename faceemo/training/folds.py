@@ -23,7 +23,7 @@ from faceemo.training.train import network_of, train
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 
-# From a dataset to logits float32 [N, classes] of all its N faces, learnt from its train split.
+# From a dataset to logits float32 [N, classes] of its N faces, learnt from its train split; those need not be answered.
 FitPredict = Callable[[Dataset], np.ndarray]
 
 

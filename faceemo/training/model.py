@@ -141,16 +141,23 @@ class Deferring(nn.Module):
         self.register_buffer("place", torch.tensor(places).clamp(min=0), persistent=False)
 
     def forward(self, *columns: torch.Tensor) -> torch.Tensor:
-        """As what build gives."""
-        logits = self.own(*columns)
+        """As what build gives; a face that is left to a start that knows all classes costs one network, not two."""
+        left = self.left(columns[self.crop])
         if torch.onnx.is_in_onnx_export():  # where all faces take the same way
-            return torch.where(self.left(columns[self.crop])[:, None], self._merged(logits, columns), logits)
-        return self.settle(logits, *columns)
+            logits = self.own(*columns)
+            return torch.where(left[:, None], self._merged(logits, columns), logits)
+        asked = ~(left & self.is_known.all())
+        if asked.all():
+            logits = self.own(*columns)
+        else:
+            logits = torch.zeros(len(left), len(self.is_known), device=left.device)
+            if asked.any():
+                logits[asked] = self.own(*(column[asked] for column in columns))
+        return self.settle(logits, left, columns)
 
     @torch.no_grad()
-    def settle(self, logits: torch.Tensor, *columns: torch.Tensor) -> torch.Tensor:
-        """Put the start's answers into the model's own logits [N, classes], which are returned, where they are due."""
-        left = self.left(columns[self.crop])
+    def settle(self, logits: torch.Tensor, left: torch.Tensor, columns: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Put the start's answers into the model's own logits [N, classes], which are returned, for those of `left`."""
         if left.any():
             logits[left] = self._merged(logits[left], [column[left] for column in columns])
         return logits

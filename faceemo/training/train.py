@@ -50,7 +50,7 @@ class Training:
     model: TrainedModel
     history: list[Epoch]
     logits: np.ndarray
-    """float32 [N, classes], of all faces of the dataset."""
+    """float32 [N, classes], of the dataset's faces; NaN for those that it has learnt from."""
     learnt_valid: bool = False
     """Whether the model has learnt from the valid people too, after history and their logits (see calibrate)."""
 
@@ -63,9 +63,10 @@ class Training:
         logits = self.logits - self.model.lean.numpy() if balanced else self.logits.copy()
         predictor = model.predictor()
         if isinstance(predictor, Deferring):
-            rows = map(torch.from_numpy, (logits, *(inputs[column] for column in model.columns)))
-            for block in zip(*(one.split(FACES_AT_ONCE) for one in rows), strict=True):
-                predictor.settle(*block)
+            for some in torch.from_numpy(np.flatnonzero(~np.isnan(logits[:, 0]))).split(FACES_AT_ONCE):
+                columns = [torch.from_numpy(inputs[column])[some] for column in model.columns]
+                left = predictor.left(columns[predictor.crop])
+                logits[some] = predictor.settle(torch.from_numpy(logits)[some], left, columns).numpy()
         return replace(self, model=model, logits=logits)
 
 
@@ -109,11 +110,13 @@ def train(
         model = _trained_model(name, so_far.weights, preparation, dataset, inputs, params)
         model = model if start is None else leave_to(start, model, dataset, inputs)
         columns = [torch.from_numpy(inputs[column]) for column in recipe.columns]
-        faces = torch.arange(len(dataset.row_of))
-        with progress(len(faces), "train: answers to all", "faces") as advance:
-            logits = predict_logits(model.build().to(devices[0]), columns, faces, advance).cpu().numpy()
-    if not np.isfinite(logits).all():
+        judged = np.flatnonzero(dataset.split[dataset.row_of] != "train")
+        with progress(len(judged), "train: answers", "faces") as advance:
+            answers = predict_logits(model.build().to(devices[0]), columns, torch.from_numpy(judged), advance)
+    if not answers.isfinite().all():
         raise _diverged(params.epochs, params.lr)
+    logits = np.full((len(dataset.row_of), len(dataset.classes)), np.nan, np.float32)
+    logits[judged] = answers.cpu().numpy()
     return Training(model, so_far.history, logits)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from made_datasets import dataset_of, person
 from made_models import NORMALIZE, random_model
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from faceemo.training.dataset import Dataset
 from faceemo.training.domains import Likelier, fit_domain, fit_margin
@@ -75,13 +75,37 @@ def test_faces_that_look_like_those_of_the_start_get_its_answers():
     for balanced in (False, True):
         training = Training(model, [], own).answering(inputs, balanced)
         with torch.no_grad():
-            np.testing.assert_allclose(training.model.predictor()(*columns).numpy(), training.logits, atol=1e-4)
+            found = training.model.predictor()(*columns).numpy()
+        np.testing.assert_allclose(log_softmax(found, axis=1), log_softmax(training.logits, axis=1), atol=1e-4)
         left = training.model.predictor().left(columns[1]).numpy()
         assert left[-8:].all() and left[:-8].sum() <= 2
         lean = model.lean.numpy() if balanced else 0.0
         np.testing.assert_allclose(training.logits[~left], (own - lean)[~left], atol=1e-4)
         expected = softmax(first[left][:, [1, 0]] / start.temperature, axis=1)
         np.testing.assert_allclose(softmax(training.logits[left] / model.temperature, axis=1), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [("happy", "anxious", "neutral"), ("anxious", "neutral")])
+def test_a_face_that_is_left_to_a_start_that_knows_all_classes_costs_one_network(classes):
+    crops, own = np.concatenate([smooth(9), rough(1)]), classes == ("happy", "anxious", "neutral")
+    data = faces(10)
+    start = dataclasses.replace(
+        random_model(("neutral", "anxious"), seed=3, network="cnn"), domain=fit_domain(rough(50), np.arange(50))
+    )
+    model = random_model(classes, network="cnn")
+    model = leave_to(
+        start, dataclasses.replace(model, domain=fit_domain(crops[:9], np.arange(9))), data, {"crop": crops}
+    )
+    predictor = dataclasses.replace(model, margin=0.0).predictor()
+    taken = []
+    predictor.own.register_forward_pre_hook(lambda _, columns: taken.append(len(columns[0])))
+    with torch.no_grad():
+        found = predictor(torch.from_numpy(crops)), predictor(torch.from_numpy(crops[9:]))
+        assert taken == ([10, 1] if own else [9])
+        expected = predictor.each(torch.from_numpy(crops))
+    right = np.stack([*expected[:9, 0], expected[9, 1]])
+    np.testing.assert_allclose(log_softmax(found[0], axis=1), log_softmax(right, axis=1), atol=1e-5)
+    np.testing.assert_allclose(log_softmax(found[1], axis=1), log_softmax(right[9:], axis=1), atol=1e-5)
 
 
 def test_crops_are_likelier_among_their_like():
