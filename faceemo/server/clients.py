@@ -229,7 +229,10 @@ class Service:
 
 
 def first_file(body: bytes, content_type: str) -> bytes:
-    """The first file of a form as browsers and `curl -F` send it (RFC 7578); any other body as it is."""
+    """The first file of a form as browsers and `curl -F` send it (RFC 7578); any other body as it is.
+
+    Raises ProblemError for a form without a file.
+    """
     header = Message()
     header["Content-Type"] = content_type
     boundary = header.get_boundary()
@@ -239,7 +242,7 @@ def first_file(body: bytes, content_type: str) -> bytes:
         head, _, content = part.partition(b"\r\n\r\n")
         if b"; filename" in head:
             return content
-    return b""
+    raise ProblemError(400, Status.DECODE_ERROR, "a form without a file; curl sends one by -F file=@face.jpg")
 
 
 async def _next_message(websocket: WebSocket) -> MutableMapping[str, Any] | None:

@@ -120,6 +120,8 @@ def make_landmarks(folder: Path, names: list[str]) -> None:
             "image": some,
             "width": [3000] * size,
             "height": [4000] * size,
+            "faces": [1] * size,
+            "turned": [0] * size,
             "status": ["ok"] * size,
             "landmarks": rows_or_null(list(made_up_faces(some))),
             "crop": [crop.tobytes() for crop in random.integers(0, 256, (size, SIDE * SIDE), np.uint8)],

@@ -1,22 +1,23 @@
 """What a network learnt from few people knows of others, and of the pictures of other projects (train.start).
 
-    python -m tests.benchmarks.starts [--people N] [--draws 5] [--across PROJECT ...]
+    python -m tests.benchmarks.starts [--people N] [--draws 5] [--rounds 1] [--across PROJECT ...]
         --settings train.network=mlp_dropout "train.network=both train.start=faceemo lr=0.0003" ...
 
 In a project whose features are made. Each settings, KEY=VALUE pairs of params.yaml, is trained on N people drawn anew
 for each of the draws (the same ones for all settings), or on the people of all folds but one, and judged on everybody
-else: as folder, table or archive names the pictures, and as most raters saw them. A picture counts by the share of the
-networks that did not learn from its person which are right. Differences to the first settings are paired, with 95 %
-intervals over people. --across: other projects with features; their pictures of classes with the same names are judged
-by every model, without the class shares that it learnt; beside it the network alone, without the start that it keeps,
-and the start itself. --neutral: every picture is judged once more beside the other neutral ones of its person, and that
-is compared with the same network without.
+else, in each of the rounds with other people and seeds: as folder, table or archive names the pictures, and as most
+raters saw them. A picture counts by the share of the networks that did not learn from its person which are right.
+Differences to the first settings are paired, with 95 % intervals over people. --across: other projects with features;
+their pictures of classes with the same names are judged by every model, without the class shares that it learnt; beside
+it the network alone, without the start that it keeps, and the start itself. --neutral: every picture is judged once
+more beside the other neutral ones of its person, and that is compared with the same network without.
 """
 
 import argparse
 import contextlib
 import dataclasses
 import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +174,7 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", required=True)
     parser.add_argument("--people", type=int)
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--neutral", action="store_true")
     parser.add_argument("--across", nargs="+", type=Path, default=[])
@@ -188,7 +190,8 @@ def main() -> None:
         targets = {"named": dataset.targets.named, "majority": dataset.targets.majority}
         found, beside = ({truth: Runs(*np.zeros((3, len(subject)))) for truth in TRUTHS} for _ in range(2))
         elsewhere, alone = [], []
-        for number, learnt in enumerate(splits(dataset, args.people, args.draws, args.seed)):
+        rounds = (splits(dataset, args.people, args.draws, args.seed + number) for number in range(args.rounds))
+        for number, learnt in enumerate(itertools.chain.from_iterable(rounds)):
             model = learn(dataset, inputs, dataclasses.replace(params, seed=args.seed + number), learnt)
             unseen = np.setdiff1d(np.arange(len(subject)), learnt)
             logits = answers(model, inputs, unseen)

@@ -277,9 +277,15 @@ class TestPost:
         words = {"comment": "before the file", "filename": "as a value"}
         for files in ({"file": ("사진.jpg", face, "image/jpeg")}, {"a": ("a", face), "b": ("b.jpg", b"no picture")}):
             assert httpx.post(f"http://{host}/predict", data=words, files=files).json() == expected
-        for body, kind in ((b"no form", "multipart/form-data; boundary=x"), (face, "multipart/form-data; boundary=x")):
-            answer = httpx.post(f"http://{host}/predict", content=body, headers={"Content-Type": kind})
-            assert (answer.status_code, answer.json()["status"]) == (400, "decode_error")
+        without = {"status": "decode_error", "error": "a form without a file; curl sends one by -F file=@face.jpg"}
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        for form in (
+            {"content": b"no form", "headers": headers},
+            {"content": face, "headers": headers},
+            {"files": {"file": (None, "face.jpg")}},  # curl -F file=face.jpg
+        ):
+            answer = httpx.post(f"http://{host}/predict", **form)
+            assert (answer.status_code, answer.json()) == (400, without)
 
     def test_slow_pictures_hold_up_no_quick_one(self, host, face):
         """Each of the slow ones takes longer than all the quick ones together."""
