@@ -15,9 +15,9 @@ def person(name: object) -> str:
     return hashlib.sha256(f"person {name}".encode()).hexdigest()
 
 
-def of_set(name: object, emotion: str = "중립", shot: int = 1) -> str:
+def of_set(name: object, emotion: str = "중립", shot: int = 1, suffix: str = ".jpg") -> str:
     """The name of a person's picture as the set has it."""
-    return f"{person(name)}_여_20_{emotion}_실내_20210126133507-001-{shot:03d}.jpg"
+    return f"{person(name)}_여_20_{emotion}_실내_20210126133507-001-{shot:03d}{suffix}"
 
 
 def rating(emotion: object = "중립", box: tuple | None = (1, 2, 3, 4)) -> dict:

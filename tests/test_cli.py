@@ -17,7 +17,7 @@ import pytest
 from commands import Commands
 from made_archives import ANXIOUS, heed_ctrl_c
 from made_models import model_file
-from made_sources import label_json, rating, record
+from made_sources import label_json, of_set, rating, record
 from PIL import Image
 from systems import needs_posix
 
@@ -37,9 +37,9 @@ def project(tmp_path, monkeypatch, make_zip):
     shutil.copy(REPOSITORY / "params.yaml", folder)
     for part in (1, 2):
         name = f"project/내 사진/Training/[원천]EMOIMG_중립_TRAIN_{part:02d}.zip"
-        make_zip(name, *((f"{part}{number}.jpg", b"1" * 250_000) for number in range(part + 3)))
-    make_zip("project/내 사진/Validation/[원천]EMOIMG_불안_VALID.zip", ("a.jpg", b"2"))
-    labels = label_json(record("10.jpg", rating()))
+        make_zip(name, *((of_set(f"{part}{number}"), b"1" * 250_000) for number in range(part + 3)))
+    make_zip("project/내 사진/Validation/[원천]EMOIMG_불안_VALID.zip", (of_set("a", "불안"), b"2"))
+    labels = label_json(record(of_set(10), rating()))
     make_zip("project/내 사진/Training/[라벨]EMOIMG_중립_TRAIN.zip", ("a.json", labels))
     make_zip("project/내 사진/휴가.zip", ("b.jpg", b"3"))
     monkeypatch.chdir(folder)
@@ -114,7 +114,7 @@ def test_scan_says_the_same_to_programs(project, capsys):
 
 @needs_posix("Windows allows no control characters in names")
 def test_a_name_in_scans_table_neither_ends_the_line_nor_moves_the_cursor(project, capsys, make_zip):
-    make_zip("project/내 사진/\x1b[2J\n[원천]EMOIMG_슬픔_TRAIN_01.zip", ("a.jpg", b"22"))
+    make_zip("project/내 사진/\x1b[2J\n[원천]EMOIMG_슬픔_TRAIN_01.zip", (of_set("a", "슬픔"), b"22"))
     make_zip("project/내 사진/\x1b[1A휴가.zip", ("b.jpg", b"3"))
     assert main(["scan", "내 사진"]) == 0
     out, _ = capsys.readouterr()
@@ -148,12 +148,12 @@ def test_scan_says_what_it_misses_drops_and_does_not_know_and_what_to_run_next(p
     for word in ("분노", "기쁨"):
         names = [f"{person}_여_20_{word}_공원_20210126150000-001-001.jpg" for person in people]
         make_zip(f"set/[원천]EMOIMG_{word}_TRAIN_01.zip", *((name, name.encode()) for name in [*names, "x.jpg"]))
-    make_zip("set/[원천]EMOIMG_기쁨_TRAIN_02.zip", ("y.jpg", b"y"))
+    make_zip("set/[원천]EMOIMG_기쁨_TRAIN_02.zip", (names[0], b"y"))
     assert main(["scan", "내 사진"]) == 0
     assert "one part only" not in capsys.readouterr().out  # neutral has two, and anxious is of Validation
     assert main(["scan", "../set"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "60 people in the names of the pictures, 3 pictures whose names do not say who it is" in lines
+    assert "60 people in the names of the pictures, 2 pictures whose names do not say who it is" in lines
     assert any(line.startswith("one part only of angry: the parts _01 to _04 of an emotion hold") for line in lines)
     assert (
         "no longer in data/sources.yaml: anxious-validation-01, neutral-training-01, neutral-training-02; to keep "

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from faceemo.pictures.trees import LABELS, TRAINING, VALIDATION, archive_emotion, folder_of
 
 _SAMPLE = re.compile(r"(?<![a-z])sample(?![a-z])|샘플")
-_MARKS = ("원천", "라벨", "emoimg")  # that archives of one's own seldom have in their names
 _PART = re.compile(r"[_\-\s](\d{1,2})$")
 _COPY = re.compile(r"\s*\(\d+\)$")  # what browsers add to the name of a second download
 
@@ -27,8 +26,6 @@ class ArchiveName:
     part: int
     is_labels: bool
     """Whether it holds labels, by its name."""
-    says_set: bool
-    """Whether the name says more than an emotion: only an archive of the set is called so, if nothing in it differs."""
 
     @property
     def id(self) -> str:
@@ -58,7 +55,6 @@ def read_archive_name(path: Path, top: Path) -> ArchiveName | None:
         set="sample" if _SAMPLE.search(stem.lower()) else folder,
         part=part_of(path.as_posix()) or 1,
         is_labels=bool(LABELS.search(stem.lower())),
-        says_set=any(mark in stem.lower() for mark in _MARKS),
     )
 
 

@@ -20,11 +20,11 @@ from faceemo.pictures.scan_source import (
     Found,
     ScanOptions,
     check_readable,
-    holds_the_set,
     own_id,
     scan_table,
     scan_tree,
     what_else,
+    why_not_of_set,
 )
 from faceemo.pictures.sources import LabelFiles, Source, locate, written_path
 from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
@@ -62,6 +62,8 @@ class _Place:
     """What is in it; None for a table."""
     name: ArchiveName | None = None
     """Of an archive of the set, label archives among them."""
+    not_of_set: str | None = None
+    """As in Found."""
 
 
 @dataclass
@@ -201,7 +203,8 @@ def _look_into(folder: Path, emotions: tuple[str, ...] | None, there: _Places) -
         if one.name:
             there.of_set[one.path.resolve()] = one
         elif holds_set:
-            there.passed_over.append((one.path, f"no archive of the set; {_remedy(one)}"))
+            cause = f": {one.not_of_set}" if one.not_of_set else ""
+            there.passed_over.append((one.path, f"no archive of the set{cause}; {_remedy(one)}"))
         else:
             there.own[one.path.resolve()] = one
 
@@ -213,7 +216,7 @@ def _remedy(one: _Place) -> str:
 def _opened(path: Path, top: Path, emotions: tuple[str, ...] | None, there: _Places) -> list[_Place]:
     """An archive, as one of the set or as a tree of one's own; none if its emotion is not asked for.
 
-    A name of the set is not enough: the pictures must agree with it (see holds_the_set), or label files lie there
+    A name of the set is not enough: the pictures must be the set's too (see why_not_of_set), or label files lie there
     instead of pictures. Raises FaceemoError if the archive or none of its pictures can be read, if it holds nothing of
     use, and if its pictures are the set's of another emotion than its name says.
     """
@@ -224,16 +227,15 @@ def _opened(path: Path, top: Path, emotions: tuple[str, ...] | None, there: _Pla
         return []
     listing = members_below(path)
     pictures = [file for file in listing.files if is_picture_name(file.name)]
-    if pictures and not (name and name.is_labels):
+    if name and (name.is_labels or not pictures) and holds_labels(path):
+        return [_Place(path, listing, replace(name, is_labels=True))]
+    if pictures:
         check_readable(path, pictures)
-        if name and not holds_the_set(pictures, name):
-            name = None
-    elif name and holds_labels(path):
-        name = replace(name, is_labels=True)
-    else:
-        what = "label files" if name and name.is_labels else "pictures"
-        raise FaceemoError(f"{path}: no {what} in it{what_else(listing)}")
-    return [_Place(path, listing, name)]
+        reason = why_not_of_set(pictures, name) if name else None
+        if reason or not (name and name.is_labels):
+            return [_Place(path, listing, None if reason else name, reason)]
+    what = "label files" if name and name.is_labels else "pictures"
+    raise FaceemoError(f"{path}: no {what} in it{what_else(listing)}")
 
 
 def _take_archives(there: _Places, root: Path, options: ScanOptions) -> dict[str, Found]:
@@ -274,15 +276,21 @@ def _labels_of(source: ArchiveName, labels: list[tuple[ArchiveName, str]], root:
 def _check_asked(emotions: tuple[str, ...], there: _Places, found: Mapping[str, Found], places: list[Path]) -> None:
     """Raises FaceemoError if one of the emotions asked for has no archive, not even one that is not whole yet."""
     held = {one.source.emotion for one in found.values()}
-    begun = {archive_emotion(unicodedata.normalize("NFC", path.name)) for path, _ in there.faults}
+    begun = {_emotion_of(path) for path, _ in there.faults}
     for emotion in emotions:
         if emotion not in held | begun:
             others = {name.emotion for name in there.not_asked if not name.is_labels}
             known = ", ".join(sorted(others.union(filter(None, held)))) or "nothing"
+            called = (f"; {path}: {reason}" for path, reason in there.passed_over if _emotion_of(path) == emotion)
             raise FaceemoError(
                 f"--emotions: no archive of {emotion} ({KOREAN[emotion]}) with pictures below "
                 f"{', '.join(map(str, places))}; there are archives of {known}; name its folder too, or leave it out"
+                f"{next(called, '')}"
             )
+
+
+def _emotion_of(path: Path) -> str | None:
+    return archive_emotion(unicodedata.normalize("NFC", path.name))
 
 
 def _take_own(there: _Places, root: Path, options: ScanOptions, earlier: Mapping[str, Source]) -> dict[str, Found]:
@@ -302,7 +310,8 @@ def _take_own(there: _Places, root: Path, options: ScanOptions, earlier: Mapping
         if one.listing is None:
             found[key] = scan_table(key, place, folder_in_name(place), kept, root)
         else:
-            found[key] = scan_tree(key, place, one.listing, None, folder_in_name(place), kept, root)
+            tree = scan_tree(key, place, one.listing, None, folder_in_name(place), kept, root)
+            found[key] = replace(tree, not_of_set=one.not_of_set)
     return found
 
 
@@ -327,8 +336,10 @@ def _check_options(
     if unknown:
         raise FaceemoError(f"--rename: no class is called {unknown[0]!r}; the words are {', '.join(words)}")
     if own and emotions is not None:
+        called = next((one for one in own.values() if one.not_of_set), None)
+        cause = f", and {called.source.path} is none: {called.not_of_set}" if called else ""
         raise FaceemoError(
-            "--emotions is for archives of the set only; for your own pictures set 'emotions' in params.yaml"
+            f"--emotions is for archives of the set only{cause}; for your own pictures set 'emotions' in params.yaml"
         )
 
 

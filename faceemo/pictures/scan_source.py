@@ -1,12 +1,13 @@
 """Scanning one source: a tree of pictures in a folder or a ZIP archive, or a table of them."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from faceemo.emotions import KOREAN, name_class, plain_word
+from faceemo.emotions import ENGLISH, KOREAN, name_class, plain_word
 from faceemo.errors import FaceemoError
 from faceemo.pictures.archive import parse_picture_name
 from faceemo.pictures.archive_names import ArchiveName
@@ -103,6 +104,8 @@ class Found:
     """Places that were not read, and why."""
     unsure_names: tuple[str, ...] = ()
     """As in Listing."""
+    not_of_set: str | None = None
+    """Why it is no archive of the set though it is called like one."""
 
     @property
     def classes(self) -> Counter[str]:
@@ -216,32 +219,33 @@ def _described(key: str, source: Source, pictures: list[Picture], table: Table |
     return manifest
 
 
-def holds_the_set(pictures: list[Picture], name: ArchiveName) -> bool:
-    """Whether pictures are those of an archive of the set with this name.
+def why_not_of_set(pictures: list[Picture], name: ArchiveName) -> str | None:
+    """Why pictures are not those of an archive of the set with this name; None if they are.
 
-    Nearly all names and folders of pictures that tell one of the seven emotions tell the same one. Most names begin
-    with the 64 digits of a person, if the archive's own name says no more than an emotion.
+    Most names of the set's pictures begin with the 64 digits of a person, and nearly all of those that tell one of the
+    seven emotions, or whose folders do, tell the same one.
     Raises FaceemoError if they are the set's and tell another emotion than the archive's name.
     """
     parsed = [parse_picture_name(picture.name) for picture in pictures]
+    if 2 * sum(own.subject is not None for own in parsed) <= len(pictures):
+        return "most names of its pictures do not begin with the 64 digits of a person"
     told = (own.emotion or emotion_of_folders(picture.name) for own, picture in zip(parsed, pictures, strict=True))
     emotions = Counter(filter(None, told))
     emotion, count = next(iter(emotions.most_common(1)), (name.emotion, 0))
     if count < OF_ONE_EMOTION * emotions.total():
-        return False
-    if not name.says_set and 2 * sum(own.subject is not None for own in parsed) <= len(pictures):
-        return False
+        return "its pictures tell several emotions"
     if emotion != name.emotion:
         raise FaceemoError(
             f"{name.path}: its name says {name.emotion} ({KOREAN[name.emotion]}), but its pictures say {emotion} "
             f"({KOREAN[emotion]}); give it the name that is right, or download it again"
         )
-    return True
+    return None
 
 
 def own_id(path: Path, kind: str, taken: Iterable[str]) -> str:
-    """An id from a name where that has ASCII letters, else the first free one like folder-01."""
-    stem = path.name if kind == "folder" else path.stem
+    """An id from a name where that has ASCII letters or an emotion, else the first free one like folder-01."""
+    stem = unicodedata.normalize("NFC", path.name if kind == "folder" else path.stem)
+    stem = "".join(ENGLISH.get(part, part) for part in re.split(r"([\W_]+)", stem))
     name = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:MAX_ID].strip("-")
     if re.search("[a-z]", name):
         return name

@@ -43,7 +43,8 @@ def _dropped(result: Scan, earlier: Mapping[str, Source]) -> Iterator[str]:
     """Sources of the last scan that are not among those of this one."""
     gone = f"no longer in {SOURCES_FILE.as_posix()}"
     passed_over = {os.path.realpath(path) for path, _ in result.passed_over}  # Path.resolve raises for a link to itself
-    keys = [key for key in earlier if key not in result.found]
+    there = {source.path for source in result.sources.values()}  # under another id it is no loss
+    keys = [key for key, source in earlier.items() if key not in result.found and source.path not in there]
     unread = [key for key in keys if os.path.realpath(locate(earlier[key].path)) in passed_over]
     elsewhere = [key for key in keys if key not in unread]
     if unread:
@@ -131,6 +132,8 @@ def _copies(result: Scan) -> Iterator[str]:
 
 
 def _lines_of(key: str, one: Found, options: ScanOptions) -> Iterator[str]:
+    if one.not_of_set:
+        yield f"{key}: taken for pictures of your own, not for an archive of the AI-Hub set: {one.not_of_set}"
     if not one.source.is_of_set:
         yield f"{key}: " + ", ".join(f"{count} {name}" for name, count in sorted(one.classes.items()))
         yield from _people_of_own(key, one, options)

@@ -440,14 +440,68 @@ class TestArchivesNamedAfterAnEmotion:
         make_zip("중립.zip", ("중립/kim_2.jpg", b"3"))
         result = scan([project], options=ScanOptions(subject="([a-z]+)_", rename={"neutral": "calm"}))
         assert {key: (one.source.emotion, one.source.level) for key, one in result.found.items()} == {
-            "zip-01": ("happy", -1),
-            "zip-02": (None, 1),
+            "happy": ("happy", -1),
+            "neutral": (None, 1),
         }
         assert [dict(one.classes) for one in result.found.values()] == [{"happy": 2}, {"calm": 1}]
         assert [one.people for one in result.found.values()] == [{"kim", "lee"}, {"kim"}]
         write_sources(result.sources)
         assert read_sources() == result.sources
         assert list(scan([project], earlier=result.sources).sources.values()) == list(result.sources.values())
+
+    @pytest.mark.parametrize("pictures", [("kim_1.jpg", "lee_1.jpg"), ("내 사진/kim_1.jpg", "내 사진/2/lee_1.jpg")])
+    @pytest.mark.parametrize(
+        "word", ["[원천]EMOIMG_{}_TRAIN_01", "EMOIMG {}", "원천 {}", "[라벨]{}", "labels_{}", "{}"]
+    )
+    def test_called_like_the_sets_whose_pictures_tell_nobody_are_trees_that_take_options(
+        self, make_zip, project, word, pictures
+    ):
+        """What they are taken for is said, and two of them have ids of their own."""
+        for emotion in ("기쁨", "중립"):
+            make_zip(f"{word.format(emotion)}.zip", *((name, (emotion + name).encode()) for name in pictures))
+        options = ScanOptions(subject="([a-z]+)_", rename={"neutral": "calm"})
+        result = scan([project], options=options)
+        assert [dict(one.classes) for one in result.found.values()] == [{"happy": 2}, {"calm": 2}]
+        assert all(one.people == {"kim", "lee"} and not one.source.is_of_set for one in result.found.values())
+        lines = list(scan_lines(result, options, {}))
+        for key in result.found:
+            assert (
+                f"{key}: taken for pictures of your own, not for an archive of the AI-Hub set: most names of its "
+                "pictures do not begin with the 64 digits of a person"
+            ) in lines
+        cause = "--emotions is for archives of the set only, and .*기쁨.*zip is none: most names of its pictures do not"
+        assert re.search(cause, refusal(project, emotions=("happy", "neutral")))
+
+    def test_are_the_sets_by_most_names_whatever_follows_the_digits(self, make_zip, project):
+        damaged = [f"중립/{of_set(number).replace('여', '¿©').replace('중립', 'Á߸³')}" for number in range(3)]
+        make_zip(
+            "중립_01.zip", *((name, name.encode()) for name in (*damaged, "a.jpg", "b.jpg", "__MACOSX/중립/c.jpg"))
+        )
+        one = scan_one(project)
+        assert one.source.is_of_set and len(one.people) == 3 and one.without_person == 2
+        make_zip("중립_01.zip", *((name, name.encode()) for name in (*damaged, "a.jpg", "b.jpg", "c.jpg")))
+        assert not scan_one(project).source.is_of_set
+
+    def test_beside_the_sets_are_passed_over_with_the_cause(self, add_archive, add_labels, make_zip, project):
+        add_archive("[원천]EMOIMG_중립_TRAIN_01.zip")
+        add_labels("[라벨]EMOIMG_중립_TRAIN.zip")
+        make_zip("[원천]EMOIMG_중립_TRAIN_02.zip", ("1.jpg", b"1"))
+        make_zip("[원천]EMOIMG_기쁨_TRAIN_01.zip", ("1.jpg", b"2"))
+        result = scan([project])
+        assert list(result.sources) == ["neutral-training-01"] and result.sources["neutral-training-01"].labels
+        cause = "no archive of the set: most names of its pictures do not begin with the 64 digits of a person"
+        assert passed_over(result) == dict.fromkeys(
+            ("[원천]EMOIMG_중립_TRAIN_02.zip", "[원천]EMOIMG_기쁨_TRAIN_01.zip"),
+            f"{cause}; name it itself to scan it",
+        )
+        message = refusal(project, emotions=("neutral", "happy"))
+        assert "no archive of happy (기쁨) with pictures below" in message and cause in message
+
+    def test_a_source_that_has_another_id_than_in_the_last_scan_is_not_said_to_be_gone(self, make_zip, project):
+        make_zip("기쁨.zip", ("1.jpg", b"1"))
+        result = scan([project])
+        earlier = {"zip-01": result.sources["happy"]}
+        assert not [line for line in scan_lines(result, ScanOptions(), earlier) if "no longer" in line]
 
     def test_a_folder_of_that_name_too(self, add, project):
         add("happy/kim_1.jpg", "happy/2/lee.jpg", "bored/1.jpg")

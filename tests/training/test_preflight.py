@@ -120,10 +120,12 @@ def test_a_limit_that_leaves_too_few_people_is_told():
     assert "2 people are too few for " in missing(limit=2)
 
 
-def test_names_of_the_set_that_tell_nobody_are_missing_for_other_archives_may_tell():
+def test_archives_called_like_the_sets_whose_pictures_tell_nobody_are_ones_own():
     for emotion in ("중립", "불안"):
-        make_zip(Path(f"set/[원천]EMOIMG_{emotion}_TRAIN_01.zip"), {f"{emotion}.jpg": emotion.encode()})
-    assert "it is not known who is in the pictures" in missing()
+        pictures = {f"p{number}_1.jpg": f"{emotion} {number}".encode() for number in EVERYBODY}
+        make_zip(Path(f"set/[원천]EMOIMG_{emotion}_TRAIN_01.zip"), pictures)
+    assert next_line(PARAMS, sources()).startswith("not ready for dvc repro: emoimg-anxious-train-01: it is not known")
+    assert next_line(PARAMS, sources(subject="(p[0-9]+)_")) == "next:\ndvc repro"
 
 
 def test_a_split_by_folder_needs_the_validation_folder():
