@@ -8,6 +8,7 @@ import pytest
 from video import video_file
 
 from faceemo.prediction.frames import VideoFrames, frames_per_second
+from faceemo.prediction.headers import is_cut
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 SONG = Path(__file__).with_name("song.mp4")  # a third of a second of sound, and a picture of 16 x 16 as its cover
@@ -112,7 +113,7 @@ def other_kind(path, name, code):
     return video_file(path.with_name(name), [rgb for _, rgb in VideoFrames(path)], rate=30, code=code)
 
 
-KINDS = [("a.mkv", "mp4v"), ("a.webm", "VP80"), ("a.avi", "MJPG"), ("a.flv", "FLV1")]
+KINDS = [("a.mkv", "mp4v"), ("a.webm", "VP80"), ("a.avi", "MJPG"), ("a.flv", "FLV1"), ("a.wmv", "WMV2")]
 
 
 @pytest.mark.parametrize(("name", "code"), KINDS)
@@ -139,10 +140,98 @@ def test_sound_that_goes_on_after_the_last_picture_is_no_early_end(lying):
 
 def test_a_recording_that_never_got_its_directory_is_cut_short(lying):
     data = lying.read_bytes()
-    for cut in (data[: data.index(b"moov") - 100], b"FLV", b"RIFF"):
+    media = data[: data.index(b"moov") - 100]
+    for cut in (media, media[data.index(b"mdat") - 4 :], b"FLV", b"RIFF"):  # the second as old cameras begin
         lying.write_bytes(cut)
         video = VideoFrames(lying)
         assert list(video) == [] and video.error == "cut short; copy it again"
+
+
+CUT = "cut short; copy it again"
+MPEG = [("a.mpg", "PIM1"), ("a.vob", "mpg2"), ("a.mts", "mp4v"), ("a.m2ts", "mp4v")]
+
+
+def borders(data):
+    """Where a packet of an MPEG stream ends: those of a program stream begin with their kind and say their length."""
+    if not data.startswith(b"\0\0\1"):
+        packet = 188 if data[0] == 0x47 else 192
+        return set(range(0, len(data) + 1, packet))
+    found, at = {0}, 0
+    while at < len(data):
+        in_pack = 14 + data[at + 13] % 8 if data[at + 4] >> 6 else 12
+        at += in_pack if data[at + 3] == 0xBA else 6 + int.from_bytes(data[at + 4 : at + 6], "big")
+        found.add(at)
+    return found
+
+
+@pytest.mark.parametrize(("name", "code"), MPEG)
+def test_an_mpeg_stream_that_was_cut_within_a_packet_says_so(lying, name, code):
+    """It does not say how long it is, so that one that was cut between two is none to tell."""
+    path = other_kind(lying, name, code)
+    data = path.read_bytes()
+    ends = borders(data)
+    assert max(ends) == len(data)
+    least = {0: 3, 0x47: 1}.get(data[0], 5)  # bytes of a packet by which it is known
+    near = {end + more for end in ends for more in range(6)}
+    for size in sorted(near.union(range(0, len(data), 97)).intersection(range(600, len(data) + 1))):
+        path.write_bytes(data[:size])
+        assert is_cut(path) == (size - max(end for end in ends if end <= size) >= least), size
+    video = VideoFrames(path)
+    for size, error in ((len(data), None), (sorted(ends)[-2] - 20, CUT)):
+        path.write_bytes(data[:size])
+        assert len(list(video)) > 10 and video.error == error
+
+
+@pytest.mark.parametrize(
+    "more", [b"\0\0\1\xb9", b"\0\0\1\xb9" + bytes(100), bytes(2048), b"\xff" * 188, b"any trailer"]
+)
+@pytest.mark.parametrize(("name", "code"), MPEG)
+def test_what_follows_a_whole_mpeg_stream_is_no_early_end(lying, name, code, more):
+    path = other_kind(lying, name, code)
+    path.write_bytes(path.read_bytes() + more)
+    assert not is_cut(path)
+
+
+def test_a_live_recording_that_says_no_length_is_cut_where_its_last_block_is(lying):
+    path = other_kind(lying, "a.webm", "VP80")
+    data = bytearray(path.read_bytes())
+    for master in (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"):
+        at = data.index(master) + 4
+        length = 9 - data[at].bit_length()
+        data[at : at + length] = ((1 << 7 * length + 1) - 1).to_bytes(length, "big")
+    at = data.index(b"\x44\x89")
+    data[at : at + 3 + 8] = b"\xec\x89" + bytes(9)  # nothing in place of the duration
+    video = VideoFrames(path)
+    for end, error in ((len(data), None), (len(data) // 2, CUT)):
+        path.write_bytes(data[:end])
+        assert len(list(video)) > 10 and video.error == error
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_flash_video_that_says_no_length_is_cut_short(lying, seconds):
+    path = other_kind(lying, "a.flv", "FLV1")
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">d", data, data.index(b"duration\0") + 9, seconds)
+    path.write_bytes(data[: len(data) // 2])
+    video = VideoFrames(path)
+    assert len(list(video)) > 10 and video.error == CUT
+
+
+def test_fragments_whose_length_the_header_does_not_say_are_cut_short(lying):
+    """As recorders write them that may lose their power; the box that tells so is named in place of another."""
+    data = lying.read_bytes()
+    video = VideoFrames(lying)
+    for end, error in ((b"\0\0\1\0mdat", CUT), (b"\0\0\0\x08mdat", None)):
+        lying.write_bytes(data.replace(b"udta", b"mvex") + end)
+        assert len(list(video)) == 60 and video.error == error
+
+
+def test_a_large_avi_has_several_parts_of_which_the_last_may_be_cut(lying):
+    path = other_kind(lying, "a.avi", "MJPG")
+    data = path.read_bytes()
+    for rest, expected in ((b"RIFF\4\0\0\0AVIX", False), (b"RIFF\5\0\0\0AVIX", True), (b"junk", False)):
+        path.write_bytes(data + rest)
+        assert is_cut(path) == expected
 
 
 @pytest.mark.parametrize("every", [1, 7, 100])
