@@ -10,7 +10,7 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from faceemo.emotions import KOREAN, class_name, plain_word
 from faceemo.errors import FaceemoError
-from faceemo.pictures.archive import Archive, file_state
+from faceemo.pictures.archive import LFS_POINTER, OTHER_ARCHIVES, Archive, file_state
 from faceemo.pictures.names import are_korean
 from faceemo.pictures.reader import Picture
 from faceemo.pictures.trees import members_of
@@ -73,12 +73,28 @@ NOTHING = ("", "nan", "none", "null", "<na>", "n/a", "#n/a", "<null>")
 INDEX_COLUMN = re.compile(r"(unnamed: [\d.]+|__index_level_\d+__|index|level_\d+)?")
 NEAR = 0.75  # how alike two names are at least, of one that is taken for a misspelt other (difflib's ratio)
 DELIMITERS = ",;\t"
+MAX_COLUMNS = 1000
+NAMED = 10  # columns, of many, that a line names
 LINE_BREAK = "a value with a line break; take it out, or close the quotation mark before it"
 
 _SEX_OF = {word: sex for sex, words in SEX.items() for word in words}
 _SEPARATOR = re.compile(r"sep=(\t|[^\w\s\"])", re.IGNORECASE)  # a first line that says the delimiter to Excel
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # with one slash too, as Python's Path leaves it
 _HANGUL = re.compile("[가-힣]")
+_ENCODINGS = (  # by the mark that text begins with; UTF-16 without one is told by a zero byte of its first character
+    *((mark, "utf-32") for mark in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
+    *((mark, "utf-16") for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
+)
+_AS_CSV = "open it in its program and save it as CSV (in Excel: CSV UTF-8)"
+_NO_TABLES = (  # what other files begin with, and what to do
+    (b"PK\3\4", f"a spreadsheet or a ZIP archive, not text; {_AS_CSV}"),
+    (b"\xd0\xcf\x11\xe0", f"a spreadsheet, not text; {_AS_CSV}"),
+    (b"PAR1", "a Parquet file; name it .parquet"),
+    (LFS_POINTER, "a pointer of Git LFS; run 'git lfs pull'"),
+    *((beginning, f"{kind}, not a table; unpack it") for beginning, kind in OTHER_ARCHIVES),
+    (b"<", "a web page or XML, not a table; download the table itself"),
+    *((beginning, "JSON, not a table; write it as CSV") for beginning in (b"{", b"[")),
+)
 _WINDOWS_PATH = re.compile(r"[a-zA-Z]:/|//")
 
 
@@ -111,7 +127,8 @@ _parsed: dict[tuple[Path, tuple[int, ...]], Table] = {}  # by place and state of
 
 
 def read_table(path: Path) -> Table:
-    """Read a table: CSV in UTF-8 (with BOM or not), UTF-16 with BOM or CP949 with comma, semicolon or tab; or Parquet.
+    """Read a table: CSV in UTF-8 or UTF-16 (with BOM or not), UTF-32 with BOM or CP949 with comma, semicolon or tab; or
+    Parquet.
 
     Its columns are path and emotion and, where known, subject, sex, age, and for votes a column named after each class;
     beside these, other columns of whole numbers are votes too: for a class that no picture is named after, and
@@ -127,7 +144,12 @@ def read_table(path: Path) -> Table:
 
 def _parse(path: Path) -> Table:
     data = path.read_bytes()
-    header, rows = (_parquet_rows if path.suffix.lower() == ".parquet" else _csv_rows)(path, data)
+    is_parquet = path.suffix.lower() == ".parquet"
+    head = data[:100].lstrip(b"\xef\xbb\xbf \t\r\n")
+    what = next((what for beginning, what in _NO_TABLES if head.startswith(beginning)), None)
+    if what and not (is_parquet and head.startswith(b"PAR1")):
+        raise FaceemoError(f"{path}: {what}")
+    header, rows = (_parquet_rows if is_parquet else _csv_rows)(path, data)
     columns = [unicodedata.normalize("NFC", name or "").strip().lower() for name in header]
     kept = [index for index, name in enumerate(columns) if not INDEX_COLUMN.fullmatch(name)]
     names = [columns[index] for index in kept]
@@ -198,22 +220,26 @@ def _csv_rows(path: Path, data: bytes) -> tuple[list[str], Lines]:
             if header is None:
                 header = row
             elif len(row) < len(header) or any(cell.strip() for cell in row[len(header) :]):
-                raise FaceemoError(f"{path}: line {here}: {len(row)} values for {len(header)} columns")
+                many = f"{len(header)} columns" if len(header) > 1 else f"the only column, {header[0]!r}"
+                raise FaceemoError(f"{path}: line {here}: {len(row)} values for {many}")
             else:
                 lines.append((here, row[: len(header)]))
     except csv.Error as error:
         what = str(error)
         if "end of data" in what or "expected after" in what:
             what = "a quotation mark is not closed, or stands within a value"
+        elif "field limit" in what:
+            what = f"a value has more than {csv.field_size_limit()} characters"
         raise FaceemoError(f"{path}: line {number}: {what}") from None
     return header or [], lines
 
 
 def _text(path: Path, data: bytes) -> str:
-    by_mark = ("utf-16",) if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ()
-    for encoding in (*by_mark, "utf-8-sig"):
+    by_mark = [encoding for mark, encoding in _ENCODINGS if data.startswith(mark)][:1]
+    by_zero = ["utf-16-le"] * (data[1:2] == b"\0") + ["utf-16-be"] * (data[:1] == b"\0")
+    for encoding in (*by_mark, *by_zero, "utf-8"):
         with contextlib.suppress(UnicodeDecodeError):
-            return data.decode(encoding)
+            return data.decode(encoding).lstrip("\ufeff")
     with contextlib.suppress(UnicodeDecodeError):
         text = data.decode("cp949")
         # Text in Shift-JIS or GBK can be read as rare Hangul; Chinese characters alone are no sign of either.
@@ -226,12 +252,16 @@ def _parquet_rows(path: Path, data: bytes) -> tuple[list[str], Lines]:
     import pyarrow.parquet as pq  # here, since most tables are CSV
 
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.ParquetFile(io.BytesIO(data)).read()  # read_table takes no two columns of one name
         names = table.column_names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FaceemoError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
     columns = []
     for name, column in zip(names, table.columns, strict=True):
+        if pa.types.is_nested(column.type) and not INDEX_COLUMN.fullmatch(name):
+            is_picture = name in ("path", *OFTEN["path"])
+            remedy = "save its pictures as files and write their paths" if is_picture else "write text, or take it out"
+            raise FaceemoError(f"{path}: column {name}: holds {column.type}, not text; {remedy}")
         try:
             values = [None] * len(table) if INDEX_COLUMN.fullmatch(name) else column.to_pylist()
             columns.append([_as_text(value) for value in values])
@@ -251,15 +281,29 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
+    if len(columns) > MAX_COLUMNS:
+        raise FaceemoError(
+            f"{path}: line 1: {len(columns)} columns; keep {', '.join(REQUIRED + OPTIONAL)} and those of votes"
+        )
+    if len(columns) == 1 and set(REQUIRED).issubset(re.split(r"[\W_]+", columns[0])):
+        raise FaceemoError(
+            f"{path}: line 1: {columns[0]!r} is taken for one column; part them by comma, semicolon or tab, or name "
+            "what parts them in a line above, such as sep=|"
+        )
     for name in columns:
         if columns.count(name) > 1:
             raise FaceemoError(f"{path}: line 1: two columns {name!r}")
     if missing := [name for name in REQUIRED if name not in columns]:
         nearest = _nearest(columns)
         renaming = [_renaming(nearest)] * (not nearest.keys().isdisjoint(missing))
-        there = [f"its columns are {', '.join(columns) or 'none'}"] * (not nearest.keys() >= set(missing))
+        there = [f"its columns are {_listed(columns) or 'none'}"] * (not nearest.keys() >= set(missing))
         what = "; ".join([f"no column {' and no '.join(map(repr, missing))}", *there, *renaming])
         raise FaceemoError(f"{path}: line 1: {what}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest
 
 
 def _nearest(columns: list[str]) -> dict[str, list[str]]:
@@ -299,9 +343,9 @@ def _voted(path: Path, columns: list[str], lines: Lines) -> tuple[str, ...]:
     if unknown := [name for number, name in others if not counts(number, name)]:
         nearest = _nearest([*unknown, *REQUIRED, *(name for name in OPTIONAL if name in columns)])
         rest = [name for name in unknown if not any(name in near for near in nearest.values())]
-        advice = [_renaming(nearest)] * bool(nearest) + [f"take {', '.join(map(repr, rest))} out"] * bool(rest)
+        advice = [_renaming(nearest)] * bool(nearest) + [f"take {_listed([*map(repr, rest)])} out"] * bool(rest)
         raise FaceemoError(
-            f"{path}: line 1: unknown column{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; "
+            f"{path}: line 1: unknown column{'s' * (len(unknown) > 1)} {_listed([*map(repr, unknown)])}; "
             f"{' and '.join(advice)}; known are {', '.join(REQUIRED + OPTIONAL)} and, for votes, columns named after "
             "its emotions"
         )

@@ -229,7 +229,14 @@ def test_chinese_characters_and_a_rare_syllable_are_korean_too(add, table, lines
         ("path,emotion,person\n1.jpg,happy,p\n", "unknown column 'person'; rename 'person' to 'subject'; known are"),
         (
             "sep=;\npath,emotion\n1.jpg,happy\n",
-            "line 1: no column 'path' and no 'emotion'; its columns are path,emotion",
+            "line 1: 'path,emotion' is taken for one column; part them by comma, semicolon or tab, or name what parts",
+        ),
+        ("path|emotion\n1.jpg|happy\n", "line 1: 'path|emotion' is taken for one column; part them by comma"),
+        ("# my faces\npath,emotion\n1.jpg,happy\n", "line 2: 2 values for the only column, '# my faces'"),
+        (",".join(map("c{}".format, range(100_000))), "line 1: 100000 columns; keep path, emotion, subject, sex, age"),
+        (
+            f"path,emotion,{','.join(map('x{}'.format, range(99)))}\n",
+            "'x9' and 89 more; take 'x0', 'x1', 'x2', 'x3', 'x4', 'x5', 'x6', 'x7', 'x8', 'x9' and 89 more out",
         ),
         ("path,emotion\n", "names no pictures"),
         ("path,emotion", "names no pictures"),
@@ -277,14 +284,54 @@ def test_what_is_wrong_is_one_line_that_names_the_line(table, text, words):
     ("data", "words"),
     [
         (b"\xff\xfe\x00\x80\x80", "neither UTF-8 nor, as far as can be told, Korean in CP949"),
-        (b"path,emotion\n" + b"x" * 200_000 + b",sad\n", "line 2: field larger than field limit"),
-        (b"PAR1", "not a readable Parquet file"),
+        (b"path,emotion\n" + b"x" * 200_000 + b",sad\n", "line 2: a value has more than 131072 characters"),
+        (
+            b"PK\3\4\x14",
+            "a spreadsheet or a ZIP archive, not text; open it in its program and save it as CSV (in Excel",
+        ),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "a spreadsheet, not text; open it"),
+        (b"PAR1\x15\4", "a Parquet file; name it .parquet"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; run 'git lfs pull'"),
+        (b"\x1f\x8b\x08", "a gzip archive, not a table; unpack it"),
+        (b"\n<!DOCTYPE html>", "a web page or XML, not a table"),
+        (b'\xef\xbb\xbf[{"path": "1.jpg", "emotion": "happy"}]', "JSON, not a table; write it as CSV"),
     ],
 )
-def test_other_bytes_are_one_line(project, data, words):
-    path = Path("faces.parquet" if data == b"PAR1" else "faces.csv")
+def test_other_bytes_are_one_line_that_says_what_they_are(project, data, words):
+    path = Path("faces.csv")
     path.write_bytes(data)
     assert words in refusal(path)
+    if not data.startswith((b"\xff", b"path", b"PAR1")):
+        path.rename("faces.parquet")
+        assert words in refusal(Path("faces.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"path": [{"bytes": b"\xff", "path": None}]}, "column path: holds struct<"),
+        (
+            {"image": [{"bytes": b"\xff", "path": "1.jpg"}]},
+            "not text; save its pictures as files and write their paths",
+        ),
+        ({"emotion": [["happy"]]}, ": string>, not text; write text, or take it out"),
+    ],
+)
+def test_parquet_that_holds_more_than_text_is_one_line(project, columns, words):
+    pq.write_table(pa.table(columns), "faces.parquet")
+    assert words in refusal(Path("faces.parquet"))
+    double = pa.table([pa.array(["1.jpg"])] * 2, names=["path", "path"])
+    pq.write_table(double, "faces.parquet")
+    assert refusal(Path("faces.parquet")) == "faces.parquet: line 1: two columns 'path'"
+    Path("faces.parquet").write_bytes(b"PAR1")
+    assert "not a readable Parquet file" in refusal(Path("faces.parquet"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-8"])
+def test_text_without_its_mark_or_with_two_is_read(table, encoding):
+    mark = "\ufeff\ufeff" if encoding == "utf-8" else ""
+    rows = read_table(table(f"{mark}path,emotion\n1.jpg,기쁨\n", encoding=encoding)).rows.to_pylist()
+    assert [(row["path"], row["emotion"]) for row in rows] == [("1.jpg", "기쁨")]
 
 
 def test_a_broken_archive_that_it_names_is_one_line(add, table):
