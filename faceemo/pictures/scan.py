@@ -28,7 +28,7 @@ from faceemo.pictures.scan_source import (
 )
 from faceemo.pictures.sources import LabelFiles, Source, locate, written_path
 from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
-from faceemo.pictures.trees import Listing, archive_emotion, files_below, is_picture_name, members_below
+from faceemo.pictures.trees import Listing, NoClassesError, archive_emotion, files_below, is_picture_name, members_below
 
 # What browsers and downloaders name a file that is not whole yet: `….zip.part`, `….zip.crdownload`, `….zip.irx603`.
 _UNFINISHED = re.compile(r"\.zip\.!?\w+$|\.(part|partial|crdownload|download|aria2)$")
@@ -64,6 +64,8 @@ class _Place:
     """Of an archive of the set, label archives among them."""
     not_of_set: str | None = None
     """As in Found."""
+    is_named: bool = True
+    """Whether it was named itself, and not found in a folder."""
 
 
 @dataclass
@@ -96,7 +98,8 @@ def scan(
     of the set only those of `emotions` are taken. earlier: the sources of the last scan, whose options stay for the
     same places and for those moved.
     Raises FaceemoError if a place is missing or cannot be read, nothing is found, one of `emotions` has no archive, or
-    two sources have the same id or the same pictures. An archive in a folder that cannot be read is passed over.
+    two sources have the same id or the same pictures. An archive in a folder that cannot be read, or in which nothing
+    names a class, is passed over.
     """
     there = _Places()
     places = expand_places(places)
@@ -156,7 +159,7 @@ def _why_no_archive(name: str) -> str | None:
         return "one part of an archive; join all its parts into one .zip"
     if name.endswith(UNREAD_ARCHIVES):
         return "an archive of a kind that is not read; unpack it, or pack it anew as .zip"
-    is_whole = _BESIDE.search(name) or is_picture_name(name) or name.endswith(TABLE_SUFFIXES)
+    is_whole = _BESIDE.search(name) or is_picture_name(name) or name.endswith((".zip", *TABLE_SUFFIXES))
     if _UNFINISHED.search(name) and not is_whole:
         return "looks like an unfinished download; wait for it, or download it again"
     return None
@@ -179,7 +182,7 @@ def _look_into(folder: Path, emotions: tuple[str, ...] | None, there: _Places) -
             path, name = Path(file.path), file.name.lower()
             if name.endswith(".zip"):
                 try:
-                    archives += _opened(path, folder, emotions, there)
+                    archives += [replace(one, is_named=False) for one in _opened(path, folder, emotions, there)]
                 except FaceemoError as error:  # one damaged archive is no reason to stop at the others
                     faults.append((path, str(error).removeprefix(f"{path}: ")))
             elif reason := _why_no_archive(name):
@@ -310,7 +313,13 @@ def _take_own(there: _Places, root: Path, options: ScanOptions, earlier: Mapping
         if one.listing is None:
             found[key] = scan_table(key, place, folder_in_name(place), kept, root)
         else:
-            tree = scan_tree(key, place, one.listing, None, folder_in_name(place), kept, root)
+            try:
+                tree = scan_tree(key, place, one.listing, None, folder_in_name(place), kept, root)
+            except NoClassesError as error:
+                if one.is_named:
+                    raise
+                there.faults.append((place, str(error).removeprefix(f"{place}: ")))
+                continue
             found[key] = replace(tree, not_of_set=one.not_of_set)
     return found
 

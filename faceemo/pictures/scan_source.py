@@ -228,7 +228,7 @@ def why_not_of_set(pictures: list[Picture], name: ArchiveName) -> str | None:
     """
     parsed = [parse_picture_name(picture.name) for picture in pictures]
     if 2 * sum(own.subject is not None for own in parsed) <= len(pictures):
-        return "most names of its pictures do not begin with the 64 digits of a person"
+        return "most names of its pictures do not begin with the 64 digits of a person and _"
     told = (own.emotion or emotion_of_folders(picture.name) for own, picture in zip(parsed, pictures, strict=True))
     emotions = Counter(filter(None, told))
     emotion, count = next(iter(emotions.most_common(1)), (name.emotion, 0))

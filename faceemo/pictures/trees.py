@@ -49,6 +49,10 @@ _HIDDEN_FOLDER = "a hidden or system folder"
 _NO_DISK = (0, 0xFFFF)  # as the number of the part of a split archive that a member begins in
 
 
+class NoClassesError(FaceemoError):
+    """Nothing in a folder or archive of pictures names their classes."""
+
+
 class Listing(NamedTuple):
     """The files of a folder or archive."""
 
@@ -220,7 +224,7 @@ def find_level(names: list[str], place: Path) -> int:
     It is that of the most pictures below folders named after one of the seven emotions. Without such folders it is 0
     where most pictures are named as the AI-Hub set names them, -1 where the place itself is named after one of the
     seven, else the first level with two folders or more, not counting folders such as `train` and `test`.
-    Raises FaceemoError if there are no folders to name a class.
+    Raises NoClassesError if there are no folders to name a class.
     """
     folders = [name.split("/")[:-1] for name in names]
     known = Counter(
@@ -238,7 +242,7 @@ def find_level(names: list[str], place: Path) -> int:
         for level, parts in enumerate(own, 1):
             if len(parts) >= least:
                 return level
-    raise FaceemoError(
+    raise NoClassesError(
         f"{place}: no folders that name a class; sort its pictures into folders such as happy and sad, or list them in "
         "a table with the columns path and emotion"
     )

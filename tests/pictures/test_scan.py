@@ -467,7 +467,7 @@ class TestArchivesNamedAfterAnEmotion:
         for key in result.found:
             assert (
                 f"{key}: taken for pictures of your own, not for an archive of the AI-Hub set: most names of its "
-                "pictures do not begin with the 64 digits of a person"
+                "pictures do not begin with the 64 digits of a person and _"
             ) in lines
         cause = "--emotions is for archives of the set only, and .*기쁨.*zip is none: most names of its pictures do not"
         assert re.search(cause, refusal(project, emotions=("happy", "neutral")))
@@ -489,7 +489,7 @@ class TestArchivesNamedAfterAnEmotion:
         make_zip("[원천]EMOIMG_기쁨_TRAIN_01.zip", ("1.jpg", b"2"))
         result = scan([project])
         assert list(result.sources) == ["neutral-training-01"] and result.sources["neutral-training-01"].labels
-        cause = "no archive of the set: most names of its pictures do not begin with the 64 digits of a person"
+        cause = "no archive of the set: most names of its pictures do not begin with the 64 digits of a person and _"
         assert passed_over(result) == dict.fromkeys(
             ("[원천]EMOIMG_중립_TRAIN_02.zip", "[원천]EMOIMG_기쁨_TRAIN_01.zip"),
             f"{cause}; name it itself to scan it",
@@ -624,6 +624,17 @@ def test_a_changed_added_or_renamed_picture_changes_the_digest(add):
     add("faces/happy/2.jpg")
     seen.append(digest())
     assert len(set(seen)) == 4
+
+
+def test_an_archive_in_a_folder_in_which_nothing_names_a_class_does_not_stop_the_others(make_zip, project):
+    make_zip("own/happy.zip.zip", ("happy/1.jpg", b"1"), ("sad/1.jpg", b"2"))
+    bad = make_zip("own/holiday.zip", ("1.jpg", b"3"))
+    words = "no folders that name a class; sort its pictures into folders such as happy and sad"
+    result = scan([Path("own")])
+    assert list(result.sources) == ["happy-zip"] and words in passed_over(result)["holiday.zip"]
+    assert words in refusal("own/happy.zip.zip", bad)
+    Path("own/happy.zip.zip").unlink()
+    assert words in refusal("own")
 
 
 def test_a_scan_reads_only_pictures_whose_size_or_time_it_has_not_seen(add):
