@@ -117,7 +117,10 @@ def read_tree_labels(root: Path, files: tuple[Picture, ...]) -> TreeLabels:
     with PictureReader(root) as reader:
         for file in files:
             try:
-                parts.append(_parse(file.name, reader.read(file, MAX_BYTES)))
+                part = _parse(file.name, reader.read(file, MAX_BYTES))
+                if not part[0]:
+                    raise NoLabelsError("a list without records")
+                parts.append(part)
                 read.append(file)
             except (NoLabelsError, ReadError) as error:
                 others.append((root / file.name, f"{error}"))

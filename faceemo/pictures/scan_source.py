@@ -145,8 +145,8 @@ def scan_tree(
     seen = {} if options.read_all else read_seen(key)
     pictures = [file for file in every if level is None or has_class(file.name, level)]
     pictures = _looked_at(key, path, pictures, seen, options)
-    labels = TreeLabels()
-    if name is None and (files := label_names(path, listing.files)):
+    labels, files = TreeLabels(), [] if name else label_names(path, listing.files)
+    if files:
         labels = read_tree_labels(path, tuple(look_at_all(key, files, seen)))
     words = {emotion or word_of(picture.name, level or IN_NAMES) or "" for picture in pictures}
     is_folder, written = path.is_dir(), written_path(path, root)
@@ -163,7 +163,8 @@ def scan_tree(
         rename=_used(options, words),
         classes=_classes(path, words, options, listing.unsure_names),
     )
-    others = [file for file in listing.files if not is_picture_name(file.name)]
+    told_of = {file.name for file in files}  # read as labels, or passed over with the reason
+    others = [file for file in listing.files if not is_picture_name(file.name) and file.name not in told_of]
     told = {place for place, _ in listing.passed_over} if is_folder else set()
     return Found(
         source,

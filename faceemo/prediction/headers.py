@@ -108,7 +108,7 @@ def is_cut(path: Path) -> bool:
         if head.startswith(_PACK):
             file.seek(max(size - _PACKS_TAIL, 0))
             return _ends_in_pack(file.read())
-        return any(_ends_in_packet(file, head, size, *kind) for kind in _TRANSPORT)
+        return not size or any(_ends_in_packet(file, head, size, *kind) for kind in _TRANSPORT)
 
 
 def _ends_in_riff(file: BinaryIO, size: int) -> bool:

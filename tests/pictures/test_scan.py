@@ -542,6 +542,7 @@ def test_the_unpacked_set_brings_its_label_json(project):
         (b'[{"filename": "1.jpg", "label": "happy"}]', "no record has the fields of the set's label files"),
         (b'[{"filename": "1.jpg"', "broken JSON"),
         (b"\xff\xff\x80", "neither UTF-8 nor CP949"),
+        (b"[]", "a list without records"),
     ],
 )
 def test_json_beside_ones_own_pictures_is_passed_over_unless_it_is_the_sets(add, project, content, reason):
@@ -550,6 +551,7 @@ def test_json_beside_ones_own_pictures_is_passed_over_unless_it_is_the_sets(add,
     result = scan([Path("faces")])
     assert result.sources["faces"].labels is None
     assert all(reason in passed_over(result)[name] for name in ("labels.json", "a.json"))
+    assert not result.found["faces"].others  # each is told once
     add("faces/my_labels/b.json", content=label_json(record("1.jpg", rating())))
     result = scan([Path("faces")])
     assert [file.name for file in result.found["faces"].labels] == ["my_labels/b.json"]
@@ -576,7 +578,7 @@ def test_a_class_whose_pictures_are_all_of_kinds_that_are_not_read_is_named(add,
     add("faces/labels/a.json", "faces/notes/.DS_Store", "faces/drawn/1.SVG")
     one = scan_one("faces")
     assert one.lost == ("angry", "drawn", "fear", "tired")
-    assert one.others == Counter([".heic", ".mp4", ".json", "", ".ppm", ".ds_store", ".svg"])
+    assert one.others == Counter([".heic", ".mp4", "", ".ppm", ".ds_store", ".svg"])
     assert dict(one.classes) == dict.fromkeys(("happy", "hurt", "sad", "neutral", "bored", "calm"), 1)
 
 
