@@ -33,7 +33,7 @@ def scan_lines(result: Scan, options: ScanOptions, earlier: Mapping[str, Source]
 
 
 def left_out_lines(result: Scan) -> Iterator[str]:
-    """What was passed over or cannot be read."""
+    """What was passed over, cannot be read or is not what its name says."""
     yield from _passed_over(result)
     for key, one in result.found.items():
         yield from _left_out(key, one)
@@ -132,8 +132,6 @@ def _copies(result: Scan) -> Iterator[str]:
 
 
 def _lines_of(key: str, one: Found, options: ScanOptions) -> Iterator[str]:
-    if one.not_of_set:
-        yield f"{key}: taken for pictures of your own, not for an archive of the AI-Hub set: {one.not_of_set}"
     if not one.source.is_of_set:
         yield f"{key}: " + ", ".join(f"{count} {name}" for name, count in sorted(one.classes.items()))
         yield from _people_of_own(key, one, options)
@@ -142,6 +140,8 @@ def _lines_of(key: str, one: Found, options: ScanOptions) -> Iterator[str]:
 
 
 def _left_out(key: str, one: Found) -> Iterator[str]:
+    if one.not_of_set:
+        yield f"{key}: taken for pictures of your own, not for an archive of the AI-Hub set: {one.not_of_set}"
     if one.without_class:
         yield f"{key}: {_pictures(one.without_class)} passed over: no folder names a class"
     if one.others:
