@@ -127,10 +127,12 @@ def _ends_in_riff(file: BinaryIO, size: int) -> bool:
 def _ends_in_element(file: BinaryIO, size: int) -> bool:
     at = 0
     for _ in range(MAX_ELEMENTS):
+        if at >= size:  # where no disk has a place for it
+            break
         file.seek(at)
         head = file.read(12)
         start, length = _ebml_content(head)
-        if at >= size or (length is None and not head.startswith(_OPEN_MASTERS)):
+        if length is None and not head.startswith(_OPEN_MASTERS):
             break
         at += start + (length or 0)
     return at > size

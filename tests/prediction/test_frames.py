@@ -1,5 +1,7 @@
 """Videos as phones, editors and interrupted copies leave them. What files say is changed in what OpenCV has written."""
 
+import math
+import random
 import struct
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from video import video_file
 
 from faceemo.prediction.frames import VideoFrames, frames_per_second
-from faceemo.prediction.headers import is_cut
+from faceemo.prediction.headers import claimed_seconds, is_cut, mirrored_axis, mp4_seconds
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 SONG = Path(__file__).with_name("song.mp4")  # a third of a second of sound, and a picture of 16 x 16 as its cover
@@ -232,6 +234,22 @@ def test_a_large_avi_has_several_parts_of_which_the_last_may_be_cut(lying):
     for rest, expected in ((b"RIFF\4\0\0\0AVIX", False), (b"RIFF\5\0\0\0AVIX", True), (b"junk", False)):
         path.write_bytes(data + rest)
         assert is_cut(path) == expected
+
+
+def test_damaged_headers_are_cut_or_not_and_never_an_error(lying):
+    """Seeded: bytes changed mostly at the beginning, and a part of the file left out, in each kind."""
+    chance = random.Random(5)
+    wholes = [other_kind(lying, name, code).read_bytes() for name, code in (*KINDS, *MPEG)] + [lying.read_bytes()]
+    lying.write_bytes(b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\x7f\xff\xff\xff\xff\xff\xff\xec\x80")
+    assert is_cut(lying)  # its segment is said to end where no disk has a place
+    for number in range(1000):
+        data = bytearray(wholes[number % len(wholes)])
+        for _ in range(chance.choice((1, 5, 30))):
+            data[int(chance.random() ** 3 * len(data))] = chance.choice((0, 255, chance.randrange(256)))
+        lying.write_bytes(data[: chance.randrange(len(data) + 1)])
+        assert is_cut(lying) in (True, False)
+        assert claimed_seconds(lying, chance.choice((-1.0, 3.0, math.nan, math.inf))) != 0
+        assert mp4_seconds(lying) != 0 and mirrored_axis(lying) in (None, 0, 1)
 
 
 @pytest.mark.parametrize("every", [1, 7, 100])
