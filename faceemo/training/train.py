@@ -348,7 +348,7 @@ def predict_logits(
     def logits_of(some: torch.Tensor) -> torch.Tensor:
         return network(*(column[some.to(column.device)].to(device) for column in columns))
 
-    classes = logits_of(rows[:1]).shape[1]
+    classes = logits_of(torch.zeros(1, dtype=torch.long)).shape[1]  # there may be no rows
     # In one block: if each part were kept, small blocks would lie between large freed ones, and 500 MB stay taken.
     logits = torch.empty(len(rows), classes, device=device)
     for start in range(0, len(rows), FACES_AT_ONCE):

@@ -7,7 +7,7 @@ Makes a folder of files of two classes, 420 of each person, as many as in the re
 them in the form of the stage extract, noise around one face, and runs the stages as dvc does, then evaluate and report,
 each in a process of its own. evaluate judges the same made-up faces in place of what it would find in the files: how
 long that takes tests.benchmarks.extraction says. Seconds of CPU stand beside those that passed, since others may be at
-work; memory beside the size of the features in memory (rows x 1434 x 4 bytes).
+work; memory beside the size of what is learnt from (rows x 1434 x 4 bytes, of both 64 x 64 more).
 
 none, neutral, person  normalize.baseline, with the params.yaml of this repository but for --epochs
 whitened               no baseline, train.whiten: 300
@@ -152,14 +152,16 @@ def measure(name: str, folder: Path, *command: str, size: float | None = None) -
     if status:
         raise subprocess.CalledProcessError(status, command)
     cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-    beside = "" if size is None else f", {peak / size:.2f} of the features"
+    beside = "" if size is None else f", {peak / size:.2f} of what is learnt from"
     print(f"{name:20} {time.perf_counter() - begin:7.1f} s {cpu:7.1f} s of CPU {peak:6.0f} MB{beside}", flush=True)
 
 
 def measure_rows(folder: Path, rows: int, settings: list[str], epochs: int) -> None:
     """All commands on so many made-up faces."""
-    names, size = picture_names(rows), rows * COORDINATES * 4 / 2**20
-    print(f"{rows} faces of {LANDMARKS} landmarks, features {size:.0f} MB in memory", flush=True)
+    names = picture_names(rows)
+    print(
+        f"{rows} faces of {LANDMARKS} landmarks, features {rows * COORDINATES * 4 / 2**20:.0f} MB in memory", flush=True
+    )
     make_pictures(folder / "pictures", names)
     write_params(folder, {})
     scan = ("-m", "faceemo.cli", "scan", "pictures", "--subject", PERSON)
@@ -168,6 +170,7 @@ def measure_rows(folder: Path, rows: int, settings: list[str], epochs: int) -> N
     make_landmarks(folder / LANDMARKS_FOLDER / "pictures", names)
     for setting in settings:
         write_params(folder, {"epochs": epochs, "emotions": list(EMOTIONS), **SETTINGS[setting]})
+        size = rows * (COORDINATES * 4 + (setting == "both") * SIDE**2) / 2**20
         measure(f"{setting}: normalize", folder, "-m", "stages.normalize", size=size)
         measure(f"{setting}: train", folder, "-m", "stages.train", size=size)
         options = ("pictures", "--model", MODEL_FILE.as_posix(), "--seen", "--subject", PERSON)

@@ -498,6 +498,17 @@ def test_a_training_begins_as_the_model_that_it_starts_from(tmp_path):
     assert begun.model.start is None
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_network_of_crops_learns_without_valid_people_and_without_a_word_of_torch():
+    data, _ = separable(count=24)
+    split = np.where(data.split == "valid", "train", data.split)
+    data = dataclasses.replace(data, split=split, settings={**data.settings, "extract": {"settings": {"crops": True}}})
+    crops = np.random.default_rng(1).integers(0, 256, (24, 64, 64), dtype=np.uint8)
+    training = train(data, {"crop": crops}, params(network="cnn", epochs=1, batch_size=8), None)
+    assert np.isfinite(training.logits[data.test]).all()
+    assert training.history[0].valid_loss == 0
+
+
 @pytest.mark.slow
 def test_a_network_of_crops_learns_from_them_and_is_kept_with_its_preparation_inside():
     data, features = separable(count=48)
