@@ -144,8 +144,11 @@ def test_thousands_of_damaged_pictures_are_readings_with_a_status():
 def test_a_damaged_picture_of_a_format_that_is_not_read_is_never_looked_into():
     emf = b"\1\0\0\0".ljust(40, b"\0") + b" EMF"  # of no size: Pillow divides by it
     dds = b"DDS " + struct.pack("<I", 124).ljust(76, b"\0") + struct.pack("<I", 32) + bytes(200)
-    for data in (emf, dds):
-        assert measure(data, SETTINGS) == Reading(Status.DECODE_ERROR, "not a picture in a known format")
+    for data, said in (
+        (emf, "not a picture in a known format"),
+        (dds, "a DDS picture, which is not read; save it as JPEG"),
+    ):
+        assert measure(data, SETTINGS) == Reading(Status.DECODE_ERROR, said)
 
 
 @pytest.mark.parametrize("options", [{}, {"transparency": 0}], ids=str)
