@@ -1,11 +1,7 @@
 """Tables of pictures: CSV or Parquet, a line a picture, with its path and emotion and what else is known of it."""
 
-import codecs
-import contextlib
-import csv
 import difflib
 import hashlib
-import io
 import os
 import posixpath
 import re
@@ -19,9 +15,9 @@ import pyarrow as pa
 
 from faceemo.emotions import KOREAN, class_name, plain_word
 from faceemo.errors import FaceemoError
-from faceemo.pictures.archive import LFS_POINTER, OTHER_ARCHIVES, Archive, file_state
-from faceemo.pictures.names import are_korean
+from faceemo.pictures.archive import Archive, file_state
 from faceemo.pictures.reader import Picture
+from faceemo.pictures.table_lines import DELIMITERS, Lines, read_lines
 from faceemo.pictures.trees import members_of
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -69,32 +65,12 @@ MAX_VOTES = 127  # of one class for one picture: features hold them as int8
 LEAST_VOTED = 2  # columns of votes named after emotions, beside which other columns of whole numbers are votes too
 # In lower case: a value that is not there, as pandas, spreadsheets and databases write it; "na" may be somebody's name.
 NOTHING = ("", "nan", "none", "null", "<na>", "n/a", "#n/a", "<null>")
-# What pandas writes beside the columns, and calls an index that reset_index makes a column
-INDEX_COLUMN = re.compile(r"(unnamed: [\d.]+|__index_level_\d+__|index|level_\d+)?")
 NEAR = 0.75  # how alike two names are at least, of one that is taken for a misspelt other (difflib's ratio)
-DELIMITERS = ",;\t"
 MAX_COLUMNS = 1000
 NAMED = 10  # columns, of many, that a line names
-LINE_BREAK = "a value with a line break; take it out, or close the quotation mark before it"
 
 _SEX_OF = {word: sex for sex, words in SEX.items() for word in words}
-_SEPARATOR = re.compile(r"sep=(\t|[^\w\s\"])", re.IGNORECASE)  # a first line that says the delimiter to Excel
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # with one slash too, as Python's Path leaves it
-_HANGUL = re.compile("[가-힣]")
-_ENCODINGS = (  # by the mark that text begins with; UTF-16 without one is told by a zero byte of its first character
-    *((mark, "utf-32") for mark in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
-    *((mark, "utf-16") for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
-)
-_AS_CSV = "open it in its program and save it as CSV (in Excel: CSV UTF-8)"
-_NO_TABLES = (  # what other files begin with, and what to do
-    (b"PK\3\4", f"a spreadsheet or a ZIP archive, not text; {_AS_CSV}"),
-    (b"\xd0\xcf\x11\xe0", f"a spreadsheet, not text; {_AS_CSV}"),
-    (b"PAR1", "a Parquet file; name it .parquet"),
-    (LFS_POINTER, "a pointer of Git LFS; run 'git lfs pull'"),
-    *((beginning, f"{kind}, not a table; unpack it") for beginning, kind in OTHER_ARCHIVES),
-    (b"<", "a web page or XML, not a table; download the table itself"),
-    *((beginning, "JSON, not a table; write it as CSV") for beginning in (b"{", b"[")),
-)
 _WINDOWS_PATH = re.compile(r"[a-zA-Z]:/|//")
 
 
@@ -144,16 +120,7 @@ def read_table(path: Path) -> Table:
 
 def _parse(path: Path) -> Table:
     data = path.read_bytes()
-    is_parquet = path.suffix.lower() == ".parquet"
-    head = data[:100].lstrip(b"\xef\xbb\xbf \t\r\n")
-    what = next((what for beginning, what in _NO_TABLES if head.startswith(beginning)), None)
-    if what and not (is_parquet and head.startswith(b"PAR1")):
-        raise FaceemoError(f"{path}: {what}")
-    header, rows = (_parquet_rows if is_parquet else _csv_rows)(path, data)
-    columns = [unicodedata.normalize("NFC", name or "").strip().lower() for name in header]
-    kept = [index for index, name in enumerate(columns) if not INDEX_COLUMN.fullmatch(name)]
-    names = [columns[index] for index in kept]
-    lines = [(number, [row[index] for index in kept]) for number, row in rows]
+    names, lines = read_lines(path, data)
     _check_columns(path, names)
     voted = _voted(path, names, lines)
     if not lines:
@@ -194,90 +161,6 @@ def _file(folder: Path, name: str) -> Picture:
     path = str(_existing(folder / name))
     is_elsewhere = os.name != "nt" and _WINDOWS_PATH.match(name) and not os.path.exists(path)  # noqa: PTH110
     return Picture(name, path, error="a path of Windows; write it relative to the table" if is_elsewhere else None)
-
-
-Lines = list[tuple[int, list[str]]]  # each line's number and its values
-
-
-def _csv_rows(path: Path, data: bytes) -> tuple[list[str], Lines]:
-    """The columns and the lines. A value with a line break is refused: no column has a use for one."""
-    text = _text(path, data)
-    first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
-    if told := _SEPARATOR.fullmatch(first.strip(' "\n')):
-        text = text.replace(first.rstrip("\n"), "", 1)  # its line stays, so that the others keep their numbers
-    delimiter = told[1] if told else max(DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    lines: Lines = []
-    number = 1  # of the line in which a row begins
-    try:
-        for row in reader:
-            here, number = number, reader.line_num + 1
-            if not any(cell.strip() for cell in row):
-                continue
-            if any("\n" in cell or "\r" in cell for cell in row):
-                raise FaceemoError(f"{path}: line {here}: {LINE_BREAK}")
-            if header is None:
-                header = row
-            elif len(row) < len(header) or any(cell.strip() for cell in row[len(header) :]):
-                many = f"{len(header)} columns" if len(header) > 1 else f"the only column, {header[0]!r}"
-                raise FaceemoError(f"{path}: line {here}: {len(row)} values for {many}")
-            else:
-                lines.append((here, row[: len(header)]))
-    except csv.Error as error:
-        what = str(error)
-        if "end of data" in what or "expected after" in what:
-            what = "a quotation mark is not closed, or stands within a value"
-        elif "field limit" in what:
-            what = f"a value has more than {csv.field_size_limit()} characters"
-        raise FaceemoError(f"{path}: line {number}: {what}") from None
-    return header or [], lines
-
-
-def _text(path: Path, data: bytes) -> str:
-    by_mark = [encoding for mark, encoding in _ENCODINGS if data.startswith(mark)][:1]
-    by_zero = ["utf-16-le"] * (data[1:2] == b"\0") + ["utf-16-be"] * (data[:1] == b"\0")
-    for encoding in (*by_mark, *by_zero, "utf-8"):
-        with contextlib.suppress(UnicodeDecodeError):
-            return data.decode(encoding).lstrip("\ufeff")
-    with contextlib.suppress(UnicodeDecodeError):
-        text = data.decode("cp949")
-        # Text in Shift-JIS or GBK can be read as rare Hangul; Chinese characters alone are no sign of either.
-        if are_korean([line.encode("cp949") for line in text.splitlines() if _HANGUL.search(line)]):
-            return text
-    raise FaceemoError(f"{path}: neither UTF-8 nor, as far as can be told, Korean in CP949; save it as CSV in UTF-8")
-
-
-def _parquet_rows(path: Path, data: bytes) -> tuple[list[str], Lines]:
-    import pyarrow.parquet as pq  # here, since most tables are CSV
-
-    try:
-        table = pq.ParquetFile(io.BytesIO(data)).read()  # read_table takes no two columns of one name
-        names = table.column_names
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise FaceemoError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
-    columns = []
-    for name, column in zip(names, table.columns, strict=True):
-        if pa.types.is_nested(column.type) and not INDEX_COLUMN.fullmatch(name):
-            is_picture = name in ("path", *OFTEN["path"])
-            remedy = "save its pictures as files and write their paths" if is_picture else "write text, or take it out"
-            raise FaceemoError(f"{path}: column {name}: holds {column.type}, not text; {remedy}")
-        try:
-            values = [None] * len(table) if INDEX_COLUMN.fullmatch(name) else column.to_pylist()
-            columns.append([_as_text(value) for value in values])
-        except (pa.ArrowException, ValueError, OverflowError) as error:  # times and text that Python cannot hold
-            raise FaceemoError(
-                f"{path}: column {name}: a value cannot be read ({_first_line(error)}); write it as text"
-            ) from None
-    return names, [(number, list(row)) for number, row in enumerate(zip(*columns, strict=True), 1)]
-
-
-def _as_text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).partition(". ")[0]
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:

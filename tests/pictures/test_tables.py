@@ -312,9 +312,9 @@ def test_other_bytes_are_one_line_that_says_what_they_are(project, data, words):
         ({"path": [{"bytes": b"\xff", "path": None}]}, "column path: holds struct<"),
         (
             {"image": [{"bytes": b"\xff", "path": "1.jpg"}]},
-            "not text; save its pictures as files and write their paths",
+            "not text; write text (for pictures, save them as files and write their paths), or take it out",
         ),
-        ({"emotion": [["happy"]]}, ": string>, not text; write text, or take it out"),
+        ({"emotion": [["happy"]]}, "column emotion: holds list<element: string>, not text; write text"),
     ],
 )
 def test_parquet_that_holds_more_than_text_is_one_line(project, columns, words):
