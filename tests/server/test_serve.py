@@ -287,6 +287,14 @@ class TestPost:
             answer = httpx.post(f"http://{host}/predict", **form)
             assert (answer.status_code, answer.json()) == (400, without)
 
+    def test_what_curl_leaves_of_a_file_says_how_to_send_it(self, host, face):
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}  # of -d and --data-binary alike
+        assert httpx.post(f"http://{host}/predict", content=face, headers=headers).json()["status"] == "ok"
+        said = {"status": "decode_error", "error": "not a file as it is; curl sends one by --data-binary @face.jpg"}
+        for body in (face.translate(None, b"\r\n\0"), b"face.jpg"):  # curl -d @face.jpg, curl -d face.jpg
+            answer = httpx.post(f"http://{host}/predict", content=body, headers=headers)
+            assert (answer.status_code, answer.json()) == (400, said)
+
     def test_slow_pictures_hold_up_no_quick_one(self, host, face):
         """Each of the slow ones takes longer than all the quick ones together."""
         slow, ended = encoded(np.zeros((5000, 6000, 3), np.uint8), "PNG"), []
