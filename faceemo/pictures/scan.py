@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from faceemo.pictures.labels import holds_labels
 from faceemo.pictures.places import expand_places
 from faceemo.pictures.reader import Picture, digest_of
 from faceemo.pictures.scan_source import (
+    SAVE_PICTURES,
     UNREAD_ARCHIVES,
+    UNREAD_PICTURES,
     Found,
     ScanOptions,
     check_readable,
@@ -28,7 +31,15 @@ from faceemo.pictures.scan_source import (
 )
 from faceemo.pictures.sources import LabelFiles, Source, locate, written_path
 from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
-from faceemo.pictures.trees import Listing, NoClassesError, archive_emotion, files_below, is_picture_name, members_below
+from faceemo.pictures.trees import (
+    Listing,
+    NoClassesError,
+    archive_emotion,
+    files_below,
+    is_picture_name,
+    members_below,
+    suffix_of,
+)
 
 # What browsers and downloaders name a file that is not whole yet: `….zip.part`, `….zip.crdownload`, `….zip.irx603`.
 _UNFINISHED = re.compile(r"\.zip\.!?\w+$|\.(part|partial|crdownload|download|aria2)$")
@@ -82,6 +93,8 @@ class _Places:
     """Archives that cannot be read or are not whole yet, and why."""
     passed_over: list[tuple[Path, str]] = field(default_factory=list)
     """Other places that are no sources, and why."""
+    unread: Counter[str] = field(default_factory=Counter)
+    """Pictures of kinds that are not read in folders without others, by suffix."""
 
 
 def scan(
@@ -127,6 +140,9 @@ def _why_nothing(places: list[Path], there: _Places) -> str:
         (path, reason), *others = there.faults
         return f"{path}: {reason}" + (f"; {len(others)} more cannot be read" if others else "")
     where = ", ".join(map(str, places))
+    if there.unread:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in there.unread.most_common())
+        return f"{where}: no pictures of a kind that is read, but {counts}; {SAVE_PICTURES}"
     cause = "".join(f"; {path}: {reason}" for path, reason in there.passed_over[:1])
     return (
         f"no pictures and no source archive like [원천]EMOIMG_중립_TRAIN_01.zip found below {where}{cause}; name a "
@@ -199,6 +215,7 @@ def _look_into(folder: Path, emotions: tuple[str, ...] | None, there: _Places) -
         there.own[folder.resolve()] = _Place(folder, listing._replace(passed_over=passed_over))
         return
     there.passed_over += [*tables, *listing.passed_over]
+    there.unread += Counter(suffix for file in listing.files if (suffix := suffix_of(file.name)) in UNREAD_PICTURES)
     if pictures:
         what = "1 picture" if pictures == 1 else f"{pictures} pictures"
         there.passed_over.append((folder, f"{what} beside archives of the set; name their folder itself"))

@@ -271,6 +271,7 @@ def what_else(listing: Listing) -> str:
     said = [f"{count} {suffix}" for suffix, count in found.most_common(5)]
     said += [f"{count} passed over ({reason})" for reason, count in hidden.items()]
     advice = "; unpack the archive in it" if found[".zip"] else ""
+    advice += f"; {SAVE_PICTURES}" if UNREAD_PICTURES & found.keys() else ""
     return f", but {', '.join(said)}{advice}" if said else ""
 
 

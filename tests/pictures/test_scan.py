@@ -303,6 +303,7 @@ class TestArchivesThatCannotBeRead:
         ("label archive of pictures", r"{folder}.*/\[라벨\]EMOIMG_중립_TRAIN.zip: no label files in it, but 1 .jpg$"),
         ("empty", r"{folder}/\[원천\]불안.zip: no pictures in it; 1 more cannot be read$"),
         ("other archive", "{folder}/a.tar: an archive of a kind that is not read; unpack it, or pack it anew as .zip$"),
+        ("telephone", "{folder}: no pictures of a kind that is read, but 2 .heic, 1 .tif; save pictures as"),
         ("download", "{folder}/a.zip.part: looks like an unfinished download; wait for it, or download it again$"),
     ],
 )
@@ -319,6 +320,8 @@ def test_a_scan_that_finds_no_pictures_is_one_line_that_says_why(
     elif content == "other archive":
         add("a.tar")
         assert "an archive of a kind that is not read" in refusal("a.tar")
+    elif content == "telephone":
+        add("happy/IMG_1.HEIC", "sad/IMG_2.heic", "sad/3.tif", "sad/notes.txt")
     elif content == "download":
         add("a.zip.part")
     assert re.search(words.format(folder=re.escape(project.as_posix())), refusal(project).replace("\\", "/"))
@@ -707,6 +710,7 @@ def test_a_class_whose_letters_are_not_known_says_how_to_name_their_encoding(mak
         (["a.zip", "b.zip", "c.txt"], "no pictures in it, but 2 .zip, 1 .txt; unpack the archive in it"),
         (["a/../1.jpg", "../2.jpg", "x"], r"but 1 without a suffix, 2 passed over \(its name leads out of the archive"),
         ([".git/1.jpg"], r"no pictures in it, but 1 passed over \(a hidden or system folder\)"),
+        (["happy/IMG_1.HEIC"], "no pictures in it, but 1 .heic; save pictures as .jpg or .png$"),
         ([], "no pictures in it$"),
     ],
 )
