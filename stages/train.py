@@ -27,16 +27,14 @@ with importing("train"):
         PREDICTIONS_FILE,
     )
     from faceemo.training.calibrate import train_calibrated
-    from faceemo.training.counts import count_subjects
     from faceemo.training.dataset import load_dataset, load_inputs
     from faceemo.training.devices import describe_devices, find_devices
-    from faceemo.training.evaluate import evaluate, headline, main_truth
+    from faceemo.training.evaluate import evaluate, headline, main_truth, split_lines
     from faceemo.training.importance import measure_importance
     from faceemo.training.lines import result_lines
     from faceemo.training.model import save_model
     from faceemo.training.plots import Words, draw, run_plots, write_history, write_importance, write_predictions
     from faceemo.training.recipe import RECIPES
-    from faceemo.training.split import SPLITS
     from faceemo.training.train import network_of
 
 LABELLED = "the emotion of archive, folder or table"
@@ -50,11 +48,7 @@ def main() -> None:
     params = load_params()
     print(describe_devices(find_devices()), flush=True)
     dataset = load_dataset(FEATURES_FOLDER, params.emotions, params.split, params.labels)
-    counted = "pictures, not people" if count_subjects(dataset)["each"] else "people"
-    for split in SPLITS:
-        indices = getattr(dataset, split)
-        people = len(set(dataset.column("subject")[indices]) - {None})
-        print(f"{split}: {len(indices)} pictures of {people} {counted}", flush=True)
+    print("\n".join(split_lines(dataset)), flush=True)
     if params.labels.target != "archive" and (unlabelled := dataset.unlabelled_sources()):
         print(f"no raters' answers: {', '.join(unlabelled)}: learnt by {LABELLED}", flush=True)
 

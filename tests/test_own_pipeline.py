@@ -112,6 +112,7 @@ def test_a_changed_picture_is_read_alone_and_every_picture_a_person_is_said_besi
     pictures = len(project.words) + 1
     assert f"faces: {pictures - 1} of {pictures} pictures were read before" in output
     assert "95 % interval over pictures, not people" in output
+    assert "people; a picture of --subject each counts as one\n" in output
     rows = project.features("faces")
     assert project.metrics()["subjects"]["each"] == len(rows) == pictures
     assert {row["emotion"] for row in rows} == {"neutral", "anxious"}

@@ -97,6 +97,16 @@ def main_truth(dataset: Dataset) -> np.ndarray:
     return targets.named if len(dataset.indices("test", targets.named)) else targets.learnt
 
 
+def split_lines(dataset: Dataset) -> list[str]:
+    """For the terminal: how many pictures train, calibrate and judge, of how many people."""
+    used = {"train": dataset.train, "valid": dataset.valid, "test": dataset.indices("test", main_truth(dataset))}
+    each = "; a picture of --subject each counts as one" if count_subjects(dataset)["each"] else ""
+    return [
+        f"{split}: {len(indices)} pictures of {len(set(dataset.column('subject')[indices]) - {None})} people{each}"
+        for split, indices in used.items()
+    ]
+
+
 def _charts(probability: np.ndarray, target: np.ndarray) -> dict:
     """Of faces with these probabilities [N, classes] and classes int64 [N]."""
     charts = {"calibration": [one.tolist() for one in np.transpose(calibration_bins(probability, target))]}

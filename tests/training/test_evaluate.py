@@ -10,7 +10,7 @@ from faceemo.emotions import KOREAN
 from faceemo.params import LabelParams, Params, load_params
 from faceemo.pictures.labels import VOTED
 from faceemo.training.dataset import Dataset
-from faceemo.training.evaluate import evaluate, headline
+from faceemo.training.evaluate import evaluate, headline, split_lines
 
 TWO = ("neutral", "anxious")
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -181,6 +181,15 @@ def rated_evaluation(target: str) -> dict:
     data = dataset_of(rated_rows(), ("neutral", "anxious"), VOTED, target=target)
     params = dataclasses.replace(PARAMS, labels=LabelParams(target))
     return evaluated(data, logits, params=params)
+
+
+@pytest.mark.parametrize("target", ["archive", "majority", "votes"])
+def test_as_many_test_pictures_are_told_before_training_as_the_headline_is_of(target):
+    """Whatever is learnt: of a picture that raters saw another emotion in, nothing is."""
+    data = dataset_of(rated_rows(), ("neutral", "anxious"), VOTED, target=target)
+    assert split_lines(data)[0] == "train: 2 pictures of 1 people"
+    assert split_lines(data)[2] == "test: 6 pictures of 2 people"
+    assert rated_evaluation(target)["test"]["archive"]["images"] == 6
 
 
 @pytest.mark.parametrize("target", ["archive", "majority", "votes"])
