@@ -104,6 +104,7 @@ def _at_least(least: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be at least {least}")
         return value
 
+    number.__name__ = "whole number"  # as argparse calls what is none
     return number
 
 

@@ -30,7 +30,8 @@ def is_one(pictures: PicturesLike) -> bool:
 def read(picture: PictureLike, settings: ExtractParams) -> Reading:
     """The landmarks of the largest face in one picture, or of every face, as the settings ask.
 
-    picture: the path of a file, or a file open in binary mode, read as the pipeline reads it; a Pillow image, whose
+    picture: the path of a file, or a file open in binary mode, read from its beginning as the pipeline
+        reads it; a Pillow image, whose
         EXIF orientation counts; or an array, upright: uint8 [height, width, 3], RGB, or uint8 [height, width], grey.
     Raises FaceemoError for a file or image that cannot be read, ValueError for any other array, and TypeError for
     anything else.
@@ -39,6 +40,8 @@ def read(picture: PictureLike, settings: ExtractParams) -> Reading:
         path = os.fspath(picture)
         return _decoded(read_picture(PictureReader(), PictureFile(Path(path).name, path), settings), path)
     if hasattr(picture, "read"):
+        if hasattr(picture, "seek") and getattr(picture, "seekable", bool)():
+            picture.seek(0)  # as Pillow does, so that predict and predict_proba may have the same file
         data = picture.read()
         if not isinstance(data, bytes):
             raise TypeError("a file must be open in binary mode: open(path, 'rb')")

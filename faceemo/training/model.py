@@ -223,9 +223,9 @@ def _read(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        what = "no such model; train one with 'dvc repro', or name one with --model"
+        what = "no such model; train one with 'dvc repro', or name another: faceemo is the one that comes along"
         if path.resolve() == MODEL_FILE.resolve() and is_training():
-            what = "dvc is training it; wait for its end, or name another one with --model"
+            what = "dvc is training it; wait for its end, or name another: faceemo is the one that comes along"
         raise FaceemoError(f"{path}: {what}") from None
     except OSError as error:
         raise cannot_open(path, error) from None

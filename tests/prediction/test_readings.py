@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,8 +53,12 @@ def test_an_open_file_is_judged_as_its_path(model, path):
     with path.open("rb") as file, io.BytesIO(path.read_bytes()) as in_memory:
         np.testing.assert_array_equal(model.predict_proba(file), expected)
         np.testing.assert_array_equal(model.predict_proba(in_memory), expected)
-    with path.open("rb") as file, pytest.raises(FaceemoError, match=r"\.jpg: decode_error: empty"):
-        model.predict([file, file])  # which has been read to its end
+        for given in (file, in_memory):  # read to its end by now
+            assert model.predict([given, given]).tolist() == [model.predict(path)] * 2
+    from_network = SimpleNamespace(read=path.read_bytes)  # where there is no going back
+    np.testing.assert_array_equal(model.predict_proba(from_network), expected)
+    with pytest.raises(FaceemoError, match="the file: decode_error: empty"):
+        model.predict(io.BytesIO())
     with pytest.raises(TypeError, match=r"open\(path, 'rb'\)"):
         model.predict(io.StringIO("text"))
 
