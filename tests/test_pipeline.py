@@ -239,6 +239,14 @@ def test_the_docs_know_what_dvc_says_of_its_broken_lock(project):
     lock.unlink()  # which mends it, as the next test shows
 
 
+def test_the_docs_know_what_dvc_says_of_korean_words_without_quotes(project):
+    words = "LexerNoViableAltException"
+    assert words in project.dvc("exp", "run", "-S", "emotions=[중립,기쁨]", code=255)
+    for name in ("troubleshooting.md", "troubleshooting.ko.md"):
+        page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        assert f"`{words}`" in page and "-S \"emotions=['중립','기쁨']\"" in page
+
+
 @needs_posix("sends signals")
 def test_a_training_is_told_of_and_ctrl_c_in_it_is_one_line_and_leaves_the_model_of_the_last_epoch(project):
     """Exit 130, through dvc, which starts the stage in a shell: bash passes the 130 on, dash dies of the same Ctrl-C
