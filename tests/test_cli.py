@@ -431,6 +431,15 @@ class TestPredict:
         assert sorted(path.name for path in (folder / "drawn").glob("*.jpg")) == ["group.jpg", "나.jpg"]
 
     @pytest.mark.slow
+    def test_where_no_face_is_found_the_search_for_smaller_ones_is_named(self, folder, predict):
+        Image.new("RGB", (320, 240), "grey").save(folder / "wall.png")
+        hint = "; --faces all looks for smaller faces too\n"
+        assert predict("wall.png")[2] == f"faceemo: error: no face to judge: 1 no_face{hint}"
+        code, out, err = predict("wall.png", "사진/가.jpg")
+        assert (code, err) == (0, f"note: 1 no_face{hint}") and len(out.splitlines()) == 3
+        assert predict("wall.png", "--faces", "all")[2] == "faceemo: error: no face to judge: 1 no_face\n"
+
+    @pytest.mark.slow
     @pytest.mark.parametrize("baseline", ["neutral", "person"])
     def test_all_faces_are_refused_by_a_model_that_judges_change(self, folder, predict, baseline):
         model_file(folder, baseline=baseline)

@@ -25,6 +25,8 @@ from faceemo.prediction.model import NO_NEUTRAL, EmotionModel, engine_note
 from faceemo.prediction.predict import Prediction, predict_inputs
 from faceemo.status import Status
 
+SMALLER = "; --faces all looks for smaller faces too"
+
 
 @dataclass(frozen=True)
 class PredictOptions:
@@ -76,9 +78,13 @@ def predict(options: PredictOptions) -> None:
         raise FaceemoError(str(error)) from None
     if tally.crowded and options.faces == "all":
         _say(tally.crowded_note())
+    takes_all = options.faces == "largest" and not options.neutral and not model.judges_change
+    smaller = SMALLER if takes_all and tally.statuses[Status.NO_FACE] else ""
     if not tally.statuses[Status.OK]:
         found = ", ".join(f"{count} {status}" for status, count in tally.statuses.items()) or "no pictures"
-        raise FaceemoError(f"no face to judge: {found}{tally.first_error}")
+        raise FaceemoError(f"no face to judge: {found}{tally.first_error}{smaller}")
+    if smaller:
+        _say(f"note: {tally.statuses[Status.NO_FACE]} no_face{smaller}")
     if options.out:
         counts = ", ".join(f"{count} {status}" for status, count in tally.statuses.most_common())
         print(f"wrote {options.out}: {counts}", file=said_to(options.out), flush=True)
