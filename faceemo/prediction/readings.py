@@ -30,9 +30,9 @@ def is_one(pictures: PicturesLike) -> bool:
 def read(picture: PictureLike, settings: ExtractParams) -> Reading:
     """The landmarks of the largest face in one picture, or of every face, as the settings ask.
 
-    picture: the path of a file, or a file open in binary mode, read from its beginning as the pipeline
-        reads it; a Pillow image, whose
-        EXIF orientation counts; or an array, upright: uint8 [height, width, 3], RGB, or uint8 [height, width], grey.
+    picture: the path of a file, or a file open in binary mode, read from its beginning as the pipeline reads it; a
+        Pillow image, whose EXIF orientation counts; or an array, upright: uint8 [height, width, 3], RGB, or uint8
+        [height, width], grey.
     Raises FaceemoError for a file or image that cannot be read, ValueError for any other array, and TypeError for
     anything else.
     """
