@@ -398,12 +398,13 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW, and a learning rate that falls to zero along a cosine over `steps`.
 
-    warms_up: it rises over the first fifth of them before, as convolutions need that learn at a high rate.
+    warms_up: it rises over the first fifth of them before, as convolutions need that learn at a high rate; where that is
+    a step or less, there is nothing to rise over.
     """
     # fused: a fifth of the default's time on a CPU, where it is otherwise a third of the whole step
     decay = params.train.weight_decay
     optimizer = torch.optim.AdamW(network.parameters(), params.lr, weight_decay=decay, fused=True)
-    if warms_up:
+    if warms_up and WARM_UP * steps > 1:
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, params.lr, steps, pct_start=WARM_UP)
     return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
 

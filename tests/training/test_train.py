@@ -369,6 +369,17 @@ def test_the_rate_falls_along_a_cosine_from_lr_to_almost_nothing():
     assert {id(weight) for weight in group["params"]} == {id(weight) for weight in network.parameters()}
 
 
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_a_network_of_crops_learns_in_however_few_steps(steps):
+    optimizer, schedule = make_optimizer(nn.Linear(2, 1), params(lr=0.01), steps, warms_up=True)
+    rates = []
+    for _ in range(steps):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert max(rates) > 0.005
+
+
 def test_label_smoothing_makes_the_model_less_sure():
     data, features = separable()
     sure, smooth = (fitted(data, features, epochs=6, label_smoothing=share) for share in (0.0, 0.3))
