@@ -19,6 +19,7 @@ from faceemo.plainyaml import read_yaml, shown, shown_key
 
 LEAST_PICTURES = {"none": 0, "person": 8, "neutral": 1}  # of a person, that each kind of baseline needs
 FEATURES = 1434  # of a face: 478 landmarks x 3
+READ_CROPS = ("cnn", "both")  # of train.network
 
 # Keys that params.yaml had up to version 0.2, and what holds in their place.
 GONE = {
@@ -175,7 +176,7 @@ class NormalizeParams:
 class TrainParams:
     """params.yaml's `train`; docs/outputs.md says what each means."""
 
-    network: Annotated[str | None, optional(choice("mlp", "mlp_dropout", "cnn", "both"))]
+    network: Annotated[str | None, optional(choice("mlp", "mlp_dropout", *READ_CROPS))]
     start: Annotated[str | None, optional(model_name)]
     whiten: Annotated[int | None, optional(integer(1, FEATURES))]
     weight_decay: Annotated[float, real(at_least=0)]

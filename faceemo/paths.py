@@ -13,6 +13,7 @@ FEATURES_FOLDER = Path("data/features")
 
 MODEL_FILE = Path("models/emotion.pt")
 INTERRUPTED_MODEL_FILE = Path("models/interrupted.pt")
+COMES_ALONG = "faceemo"  # in place of a model's path: the one in the package
 ONNX_FILE = Path("models/emotion.onnx")
 
 METRICS_FILE = Path("metrics.json")  # what is compared from run to run

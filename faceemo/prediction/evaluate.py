@@ -21,6 +21,7 @@ from faceemo.extraction.worker import Reading, batches
 from faceemo.features.baselines import Faces, fit_baselines
 from faceemo.fonts import missing_letters
 from faceemo.outputs import check_out, check_plots_folder, said_to, written_to
+from faceemo.paths import COMES_ALONG
 from faceemo.pictures.people import EACH, subject_reader
 from faceemo.pictures.scan_source import ScanOptions
 from faceemo.prediction.annotate import check_drawing_folder
@@ -32,7 +33,7 @@ from faceemo.prediction.model import NO_NEUTRAL, EmotionModel, engine_note
 from faceemo.prediction.verdict import comparison_lines, draw_plots, model_lines, pictures_line
 from faceemo.status import Status
 from faceemo.training.metrics import Outcome, differences, log_losses, plain, score
-from faceemo.training.model import COMES_ALONG, COMES_ALONG_FILE
+from faceemo.training.model import COMES_ALONG_FILE
 from faceemo.training.recipe import FACES_AT_ONCE
 from faceemo.training.targets import Targets
 

@@ -19,7 +19,7 @@ from faceemo.training.dataset import Dataset, load_dataset, load_inputs
 from faceemo.training.lines import TRUTHS, words_of
 from faceemo.training.metrics import Outcome, differences, log_losses, plain, score
 from faceemo.training.recipe import RECIPES, Inputs
-from faceemo.training.train import network_of, train
+from faceemo.training.train import load_start, network_of, seen_note, train
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 
@@ -111,10 +111,17 @@ def compare_over_folds(features_folder: Path, settings: dict[str, Params], folds
     name, and for the others their differences to the first, mean, low and high.
     """
     runs: dict[str, FoldRun] = {}
+    datasets = {
+        name: load_dataset(features_folder, params.emotions, None, params.labels) for name, params in settings.items()
+    }
+    for name, params in settings.items():
+        start = load_start(params)
+        if start is not None and (note := seen_note(start, datasets[name].column("subject"), "people of the folds")):
+            print(f"{name}: {note}", flush=True)
     epochs = sum(params.epochs for params in settings.values()) * seeds * folds
     with progress(epochs, "folds", "epochs") as advance:
         for name, params in settings.items():
-            dataset = load_dataset(features_folder, params.emotions, None, params.labels)
+            dataset = datasets[name]
             inputs = load_inputs(features_folder, dataset, RECIPES[network_of(dataset, params)].columns)
             logits = [
                 over_folds(

@@ -14,7 +14,7 @@ from torch import nn
 from faceemo.durable import written_whole
 from faceemo.errors import FaceemoError, cannot_open
 from faceemo.extraction.facemesh import COORDINATES
-from faceemo.paths import MODEL_FILE
+from faceemo.paths import COMES_ALONG, MODEL_FILE
 from faceemo.running import is_training
 from faceemo.training.domains import Likelier
 from faceemo.training.networks import Network
@@ -24,7 +24,6 @@ from faceemo.training.seen import HASH_BYTES, hash_person
 FORMAT = 4  # of the model file
 # How much of the logarithm of the classes' shares balanced answers are without: all of it overshoots (docs/recipes.md).
 SHARES_TAKEN = 0.75
-COMES_ALONG = "faceemo"  # in place of a path: the model in this package
 COMES_ALONG_FILE = Path(__file__).with_name("faceemo.pt")
 
 

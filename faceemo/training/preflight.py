@@ -3,14 +3,15 @@
 import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
 from faceemo.emotions import KOREAN, NEUTRAL, chosen_classes
 from faceemo.errors import FaceemoError
-from faceemo.params import Params, lone_class
-from faceemo.paths import PARAMS_FILE
+from faceemo.params import READ_CROPS, Params, TrainParams, lone_class
+from faceemo.paths import COMES_ALONG, MODEL_FILE, PARAMS_FILE
 from faceemo.pictures.manifest import Manifest, read_manifest
 from faceemo.pictures.sources import Source, held_classes, seen_classes
 from faceemo.training.split import SPLITS, split_of_rows, too_few_people
@@ -26,9 +27,15 @@ def what_is_missing(
     table says, or its raters where that is not enough: so what is told here would stop training, and what is not may
     stop it still. A source that is not there now, as on a drive that was taken away, counts as one that has everybody.
     manifests: of sources, without raters' answers, where they are read already.
-    Raises FaceemoError for what more pictures cannot mend: a class that nothing can hold, a source of which nobody is
-    known.
+    Raises FaceemoError for what more pictures cannot mend: a network without what it reads, a start that is not there,
+    a class that nothing can hold, a source of which nobody is known.
     """
+    check_start(params.train)
+    if params.train.network in READ_CROPS and not params.extract.crops:
+        raise FaceemoError(
+            f"{PARAMS_FILE}: train.network: {params.train.network} learns from crops, and extract.crops is false; set "
+            "that to true, or train.network to mlp"
+        )
     held = held_classes(sources)
     classes = chosen_classes(params.emotions, held)
     seen = seen_classes(sources)
@@ -67,6 +74,18 @@ def what_is_missing(
         return None
     split, name = preview.missing[0]
     return _not_scanned(name, held) if name in absent else _cause(split, name, preview, sources)
+
+
+def check_start(settings: TrainParams) -> None:
+    """Raises FaceemoError if the model file that train.start names is not there, or is the one that training writes."""
+    if settings.start is None or settings.start == COMES_ALONG:
+        return
+    path = Path(settings.start)
+    where = f"{PARAMS_FILE}: train.start: {path.as_posix()}"
+    if path.resolve() == MODEL_FILE.resolve():
+        raise FaceemoError(f"{where} is what training writes, and dvc removes it before; name a copy of it")
+    if not path.exists():
+        raise FaceemoError(f"{where} is not there; name a model file, or {COMES_ALONG} for the one that comes along")
 
 
 def look_ahead(params: Params, sources: Mapping[str, Source]) -> str | None:

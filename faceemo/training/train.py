@@ -4,7 +4,7 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from faceemo.training.devices import batch_sizes, find_devices, has_bfloat16, th
 from faceemo.training.domains import fit_domain, fit_margin
 from faceemo.training.model import Deferring, TrainedModel, load_model, model_file, save_model
 from faceemo.training.networks import Network
+from faceemo.training.preflight import check_start
 from faceemo.training.recipe import CROP, FACES_AT_ONCE, MESH, RECIPES, Inputs, choose_network
 from faceemo.training.seen import hash_people, salt_of
 from faceemo.training.standardize import mean_of_rows
@@ -88,11 +89,9 @@ def train(
     recipe, classes, devices = RECIPES[name], len(dataset.classes), find_devices()
     with threads_kept() as threads:
         torch.manual_seed(params.seed)
-        start = None if params.train.start is None else load_model(model_file(params.train.start))
-        if start is not None and (seen := sum(start.has_seen(set(dataset.column("subject")[dataset.test])))):
-            print(
-                f"train.start has learnt from {seen} of the test people: they make this model look better", flush=True
-            )
+        start = load_start(params)
+        if start is not None and (note := seen_note(start, dataset.column("subject")[dataset.test], "test people")):
+            print(note, flush=True)
         preparation = prepare(dataset, inputs, recipe, params.train, start)
         tensors = make_tensors(dataset, inputs, recipe, preparation, params.train, devices[0])
         network = _begin(recipe.build(classes, _mesh_width(preparation)), preparation, start, dataset)
@@ -118,6 +117,21 @@ def train(
     logits = np.full((len(dataset.row_of), len(dataset.classes)), np.nan, np.float32)
     logits[judged] = answers.cpu().numpy()
     return Training(model, so_far.history, logits)
+
+
+def load_start(params: Params) -> TrainedModel | None:
+    """The model that params let a training begin as. Raises FaceemoError if it cannot be read."""
+    check_start(params.train)
+    return None if params.train.start is None else load_model(model_file(params.train.start))
+
+
+def seen_note(start: TrainedModel, subjects: Iterable[str | None], whose: str) -> str | None:
+    """A line where a training would be judged by people that the model it begins as has learnt from; None without.
+
+    subjects: who judges it; whose: these people in words.
+    """
+    seen = sum(start.has_seen(set(subjects)))
+    return f"train.start has learnt from {seen} of the {whose}: they make this model look better" if seen else None
 
 
 def network_of(dataset: Dataset, params: Params) -> str:
@@ -398,8 +412,8 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW, and a learning rate that falls to zero along a cosine over `steps`.
 
-    warms_up: it rises over the first fifth of them before, as convolutions need that learn at a high rate; where that is
-    a step or less, there is nothing to rise over.
+    warms_up: it rises over the first fifth of them before, as convolutions need that learn at a high rate; where
+    that is a step or less, there is nothing to rise over.
     """
     # fused: a fifth of the default's time on a CPU, where it is otherwise a third of the whole step
     decay = params.train.weight_decay

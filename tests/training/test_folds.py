@@ -12,6 +12,8 @@ from faceemo.params import load_params
 from faceemo.pictures.labels import VOTED
 from faceemo.training.dataset import Dataset
 from faceemo.training.folds import FoldRun, fold_lines, over_folds, trainer
+from faceemo.training.model import save_model
+from faceemo.training.train import train
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = load_params(ROOT / "params.yaml")
@@ -152,6 +154,22 @@ class TestCommand:
         assert difference == pytest.approx(means[0] - means[1]) and low <= difference <= high
         assert "\n".join(fold_lines(result)) in out
         assert f"{changed} minus params.yaml, 95 % over people: accuracy" in out
+
+    @pytest.mark.slow
+    def test_a_start_that_knows_the_people_is_said(self, project, capsys):
+        inputs = {"features": np.random.default_rng(0).normal(size=(24, 1434)).astype(np.float32)}
+        names = [person(number) for number in (3, 4, 5, 99)]
+        known = dataset_of(
+            [{"emotion": CLASSES[n % 2], "subject": name, "split": "train"} for n, name in enumerate(names * 6)],
+            CLASSES,
+        )
+        settings = dataclasses.replace(PLAIN, network="mlp", start=None)
+        start = train(known, inputs, dataclasses.replace(PARAMS, epochs=1, train=settings), None).model
+        save_model(project / "start.pt", start)
+        assert main(["folds", "--folds", "2", "--seeds", "1", "-S", "train.start=start.pt"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        said = "train.start has learnt from 3 of the people of the folds: they make this model look better"
+        assert [line for line in lines if "learnt from" in line] == [f"train.start=start.pt: {said}"]
 
     def test_changes_that_params_yaml_has_already_are_one_line(self, project, capsys):
         assert main(["folds", "-S", "train.mirror=true", "-S", "epochs=1"]) == 1

@@ -9,12 +9,13 @@ from made_sources import KOREAN, label_json, of_set, person, rating, record
 
 from faceemo.console import run
 from faceemo.errors import FaceemoError
-from faceemo.params import Params, load_params
+from faceemo.params import READ_CROPS, Params, load_params
 from faceemo.pictures.scan import scan
 from faceemo.pictures.scan_source import ScanOptions
 from faceemo.pictures.sources import write_sources
 from faceemo.training import preflight
 from faceemo.training.preflight import look_ahead, next_line, what_is_missing
+from faceemo.training.recipe import CROP, RECIPES
 from faceemo.training.split import split_of_rows
 from stages import extract
 
@@ -210,6 +211,39 @@ def test_a_class_that_nothing_can_hold_is_refused():
         what_is_missing(params("neutral", "board"), found)
     assert "\n" not in str(error.value)
     assert "no scanned source has 'anxious'" in what_is_missing(params("neutral", "anxious"), found)
+
+
+@pytest.mark.parametrize("network", READ_CROPS)
+def test_a_network_of_crops_without_crops_is_refused_before_hours_of_extraction(network):
+    archives("neutral", "anxious")
+    asked = params(train__network=network, extract__crops=False)
+    expected = (
+        rf"train\.network: {network} learns from crops, and extract\.crops is false; set that to true, or .* mlp$"
+    )
+    with pytest.raises(FaceemoError, match=expected):
+        look_ahead(asked, sources())
+    assert next_line(asked, sources()).startswith("not ready for dvc repro: params.yaml: train.network: ")
+    assert look_ahead(params(train__network="mlp", extract__crops=False), sources()) is None
+    assert set(READ_CROPS) == {name for name, recipe in RECIPES.items() if CROP in recipe.columns}
+
+
+@pytest.mark.parametrize("start", ["models/emotion.pt", "models/../models/emotion.pt", "models/frist.pt", "faceemo.pt"])
+def test_a_start_that_will_not_be_there_is_refused_before_hours_of_extraction(start):
+    archives("neutral", "anxious")
+    for name in ("emotion.pt", "first.pt"):
+        Path("models").mkdir(exist_ok=True)
+        Path("models", name).touch()
+    says = (
+        "is what training writes, and dvc removes it before; name a copy of it"
+        if "emotion" in start
+        else ("is not there; name a model file, or faceemo for the one that comes along")
+    )
+    with pytest.raises(FaceemoError) as error:
+        look_ahead(params(train__start=start), sources())
+    assert str(error.value) == f"params.yaml: train.start: {Path(start).as_posix()} {says}"
+    assert all(
+        look_ahead(params(train__start=name), sources()) is None for name in (None, "faceemo", "models/first.pt")
+    )
 
 
 def test_a_class_that_a_table_has_votes_for_alone_is_learnt_from_these():
