@@ -31,11 +31,7 @@ def what_is_missing(
     a class that nothing can hold, a source of which nobody is known.
     """
     check_start(params.train)
-    if params.train.network in READ_CROPS and not params.extract.crops:
-        raise FaceemoError(
-            f"{PARAMS_FILE}: train.network: {params.train.network} learns from crops, and extract.crops is false; set "
-            "that to true, or train.network to mlp"
-        )
+    check_network(params.train.network, params.extract.crops, params.normalize.baseline)
     held = held_classes(sources)
     classes = chosen_classes(params.emotions, held)
     seen = seen_classes(sources)
@@ -74,6 +70,20 @@ def what_is_missing(
         return None
     split, name = preview.missing[0]
     return _not_scanned(name, held) if name in absent else _cause(split, name, preview, sources)
+
+
+def check_network(network: str | None, has_crops: bool, baseline: str) -> None:
+    """Raises FaceemoError if a network lacks what it reads, or reads nothing of what a baseline changes."""
+    if network in READ_CROPS and not has_crops:
+        raise FaceemoError(
+            f"train.network: {network} learns from crops, and the features have none; set extract.crops to true, or "
+            "train.network to mlp"
+        )
+    if network == "cnn" and baseline != "none":
+        raise FaceemoError(
+            f"train.network: cnn reads no landmarks, and normalize.baseline: {baseline} changes these alone; set "
+            "train.network to both, or normalize.baseline to none"
+        )
 
 
 def check_start(settings: TrainParams) -> None:

@@ -22,7 +22,7 @@ from faceemo.training.devices import batch_sizes, find_devices, has_bfloat16, th
 from faceemo.training.domains import fit_domain, fit_margin
 from faceemo.training.model import Deferring, TrainedModel, load_model, model_file, save_model
 from faceemo.training.networks import Network
-from faceemo.training.preflight import check_start
+from faceemo.training.preflight import check_network, check_start
 from faceemo.training.recipe import CROP, FACES_AT_ONCE, MESH, RECIPES, Inputs, choose_network
 from faceemo.training.seen import hash_people, salt_of
 from faceemo.training.standardize import mean_of_rows
@@ -137,15 +137,12 @@ def seen_note(start: TrainedModel, subjects: Iterable[str | None], whose: str) -
 def network_of(dataset: Dataset, params: Params) -> str:
     """The name of the recipe that params name for a dataset.
 
-    Raises FaceemoError if it reads crops and there are none.
+    Raises FaceemoError if it reads crops and there are none, and if it reads nothing of what a baseline changes.
     """
-    whitens = params.train.whiten is not None and dataset.settings["normalize"]["baseline"] == "none"
+    baseline = dataset.settings["normalize"]["baseline"]
+    whitens = params.train.whiten is not None and baseline == "none"
     name = choose_network(params.train.network, dataset.has_crops, whitens)
-    if not dataset.has_crops and RECIPES[name].is_heavy:
-        raise FaceemoError(
-            f"train.network: {name} learns from crops, and the features have none; set extract.crops to true, or "
-            "train.network to mlp"
-        )
+    check_network(name, dataset.has_crops, baseline)
     return name
 
 

@@ -15,7 +15,7 @@ from faceemo.pictures.scan_source import ScanOptions
 from faceemo.pictures.sources import write_sources
 from faceemo.training import preflight
 from faceemo.training.preflight import look_ahead, next_line, what_is_missing
-from faceemo.training.recipe import CROP, RECIPES
+from faceemo.training.recipe import CROP, MESH, RECIPES
 from faceemo.training.split import split_of_rows
 from stages import extract
 
@@ -217,14 +217,22 @@ def test_a_class_that_nothing_can_hold_is_refused():
 def test_a_network_of_crops_without_crops_is_refused_before_hours_of_extraction(network):
     archives("neutral", "anxious")
     asked = params(train__network=network, extract__crops=False)
-    expected = (
-        rf"train\.network: {network} learns from crops, and extract\.crops is false; set that to true, or .* mlp$"
-    )
+    expected = rf"train\.network: {network} learns from crops, and the features have none; set extract\.crops to true"
     with pytest.raises(FaceemoError, match=expected):
         look_ahead(asked, sources())
-    assert next_line(asked, sources()).startswith("not ready for dvc repro: params.yaml: train.network: ")
+    assert next_line(asked, sources()).startswith("not ready for dvc repro: train.network: ")
     assert look_ahead(params(train__network="mlp", extract__crops=False), sources()) is None
     assert set(READ_CROPS) == {name for name, recipe in RECIPES.items() if CROP in recipe.columns}
+
+
+@pytest.mark.parametrize("baseline", ["neutral", "person"])
+def test_a_baseline_of_landmarks_with_a_network_that_reads_none_is_refused(baseline):
+    archives("neutral", "anxious", shots=9)
+    expected = rf"train\.network: cnn reads no landmarks, and normalize\.baseline: {baseline} changes these alone"
+    with pytest.raises(FaceemoError, match=expected):
+        look_ahead(params(train__network="cnn", normalize__baseline=baseline), sources())
+    assert look_ahead(params(train__network="both", normalize__baseline=baseline), sources()) is None
+    assert {name for name, recipe in RECIPES.items() if MESH not in recipe.columns} == {"cnn"}
 
 
 @pytest.mark.parametrize("start", ["models/emotion.pt", "models/../models/emotion.pt", "models/frist.pt", "faceemo.pt"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_datasets import dataset_of, person, single, targets_of
+from made_datasets import NORMALIZE, dataset_of, person, single, targets_of
 from torch import nn
 
 from faceemo.console import Interrupted
@@ -486,6 +486,14 @@ def test_a_network_of_crops_without_crops_is_one_line():
     data = dataset(np.arange(4) % 2, ["train"] * 4)
     with pytest.raises(FaceemoError, match=r"train\.network: both learns from crops, and the features have none"):
         network_of(data, params(network="both"))
+
+
+def test_a_network_of_crops_alone_with_a_baseline_is_one_line():
+    crops = {"settings": {"crops": True}}
+    data = dataset(np.arange(4) % 2, ["train"] * 4, extract=crops, normalize={**NORMALIZE, "baseline": "neutral"})
+    with pytest.raises(FaceemoError, match=r"cnn reads no landmarks, and normalize\.baseline: neutral changes these"):
+        network_of(data, params(network="cnn"))
+    assert network_of(data, params(network=None)) == "both"
 
 
 def test_a_training_begins_as_the_model_that_it_starts_from(tmp_path):
