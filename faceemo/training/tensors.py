@@ -65,7 +65,7 @@ class Preparation:
 def prepare(
     dataset: Dataset, inputs: Inputs, recipe: Recipe, settings: TrainParams, start: TrainedModel | None = None
 ) -> Preparation:
-    """Fit the preparation on the faces to learn from, or take that of the model that training starts from.
+    """Fit the preparation on the faces to learn from, or take that of the model that their branch begins as.
 
     Raises FaceemoError if the faces of each class are all alike.
     """

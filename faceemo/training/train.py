@@ -4,7 +4,7 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from faceemo.console import Interrupted, progress
 from faceemo.emotions import NEUTRAL
 from faceemo.errors import FaceemoError
 from faceemo.params import Params
+from faceemo.paths import COMES_ALONG
 from faceemo.training.dataset import Dataset
 from faceemo.training.devices import batch_sizes, find_devices, has_bfloat16, threads_kept
 from faceemo.training.domains import fit_domain, fit_margin
@@ -92,9 +93,14 @@ def train(
         start = load_start(params)
         if start is not None and (note := seen_note(start, dataset.column("subject")[dataset.test], "test people")):
             print(note, flush=True)
-        preparation = prepare(dataset, inputs, recipe, params.train, start)
+        shared = () if start is None else shared_columns(recipe.columns, dataset.settings["normalize"], start)
+        if start is not None and (note := start_note(name, params, start, shared)):
+            print(note, flush=True)
+        preparation = prepare(dataset, inputs, recipe, params.train, start if MESH in shared else None)
         tensors = make_tensors(dataset, inputs, recipe, preparation, params.train, devices[0])
-        network = _begin(recipe.build(classes, _mesh_width(preparation)), preparation, start, dataset)
+        network = _begin(recipe.build(classes, _mesh_width(preparation)), preparation)
+        if start is not None:
+            begin_as(network, dataset.classes, start, shared)
         so_far = _SoFar(network.to(devices[0]))
         try:
             _learn(so_far, tensors, params, devices, threads if recipe.is_heavy else None, after_epoch)
@@ -152,33 +158,52 @@ def _mesh_width(preparation: Preparation) -> int:
     return 0 if preparation.standardization is None else len(preparation.standardization.mean)
 
 
-def _begin(network: Network, preparation: Preparation, start: TrainedModel | None, dataset: Dataset) -> Network:
-    """A network with random weights, its standardisation set where it takes features as they are; then as the start."""
+def _begin(network: Network, preparation: Preparation) -> Network:
+    """A network with random weights, its standardisation set where it takes features as they are."""
     if preparation.standardization is not None and preparation.whitening is None:
         mean, std = preparation.standardization.mean, preparation.standardization.std
         network.branches[MESH].load_state_dict(
             {"mean": torch.from_numpy(mean), "std": torch.from_numpy(std)}, strict=False
         )
-    if start is not None:
-        begin_as(network, dataset.classes, start)
     return network
 
 
+def shared_columns(columns: Sequence[str], normalize: Mapping[str, str], start: TrainedModel) -> tuple[str, ...]:
+    """The columns that a network reads as its start does, whose branches can therefore begin as the start's.
+
+    Features of landmarks that were normalised in another way are others: the change of a face is not the face.
+    """
+    is_alike = start.settings["normalize"] == normalize
+    return tuple(name for name in columns if name in start.columns and (is_alike or name != MESH))
+
+
+def start_note(name: str, params: Params, start: TrainedModel, shared: Sequence[str]) -> str | None:
+    """A line where the model file that was named has parts that a network of this name cannot begin as; else None."""
+    if params.train.start == COMES_ALONG:
+        return None
+    if MESH in start.columns and MESH in RECIPES[name].columns and MESH not in shared:
+        what = "has read landmarks that were normalised otherwise, so its part for these is not taken"
+    elif not shared:
+        what = f"reads nothing that {name} reads"
+    else:
+        return None
+    end = "" if shared else "; this training begins with random weights"
+    return f"train.start: {params.train.start} {what}{end}"
+
+
 @torch.no_grad()
-def begin_as(network: Network, classes: Sequence[str], start: TrainedModel) -> None:
-    """Give a network for these classes the weights of a trained one: of branches that both have, and in the head of
-    classes with the same name; the rest stays as it is, all of it where they share no branch.
+def begin_as(network: Network, classes: Sequence[str], start: TrainedModel, shared: Sequence[str]) -> None:
+    """Give a network for these classes the weights of a trained one: of the branches of shared_columns, and in the head
+    of classes with the same name; the rest stays as it is, all of it where they share no branch.
     """
     other = start.weighted()
-    if not set(other.branches) & set(network.branches):
+    if not shared:
         return
     own_rows = [number for number, name in enumerate(classes) if name in start.classes]
     other_rows = [start.classes.index(classes[number]) for number in own_rows]
     places, other_places = network.places(), other.places()
-    for column, branch in other.branches.items():
-        if column not in network.branches:
-            continue
-        network.branches[column].load_state_dict(branch.state_dict())
+    for column in shared:
+        network.branches[column].load_state_dict(other.branches[column].state_dict())
         for own, theirs in zip(own_rows, other_rows, strict=True):
             network.head.weight[own, places[column]] = other.head.weight[theirs, other_places[column]]
     for own, theirs in zip(own_rows, other_rows, strict=True):

@@ -517,6 +517,38 @@ def test_a_training_begins_as_the_model_that_it_starts_from(tmp_path):
     assert begun.model.start is None
 
 
+def test_a_start_whose_landmarks_were_normalised_otherwise_lends_none_of_its_weights_for_them(tmp_path, capsys):
+    data, features = separable()
+    start = fitted(data, features + 5, epochs=1).model
+    save_model(tmp_path / "start.pt", start)
+    changed = dataclasses.replace(data, settings={**data.settings, "normalize": {**NORMALIZE, "baseline": "neutral"}})
+    capsys.readouterr()
+    begun = fitted(changed, features, epochs=2, start=str(tmp_path / "start.pt")).model
+    said = "has read landmarks that were normalised otherwise, so its part for these is not taken; this training begins"
+    assert f"train.start: {tmp_path / 'start.pt'} {said} with random weights\n" in capsys.readouterr().out
+    mean = begun.state_dict["branches.features.mean"].numpy()
+    np.testing.assert_allclose(mean, features[data.train].mean(axis=0), atol=1e-5)
+    alike = fitted(data, features, epochs=2, start=str(tmp_path / "start.pt")).model
+    assert torch.equal(alike.state_dict["branches.features.mean"], start.state_dict["branches.features.mean"])
+    assert "normalised" not in capsys.readouterr().out
+
+
+def test_a_start_that_reads_nothing_of_what_the_network_reads_is_said(tmp_path, capsys):
+    data, features = separable(count=24)
+    crops = np.random.default_rng(1).integers(0, 256, (24, 64, 64), dtype=np.uint8)
+    with_crops = dataclasses.replace(data, settings={**data.settings, "extract": {"settings": {"crops": True}}})
+    start = train(with_crops, {"crop": crops}, params(network="cnn", epochs=1, start=None), None).model
+    save_model(tmp_path / "cnn.pt", start)
+    capsys.readouterr()
+    fitted(data, features, epochs=1, start=str(tmp_path / "cnn.pt"))
+    said = (
+        f"train.start: {tmp_path / 'cnn.pt'} reads nothing that mlp reads; this training begins with random weights\n"
+    )
+    assert said in capsys.readouterr().out
+    fitted(data, features, epochs=1, start="faceemo")  # the default, which docs say it of
+    assert "train.start" not in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_network_of_crops_learns_without_valid_people_and_without_a_word_of_torch():
     data, _ = separable(count=24)
