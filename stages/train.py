@@ -9,11 +9,11 @@ with importing("train"):
     import hashlib
     from dataclasses import asdict
 
-    from faceemo.console import run
+    from faceemo.console import Interrupted, run
     from faceemo.durable import write_json
     from faceemo.fonts import missing_letters
     from faceemo.outputs import await_release
-    from faceemo.params import load_params
+    from faceemo.params import Params, load_params
     from faceemo.paths import (
         EVALUATION_FILE,
         FEATURES_FOLDER,
@@ -27,15 +27,15 @@ with importing("train"):
         PREDICTIONS_FILE,
     )
     from faceemo.training.calibrate import train_calibrated
-    from faceemo.training.dataset import load_dataset, load_inputs
+    from faceemo.training.dataset import Dataset, load_dataset, load_inputs
     from faceemo.training.devices import describe_devices, find_devices
     from faceemo.training.evaluate import evaluate, headline, main_truth, split_lines
     from faceemo.training.importance import measure_importance
     from faceemo.training.lines import result_lines
     from faceemo.training.model import save_model
     from faceemo.training.plots import Words, draw, run_plots, write_history, write_importance, write_predictions
-    from faceemo.training.recipe import RECIPES
-    from faceemo.training.train import network_of
+    from faceemo.training.recipe import RECIPES, Inputs
+    from faceemo.training.train import Training, network_of
 
 LABELLED = "the emotion of archive, folder or table"
 
@@ -60,6 +60,15 @@ def main() -> None:
     inputs = load_inputs(FEATURES_FOLDER, dataset, RECIPES[network_of(dataset, params)].columns)
     after_epoch = functools.partial(write_history, HISTORY_FILE)
     training = train_calibrated(dataset, inputs, params, INTERRUPTED_MODEL_FILE, after_epoch)
+    try:
+        judge(dataset, inputs, params, training)
+    except KeyboardInterrupt:
+        save_model(INTERRUPTED_MODEL_FILE, training.model)  # dvc removes MODEL_FILE before it trains again
+        raise Interrupted(f"the trained model is in {INTERRUPTED_MODEL_FILE.as_posix()}") from None
+
+
+def judge(dataset: Dataset, inputs: Inputs, params: Params, training: Training) -> None:
+    """Write what training gives: the model, its evaluation, metrics and plots."""
     training = training.answering(inputs, params.train.class_weights)
     await_release(HISTORY_FILE)
     write_history(HISTORY_FILE, training.history)

@@ -1,4 +1,4 @@
-"""Ctrl-C while a stage or a command is still importing: one line, exit 130, in each of them."""
+"""Ctrl-C while a stage or a command is still importing, and when a training is judged: one line, exit 130."""
 
 import ast
 import os
@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 from made_archives import heed_ctrl_c
+from made_datasets import person, write_features
 from systems import needs_posix
+
+from faceemo.console import run
+from faceemo.training.model import load_model
+from stages import train
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
@@ -147,3 +152,27 @@ def test_ctrl_c_that_is_ignored_stays_ignored(stage):
 def test_ctrl_c_while_python_ends_changes_nothing(stage):
     last = "class Last:\n    def __del__(self, press=press): press()\n"
     assert stage(last + "globals()['last'] = Last()\nprint('done')") == (0, "done\n")
+
+
+def test_ctrl_c_after_the_last_epoch_leaves_the_trained_model_where_dvc_removes_nothing(tmp_path, monkeypatch, capsys):
+    text = PARAMS.read_text(encoding="utf-8").replace("epochs: 30", "epochs: 1").replace("whiten: 300", "whiten:")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    rows = [
+        {"mark": 5 * number + who / 100, "emotion": name, "subject": person(who), "status": "ok", "folder": "training"}
+        for number, name in enumerate(("neutral", "anxious"))
+        for who in range(12)
+    ]
+    write_features(tmp_path / "data/features", "a", rows)
+    monkeypatch.chdir(tmp_path)
+
+    def pressed(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(train, "measure_importance", pressed)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run("train", train.main) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "train: interrupted; the trained model is in models/interrupted.pt\n"
+    assert load_model(Path("models/interrupted.pt")).temperature == load_model(Path("models/emotion.pt")).temperature

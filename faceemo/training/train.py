@@ -104,6 +104,12 @@ def train(
         so_far = _SoFar(network.to(devices[0]))
         try:
             _learn(so_far, tensors, params, devices, threads if recipe.is_heavy else None, after_epoch)
+            model = _trained_model(name, so_far.weights, preparation, dataset, inputs, params)
+            model = model if start is None else leave_to(start, model, dataset, inputs)
+            columns = [torch.from_numpy(inputs[column]) for column in recipe.columns]
+            judged = np.flatnonzero(dataset.split[dataset.row_of] != "train")
+            with progress(len(judged), "train: answers", "faces") as advance:
+                answers = predict_logits(model.build().to(devices[0]), columns, torch.from_numpy(judged), advance)
         except KeyboardInterrupt:
             if not so_far.weights:
                 raise Interrupted("no epoch was finished") from None
@@ -112,12 +118,6 @@ def train(
             save_model(interrupted_path, _trained_model(name, so_far.weights, preparation, dataset, inputs, params))
             where = interrupted_path.as_posix()
             raise Interrupted(f"the model of epoch {len(so_far.history)} is in {where}") from None
-        model = _trained_model(name, so_far.weights, preparation, dataset, inputs, params)
-        model = model if start is None else leave_to(start, model, dataset, inputs)
-        columns = [torch.from_numpy(inputs[column]) for column in recipe.columns]
-        judged = np.flatnonzero(dataset.split[dataset.row_of] != "train")
-        with progress(len(judged), "train: answers", "faces") as advance:
-            answers = predict_logits(model.build().to(devices[0]), columns, torch.from_numpy(judged), advance)
     if not answers.isfinite().all():
         raise _diverged(params.epochs, params.lr)
     logits = np.full((len(dataset.row_of), len(dataset.classes)), np.nan, np.float32)

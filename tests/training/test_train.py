@@ -13,7 +13,7 @@ import torch
 from made_datasets import NORMALIZE, dataset_of, person, single, targets_of
 from torch import nn
 
-from faceemo.console import Interrupted
+from faceemo.console import Interrupted, progress
 from faceemo.errors import FaceemoError
 from faceemo.params import LabelParams, Params, load_params
 from faceemo.training.dataset import Dataset
@@ -321,6 +321,19 @@ def test_ctrl_c_leaves_the_model_that_a_run_of_so_many_steps_gives_and_says_wher
     target = torch.from_numpy(data.targets.valid[data.valid])
     loss = nn.functional.cross_entropy(logits[data.valid], target).item()
     assert loss == pytest.approx(histories[-1][2].valid_loss, rel=1e-4)
+
+
+def test_ctrl_c_while_the_trained_network_answers_leaves_its_model(tmp_path, monkeypatch):
+    def pressed(total: int, what: str, unit: str):
+        if what == "train: answers":
+            signal.raise_signal(signal.SIGINT)
+        return progress(total, what, unit)
+
+    monkeypatch.setattr("faceemo.training.train.progress", pressed)
+    data, features = separable()
+    with pytest.raises(Interrupted, match=r"model of epoch 3 is in .*interrupted\.pt"):
+        fitted(data, features, tmp_path / "interrupted.pt")
+    assert load_model(tmp_path / "interrupted.pt").classes == data.classes
 
 
 def test_epochs_are_said_one_by_one():
