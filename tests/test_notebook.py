@@ -31,7 +31,7 @@ def test_notebook_runs_and_shows_its_figures(tmp_path):
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == 3  # faces, before and after, curves
+    assert len(pictures) == 4  # faces, crops, before and after, curves
     assert all(len(output["data"]["image/png"]) > 10_000 for output in pictures)
 
 
