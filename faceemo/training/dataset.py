@@ -253,7 +253,9 @@ def _check_splits(dataset: Dataset, labels: LabelParams, settings: SplitParams |
                 f"labels.target: {labels.target}: raters saw {name!r} in none of its {named} faces in the {split} "
                 "split; scan more archives, or set labels.target to archive"
             )
-        raise FaceemoError(too_few_people(split, missing, len(set(dataset.column("subject")) - {None}), settings))
+        shown = np.isin(targets.learnt, [dataset.classes.index(name) for name in missing])
+        people = set(dataset.column("subject")[shown]) - {None}
+        raise FaceemoError(too_few_people(split, missing, len(people), settings))
 
 
 def _no_features(dataset: Dataset, name: str, split: str) -> str | None:

@@ -35,7 +35,7 @@ def share_of(subject: str) -> float:
 
 
 def too_few_people(split: str, classes: list[str], people: int, settings: SplitParams) -> str:
-    """Why nobody of these classes is in a split, where so many people are known, and what to do."""
+    """Why nobody of these classes is in a split, of so many people who show them and are known, and what to do."""
     nobody = f"the {split} split has nobody with {' or '.join(classes)}"
     if not people:
         return (

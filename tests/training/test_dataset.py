@@ -316,7 +316,7 @@ def test_a_split_with_nobody_of_a_class_is_one_clear_line(tmp_path, split):
     write_features(tmp_path, "b", [one for one in everybody("anxious") if one["subject"] not in gone])
     message = error_of(tmp_path)
     assert f"the {split} split has nobody with anxious" in message
-    assert "6 people" in message
+    assert "4 people are too few" in message  # with anxious, of 6
 
 
 def test_a_test_folder_of_nobody_known_is_one_clear_line(tmp_path):
