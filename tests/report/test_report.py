@@ -72,6 +72,7 @@ def test_the_numbers_are_those_of_evaluation_json(project):
     assert ["neutral 중립", *counts[0]] in page.rows and ["anxious 불안", *counts[1]] in page.rows
     wrong = test["confusion"][0][1] + test["confusion"][1][0]
     assert f"{wrong} of {test['images']} test pictures are wrong." in text
+    assert "what raters saw in the picture stands below" in text  # three of the set, any number in a table
 
 
 def test_archives_people_ages_and_raters_are_counted(project):
