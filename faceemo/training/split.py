@@ -46,4 +46,5 @@ def too_few_people(split: str, classes: list[str], people: int, settings: SplitP
     share = (
         f"split.{split} ({getattr(settings, split)})" if split != "train" else "what split.valid and split.test leave"
     )
-    return f"{nobody}: {people} people are too few for {share}; add archives, raise 'limit', or change 'split'"
+    known = "1 person is" if people == 1 else f"{people} people are"
+    return f"{nobody}: {known} too few for {share}; add archives, raise 'limit', or change 'split'"

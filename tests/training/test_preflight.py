@@ -119,6 +119,7 @@ def test_a_split_without_people_of_a_class_is_missing(split):
 def test_a_limit_that_leaves_too_few_people_is_told():
     archives("neutral", "anxious")
     assert "2 people are too few for " in missing(limit=2)
+    assert "1 person is too few for " in missing(limit=1)
 
 
 def test_archives_called_like_the_sets_whose_pictures_tell_nobody_are_ones_own():
