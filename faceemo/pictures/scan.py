@@ -30,6 +30,7 @@ from faceemo.pictures.scan_source import (
     why_not_of_set,
 )
 from faceemo.pictures.sources import LabelFiles, Source, locate, written_path
+from faceemo.pictures.table_lines import SAVE_CSV
 from faceemo.pictures.tables import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES
 from faceemo.pictures.trees import (
     Listing,
@@ -159,7 +160,7 @@ def _look_at(place: Path, emotions: tuple[str, ...] | None, there: _Places) -> N
     elif place.suffix.lower() in TABLE_SUFFIXES:
         there.own[place.resolve()] = _Place(place)
     elif place.suffix.lower() in SPREADSHEET_SUFFIXES:
-        raise FaceemoError(f"{place}: a spreadsheet; save it as CSV (in Excel: CSV UTF-8) and name that")
+        raise FaceemoError(f"{place}: a spreadsheet; {SAVE_CSV} and name that")
     elif reason := _why_no_archive(place.name.lower()):
         raise FaceemoError(f"{place}: {reason}")
     elif place.suffix.lower() != ".zip":

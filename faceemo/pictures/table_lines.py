@@ -16,6 +16,7 @@ from faceemo.pictures.archive import LFS_POINTER, OTHER_ARCHIVES
 from faceemo.pictures.names import are_korean
 
 DELIMITERS = ",;\t"
+SAVE_CSV = "save it as CSV (in Excel: CSV UTF-8)"
 LINE_BREAK = "a value with a line break; take it out, or close the quotation mark before it"
 # What pandas writes beside the columns, and calls an index that reset_index makes a column
 INDEX_COLUMN = re.compile(r"(unnamed: [\d.]+|__index_level_\d+__|index|level_\d+)?")
@@ -26,7 +27,7 @@ _ENCODINGS = (  # by the mark that text begins with; UTF-16 without one is told 
     *((mark, "utf-32") for mark in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
     *((mark, "utf-16") for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
 )
-_AS_CSV = "open it in its program and save it as CSV (in Excel: CSV UTF-8)"
+_AS_CSV = f"open it in its program and {SAVE_CSV}"
 _NO_TABLES = (  # what other files begin with, and what to do
     (b"PK\3\4", f"a spreadsheet or a ZIP archive, not text; {_AS_CSV}"),
     (b"\xd0\xcf\x11\xe0", f"a spreadsheet, not text; {_AS_CSV}"),

@@ -84,10 +84,9 @@ class VideoFrames:
 def _why_none(path: Path) -> str:
     """Why a file has no frames: OpenCV does not say."""
     try:
-        path.open("rb").close()
+        return _CUT if is_cut(path) else "no video in a known format"
     except OSError as error:
         return f"cannot be opened ({error.strerror or error})"
-    return _CUT if is_cut(path) else "no video in a known format"
 
 
 def frames_per_second(path: str | os.PathLike) -> float:

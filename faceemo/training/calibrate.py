@@ -39,7 +39,7 @@ def train_calibrated(
     valid = dataset.valid
     temperature = fit_temperature(first.logits[valid], dataset.targets.valid[valid])
     first = dataclasses.replace(first, model=dataclasses.replace(first.model, temperature=temperature))
-    people = len(set(dataset.column("subject")[np.union1d(dataset.train, valid)]) - {None})
+    people = len(dataset.people(np.union1d(dataset.train, valid)))
     if people >= few_people:
         return first
     print(f"trained again with the valid people, who have calibrated it: {people} people are few", flush=True)

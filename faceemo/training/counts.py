@@ -92,11 +92,11 @@ def count_people(dataset: Dataset, learnt_valid: bool) -> dict:
     """
     rows = dataset.rows.append_column("split", pa.array([split or None for split in dataset.split]))
     splits = ("train", "valid") if learnt_valid else ("train",)
-    learnt = dataset.column("subject")[np.isin(dataset.split[dataset.row_of], splits) & dataset.targets.trained]
+    learnt = np.flatnonzero(np.isin(dataset.split[dataset.row_of], splits) & dataset.targets.trained)
     return {
         "split": sorted(_people_by(rows, "split"), key=lambda one: [*SPLITS, None].index(one["split"])),
         **{column: _people_by(rows, column) for column in ("sex", "age")},
-        "learnt": {"people": len(set(learnt) - {None}), "images": len(learnt)},
+        "learnt": {"people": len(dataset.people(learnt)), "images": len(learnt)},
     }
 
 

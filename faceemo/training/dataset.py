@@ -83,6 +83,10 @@ class Dataset:
         """A column of the rows with features, as objects: None for null."""
         return as_objects(self.rows[name])[self.row_of]
 
+    def people(self, faces: np.ndarray) -> set[str]:
+        """Those in some faces, by mask or index, as far as they are known."""
+        return set(self.column("subject")[faces]) - {None}
+
     def indices(self, split: str, truth: np.ndarray) -> np.ndarray:
         """Indices of one split's faces that have a class in `truth`, int64 [N], one of targets'."""
         return np.flatnonzero((self.split[self.row_of] == split) & (truth >= 0))
@@ -254,8 +258,7 @@ def _check_splits(dataset: Dataset, labels: LabelParams, settings: SplitParams |
                 "split; scan more archives, or set labels.target to archive"
             )
         shown = np.isin(targets.learnt, [dataset.classes.index(name) for name in missing])
-        people = set(dataset.column("subject")[shown]) - {None}
-        raise FaceemoError(too_few_people(split, missing, len(people), settings))
+        raise FaceemoError(too_few_people(split, missing, len(dataset.people(shown)), settings))
 
 
 def _no_features(dataset: Dataset, name: str, split: str) -> str | None:

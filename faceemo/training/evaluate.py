@@ -102,7 +102,7 @@ def split_lines(dataset: Dataset) -> list[str]:
     used = {"train": dataset.train, "valid": dataset.valid, "test": dataset.indices("test", main_truth(dataset))}
     each = "; a picture of --subject each counts as one" if count_subjects(dataset)["each"] else ""
     return [
-        f"{split}: {len(indices)} pictures of {len(set(dataset.column('subject')[indices]) - {None})} people{each}"
+        f"{split}: {len(indices)} pictures of {len(dataset.people(indices))} people{each}"
         for split, indices in used.items()
     ]
 

@@ -91,11 +91,13 @@ def train(
     with threads_kept() as threads:
         torch.manual_seed(params.seed)
         start = load_start(params)
-        if start is not None and (note := seen_note(start, dataset.column("subject")[dataset.test], "test people")):
-            print(note, flush=True)
-        shared = () if start is None else shared_columns(recipe.columns, dataset.settings["normalize"], start)
-        if start is not None and (note := start_note(name, params, start, shared)):
-            print(note, flush=True)
+        shared: tuple[str, ...] = ()
+        if start is not None:
+            shared = shared_columns(recipe.columns, dataset.settings["normalize"], start)
+            judges = dataset.column("subject")[dataset.test]
+            notes = seen_note(start, judges, "test people"), start_note(name, params, start, shared)
+            for note in filter(None, notes):
+                print(note, flush=True)
         preparation = prepare(dataset, inputs, recipe, params.train, start if MESH in shared else None)
         tensors = make_tensors(dataset, inputs, recipe, preparation, params.train, devices[0])
         network = _begin(recipe.build(classes, _mesh_width(preparation)), preparation)
@@ -196,9 +198,9 @@ def begin_as(network: Network, classes: Sequence[str], start: TrainedModel, shar
     """Give a network for these classes the weights of a trained one: of the branches of shared_columns, and in the head
     of classes with the same name; the rest stays as it is, all of it where they share no branch.
     """
-    other = start.weighted()
     if not shared:
         return
+    other = start.weighted()
     own_rows = [number for number, name in enumerate(classes) if name in start.classes]
     other_rows = [start.classes.index(classes[number]) for number in own_rows]
     places, other_places = network.places(), other.places()
@@ -235,7 +237,7 @@ def _trained_model(
     params: Params,
 ) -> TrainedModel:
     weights = _folded({key: value.cpu() for key, value in weights.items()}, preparation)
-    seen = set(dataset.column("subject")[np.union1d(dataset.train, dataset.valid)]) - {None}
+    seen = dataset.people(np.union1d(dataset.train, dataset.valid))
     domain = fit_domain(inputs[CROP], dataset.train) if CROP in RECIPES[name].columns else None
     return TrainedModel(
         name,
@@ -259,9 +261,7 @@ def leave_to(start: TrainedModel, model: TrainedModel, dataset: Dataset, inputs:
     that the model does not, and two classes at least must have the same names.
     """
     normalize = model.settings["normalize"]
-    reads_alike = set(start.columns) <= set(model.columns) and (
-        MESH not in start.columns or start.settings["normalize"] == normalize
-    )
+    reads_alike = set(start.columns) == set(shared_columns(model.columns, normalize, start))
     if model.domain is None or start.domain is None or not reads_alike or normalize["baseline"] != "none":
         return model
     if len(set(model.classes) & set(start.classes)) < 2:
